@@ -1,0 +1,61 @@
+# The two commands a newcomer needs are `make demo` and `make test`.
+# Each target makes .venv and installs what it needs on first use.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: demo test lint format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    simulated Pilatus 1M frames become curves; ends with a picture"
+	@echo "make test    run the tests"
+	@echo "make lint    style, types, layers"
+	@echo "make bench   print speed and memory figures"
+
+# One stamp per set of extras: an install is repeated only when pyproject.toml changed.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing saxs-bluesky with its '$*' requirements into $(VENV): about a minute or two, once."
+	@start=$$(date +%s) && $(BIN)/python -m pip install $(PIP_FLAGS) "pip>=24" && \
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[$*]" && \
+	echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing saxs-bluesky into $(VENV): about a minute, once."
+	@start=$$(date +%s) && $(BIN)/python -m pip install $(PIP_FLAGS) "pip>=24" && \
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e . && \
+	echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/saxs-bluesky demo demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2
+
+# A checker does not follow the folder mapping of an editable install, so types and layers are
+# checked on an installed wheel.
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --target build/wheel dist/*.whl
+	cd build/wheel && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p saxs_bluesky
+	cd build/wheel && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist demo *.egg-info

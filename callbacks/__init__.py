@@ -1,0 +1,1 @@
+"""Bluesky callbacks: consumers of documents."""

@@ -1,0 +1,1 @@
+"""Ophyd devices: detectors and loggers, real and simulated."""

@@ -1,0 +1,1 @@
+"""The commands: options, messages and exit codes; the work is done elsewhere."""

@@ -1,0 +1,64 @@
+"""What all commands share: options, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+
+from saxs_bluesky import __version__
+from saxs_bluesky.errors import SaxsError
+
+
+class Exit(IntEnum):
+    """Exit codes of all commands."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    WRONG_USAGE = 2
+    INTERRUPTED = 130
+
+
+def make_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Make a parser with the options that all commands have."""
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+    return parser
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    command: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Parse arguments and run a command; errors become one line on standard error and an exit code."""
+    options = parser.parse_args(arguments)
+    try:
+        return command(options)
+    except SaxsError as error:
+        if options.debug:
+            raise
+        complain(f"{parser.prog}: {error}")
+        return Exit.WRONG_USAGE
+    except KeyboardInterrupt:
+        complain(f"{parser.prog}: interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``): that is its right. Python would complain
+        # once more when it flushes at exit.
+        sys.stdout = None
+        return Exit.DONE
+
+
+def say(text: str) -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

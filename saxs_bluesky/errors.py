@@ -1,0 +1,35 @@
+"""Errors that a user can act on: each message says what was wanted, what was found, and where."""
+
+from __future__ import annotations
+
+
+class SaxsError(Exception):
+    """Base of all errors of saxs-bluesky; commands print its message as one line."""
+
+
+class SchemaError(SaxsError):
+    """A JSON document does not fit its schema."""
+
+
+class CalibrationError(SaxsError):
+    """A calibration is unreadable or contradicts itself."""
+
+
+class GeometryError(SaxsError):
+    """A detector geometry for which the formulas do not hold."""
+
+
+class MaskError(SaxsError):
+    """A mask is unreadable or does not fit its detector."""
+
+
+class FrameError(SaxsError):
+    """An image is unreadable, incomplete, or does not fit its calibration."""
+
+
+class CurveFileError(SaxsError):
+    """A ``.chi`` file is unreadable."""
+
+
+class OutputError(SaxsError):
+    """A result cannot be written where it belongs."""

@@ -1,0 +1,43 @@
+"""The reduction: calibrations, frames in, curves out. NumPy and SciPy only; no Bluesky, no network."""
+
+from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
+from saxs_bluesky.reduction._chi import ChiFile, read_chi, write_chi
+from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
+from saxs_bluesky.reduction._files import FileList, OutputNames
+from saxs_bluesky.reduction._frames import Frame, PilatusHeader, read_frame, write_frame
+from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
+from saxs_bluesky.reduction._masks import read_mask
+from saxs_bluesky.reduction._operator import BinningOperator
+from saxs_bluesky.reduction._polarization import Polarization, polarization_factor
+from saxs_bluesky.reduction._reducer import Reducer, without_invalid
+from saxs_bluesky.reduction._slices import SliceIntegrator
+
+__all__ = [
+    "AzimuthalIntegrator",
+    "BinningOperator",
+    "Calibration",
+    "ChiFile",
+    "Curve",
+    "FileList",
+    "Frame",
+    "Geometry",
+    "IntegralParameters",
+    "Integrator",
+    "MaskSettings",
+    "OutputNames",
+    "PilatusHeader",
+    "Polarization",
+    "RadialIntegrator",
+    "Reducer",
+    "SliceIntegrator",
+    "SliceSettings",
+    "integral_parameters",
+    "polarization_factor",
+    "read_chi",
+    "read_frame",
+    "read_mask",
+    "without_invalid",
+    "write_chi",
+    "write_frame",
+]

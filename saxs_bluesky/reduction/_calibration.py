@@ -1,0 +1,251 @@
+"""The calibration: the JSON file that users know, as frozen dataclasses."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saxs_bluesky.errors import CalibrationError, GeometryError, MaskError
+from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._masks import read_mask
+from saxs_bluesky.reduction._polarization import Polarization
+from saxs_bluesky.reduction._slices import Direction, Plane
+from saxs_bluesky.reduction._types import BoolImage
+from saxs_bluesky.schemas import fill_defaults, load_schema, parse_json, validate
+
+# Spellings that occur in files of deployed versions, and the format's own.
+_OTHER_SPELLINGS = {"DetectorDistanceMM": "DedectorDistanceMM", "ImageSize": "Imagesize"}
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """One entry of ``Masks``: a curve over q, or over the azimuth in phi mode; q in 1/nm."""
+
+    mask_file: str
+    oversampling: int
+    pixels_per_bin: float
+    name: str
+    q_start: float
+    q_stop: float
+    phi_mode: bool
+
+
+@dataclass(frozen=True)
+class SliceSettings:
+    """One entry of ``Slices``; ``incident_angle`` in radians, ``mask`` None or an index into ``Masks``.
+
+    ``position`` is the index of the middle row from the top or of the middle column from the left,
+    counted from 0, whichever corner the file counts from.
+    """
+
+    direction: Direction
+    plane: Plane
+    position: int
+    margin: int
+    incident_angle: float
+    mask: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """All that is needed to turn images of one detector into curves.
+
+    Made by `from_file` or `from_dict`. ``document`` is the calibration as JSON holds it, complete
+    with defaults and in the format's own spelling.
+    """
+
+    document: Mapping[str, Any]
+    where: str
+    geometry: Geometry
+    masks: tuple[MaskSettings, ...]
+    slices: tuple[SliceSettings, ...]
+    polarization: Polarization | None
+    _mask_sources: tuple[str | Path | bytes | None, ...] = field(repr=False)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Calibration:
+        """Read a calibration file; the paths of its masks are relative to it.
+
+        Raises
+        ------
+        CalibrationError
+            The file cannot be read, or contradicts itself.
+        SchemaError
+            It does not fit the schema of calibrations.
+        """
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CalibrationError(f"{path}: wanted a calibration file, found {error.strerror}") from error
+        return cls.from_dict(parse_json(content, str(path)), folder=path.parent, where=str(path))
+
+    @classmethod
+    def from_dict(
+        cls,
+        document: Mapping[str, Any],
+        *,
+        masks: Sequence[bytes | None] | None = None,
+        folder: str | Path = ".",
+        where: str = "calibration",
+    ) -> Calibration:
+        """Make a calibration from its JSON document.
+
+        Parameters
+        ----------
+        document
+            As the JSON parser returns it; it is copied.
+        masks
+            Contents of the mask files, one for each entry of ``Masks`` and in their order, None for
+            an entry without mask; without this the files are read.
+        folder
+            What the paths of the mask files are relative to.
+        where
+            What errors call the document.
+
+        Raises
+        ------
+        CalibrationError
+            The document contradicts itself, or the number of masks is wrong.
+        SchemaError
+            It does not fit the schema of calibrations.
+        """
+        schema = load_schema("calibration")
+        plain = _own_spelling(copy.deepcopy(dict(document)), where)
+        validate(plain, schema, where)
+        plain = fill_defaults(plain, schema)
+        try:
+            geometry = _geometry(plain)
+        except GeometryError as error:
+            raise CalibrationError(f"{where}: {error}") from error
+        mask_settings = tuple(_mask_settings(entry, f"{where}: Masks[{i}]") for i, entry in enumerate(plain["Masks"]))
+        slice_settings = tuple(
+            _slice_settings(entry, geometry.shape, len(mask_settings), f"{where}: Slices[{i}]")
+            for i, entry in enumerate(plain["Slices"])
+        )
+        if not slice_settings and (plain["GISAXSmode"] or not mask_settings):
+            wanted = "Slices for GISAXSmode" if plain["GISAXSmode"] else "Masks or Slices"
+            raise CalibrationError(f"{where}: wanted at least one entry in {wanted}, found none: no curve to make")
+        if masks is not None and len(masks) != len(mask_settings):
+            raise CalibrationError(
+                f"{where}: wanted one mask for each of the {len(mask_settings)} entries of Masks, found {len(masks)}"
+            )
+        sources = tuple(masks) if masks is not None else tuple(_mask_path(m, Path(folder)) for m in mask_settings)
+        return cls(
+            document=plain,
+            where=where,
+            geometry=geometry,
+            masks=mask_settings,
+            slices=slice_settings,
+            polarization=_polarization(plain),
+            _mask_sources=sources,
+        )
+
+    @property
+    def gisaxs_mode(self) -> bool:
+        """Whether only the slices are wanted."""
+        return bool(self.document["GISAXSmode"])
+
+    def load_mask(self, index: int) -> BoolImage:
+        """Mask of entry ``index`` of ``Masks``: True where masked, shape (rows, columns).
+
+        Raises
+        ------
+        MaskError
+            It is unreadable, or its shape is not that of the images.
+        """
+        source, settings = self._mask_sources[index], self.masks[index]
+        if source is None:
+            return np.zeros(self.geometry.shape, dtype=bool)
+        try:
+            mask = read_mask(source, settings.mask_file)
+        except MaskError as error:
+            raise MaskError(f"{error} (MaskFile in Masks[{index}] of {self.where})") from error
+        if mask.shape != self.geometry.shape:
+            raise MaskError(
+                f"{settings.mask_file}: wanted a mask of shape {self.geometry.shape} (Imagesize in "
+                f"{self.where}), found {mask.shape}"
+            )
+        return mask
+
+    def json(self) -> str:
+        """The complete document as one line of JSON."""
+        return json.dumps(self.document)
+
+
+def _own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:
+    geometry = document.get("Geometry")
+    if isinstance(geometry, dict):
+        for other, own in _OTHER_SPELLINGS.items():
+            if other in geometry:
+                if own in geometry:
+                    raise CalibrationError(f'{where}: Geometry: wanted one of "{own}" and "{other}", found both')
+                geometry[own] = geometry.pop(other)
+    return document
+
+
+def _geometry(document: dict[str, Any]) -> Geometry:
+    geometry = document["Geometry"]
+    pixel_size = [size / 1000 for size in geometry["PixelSizeMicroM"]]
+    return Geometry(
+        shape=(int(geometry["Imagesize"][0]), int(geometry["Imagesize"][1])),
+        beam_center=(float(geometry["BeamCenter"][0]), float(geometry["BeamCenter"][1])),
+        distance=float(geometry["DedectorDistanceMM"]),
+        pixel_size=(pixel_size[0], pixel_size[-1]),
+        wavelength=document["Wavelength"] / 10,
+        tilt_angle=math.radians(geometry["Tilt"]["TiltAngleDeg"]),
+        tilt_rotation=math.radians(geometry["Tilt"]["TiltRotDeg"]),
+    )
+
+
+def _mask_settings(entry: dict[str, Any], where: str) -> MaskSettings:
+    if entry["qStart"] >= entry["qStop"]:
+        raise CalibrationError(f"{where}: wanted qStart below qStop, found {entry['qStart']} and {entry['qStop']}")
+    return MaskSettings(
+        mask_file=entry["MaskFile"],
+        oversampling=int(entry["Oversampling"]),
+        pixels_per_bin=float(entry["PixelPerRadialElement"]),
+        name=entry["Name"],
+        q_start=float(entry["qStart"]),
+        q_stop=float(entry["qStop"]),
+        phi_mode=entry["Phi-mode"],
+    )
+
+
+def _slice_settings(entry: dict[str, Any], shape: tuple[int, int], masks: int, where: str) -> SliceSettings:
+    along_row = entry["Direction"] == "x"
+    size = shape[0] if along_row else shape[1]
+    cut = int(entry["CutPosition"])
+    if cut > size:
+        what = "rows" if along_row else "columns"
+        raise CalibrationError(f"{where}.CutPosition: wanted a number from 1 to {size} ({what}), found {cut}")
+    mask = int(entry["MaskRef"])
+    if mask >= masks:
+        raise CalibrationError(f"{where}.MaskRef: wanted -1 or an index into the {masks} Masks, found {mask}")
+    from_bottom = along_row and entry["CutOrigin"] == "bottom-left"
+    return SliceSettings(
+        direction=entry["Direction"],
+        plane=entry["Plane"],
+        position=size - cut if from_bottom else cut - 1,
+        margin=int(entry["CutMargin"]),
+        incident_angle=math.radians(entry["IncidentAngle"]),
+        mask=None if mask < 0 else mask,
+    )
+
+
+def _mask_path(settings: MaskSettings, folder: Path) -> str | None:
+    return str(folder / settings.mask_file) if settings.mask_file else None
+
+
+def _polarization(document: dict[str, Any]) -> Polarization | None:
+    correction = document.get("PolarizationCorrection")
+    if correction is None:
+        return None
+    return Polarization(fraction=float(correction["Fraction"]), angle=math.radians(correction["Angle"]))

@@ -1,0 +1,168 @@
+"""``.chi`` files: writing SAXSdog's layout, reading it, its early form, and Fit2D's.
+
+Four header lines, then one row a bin. Users' scripts read the rows with
+``numpy.loadtxt(file, skiprows=4)``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.reduction._calibration import Calibration
+from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
+from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.reduction._types import FloatArray
+
+# The labels of the format, by the label of the curve's axis.
+_LABELS = {
+    "q": "Scattering Vector  q [$nm^{-1}$]",
+    "phi": "Phi Angle [rad]",
+    "q_h": "horizontal scattering vector  $ q_{h} [nm^{-1}]$",
+    "q_v": "vertical scattering Vector $q_{v} [nm^{-1}]$",
+}
+_KINDS: dict[str, CurveKind] = {"q": "radial", "phi": "azimuthal", "q_h": "slice", "q_v": "slice"}
+_UNITS = {"q": "1/nm", "phi": "rad", "q_h": "1/nm", "q_v": "1/nm"}
+_HEADER_LINES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ChiFile:
+    """What a ``.chi`` file holds: the curve, its four header lines, and the calibration where it has one."""
+
+    curve: Curve
+    header: tuple[str, ...]
+    calibration: dict[str, Any] | None
+
+
+def write_chi(path: str | Path, curve: Curve, calibration: Calibration) -> None:
+    """Write a curve; the file appears under its name only when it is whole.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(_format(curve, calibration), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise OutputError(f"{path}: the curve cannot be written ({error.strerror or error})") from error
+
+
+def _format(curve: Curve, calibration: Calibration) -> str:
+    label = _LABELS.get(curve.axis_label, f"{curve.axis_label} [{curve.axis_unit}]")
+    labels = json.dumps([label, "Intensity (Count/Pixel)", "Error Margin"])
+    integral = curve.integral
+    if curve.kind == "slice":
+        header = [calibration.json(), labels, "Intensity"]
+    else:
+        header = [
+            calibration.json(),
+            json.dumps({"I0": integral.I0, "I1": integral.I1, "I2": integral.I2}),
+            labels,
+        ]
+    rows = curve.axis.size
+    columns = np.column_stack([curve.intensity, curve.sigma]).ravel().tolist()
+    return "\n".join(header) + f"\n{rows:7d}\n" + _row_template(curve.axis.tobytes()) % tuple(columns)
+
+
+@lru_cache(maxsize=32)
+def _row_template(axis: bytes) -> str:
+    """Rows with the axis in place and room for intensity and error: an axis is rendered once."""
+    return "".join(f" {value:.18e} %.18e %.18e\n" for value in np.frombuffer(axis))
+
+
+def read_chi(path: str | Path) -> ChiFile:
+    """Read a curve that this package, SAXSdog, or Fit2D wrote.
+
+    Errors that the file does not hold (Fit2D's files have none) are NaN.
+
+    Raises
+    ------
+    CurveFileError
+        The file is absent, cut short, or no ``.chi`` file.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CurveFileError(f"{path}: wanted a .chi file, found {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CurveFileError(f"{path}: wanted a .chi file, found bytes that are no text") from error
+    header = tuple(lines[:_HEADER_LINES])
+    columns = _parse_rows(header, lines[_HEADER_LINES:], path)
+    label, unit = _axis_of(header)
+    axis, intensity = columns[:, 0], columns[:, 1]
+    curve = Curve(
+        name=_name_of(path, label),
+        kind=_KINDS.get(label, "recipe"),
+        axis=axis,
+        axis_label=label,
+        axis_unit=unit,
+        intensity=intensity,
+        sigma=columns[:, 2] if columns.shape[1] > 2 else np.full_like(intensity, np.nan),
+        integral=_integral_of(header[1]),
+    )
+    calibration = _json(header[0])
+    return ChiFile(curve, header, calibration if isinstance(calibration, dict) else None)
+
+
+def _parse_rows(header: tuple[str, ...], rows: list[str], path: Path) -> FloatArray:
+    count = header[-1].split() if len(header) == _HEADER_LINES else []
+    if not count or not count[0].isdecimal():
+        raise CurveFileError(f"{path}: wanted a number of rows in line {_HEADER_LINES}, found no .chi file")
+    if len(rows) != int(count[0]):
+        raise CurveFileError(f"{path}: wanted {count[0]} rows (line {_HEADER_LINES}), found {len(rows)}")
+    try:
+        columns = np.array([row.split() for row in rows], dtype=np.float64)
+    except ValueError as error:
+        raise CurveFileError(f"{path}: wanted rows of numbers, found {error}") from error
+    if columns.ndim != 2 or columns.shape[1] not in (2, 3):
+        raise CurveFileError(f"{path}: wanted rows of two or three numbers, found shape {columns.shape}")
+    return columns
+
+
+def _axis_of(header: tuple[str, ...]) -> tuple[str, str]:
+    """Label and unit of the axis, from labels in JSON or from free text."""
+    for line in header[1:3]:
+        labels = _json(line)
+        if isinstance(labels, list) and labels:
+            own = next((key for key, label in _LABELS.items() if label == labels[0]), None)
+            if own is not None:
+                return own, _UNITS[own]
+            match = re.fullmatch(r"(.*?)\s*\[(.*)\]", str(labels[0]))
+            return (match[1], match[2]) if match else (str(labels[0]), "")
+    text = header[1].strip()
+    if re.match(r"q\b.*(nm|inverse nanomet)", text, re.IGNORECASE):
+        return "q", "1/nm"
+    return text, ""
+
+
+def _name_of(path: Path, label: str) -> str:
+    match = re.search(r"_c([A-Za-z]\w*)$", path.stem)
+    if match:
+        return match[1]
+    return {"azimuthal": "P0", "slice": "S0"}.get(_KINDS.get(label, ""), "R0")
+
+
+def _integral_of(line: str) -> IntegralParameters:
+    values = _json(line)
+    if not isinstance(values, dict):
+        return IntegralParameters()
+    return IntegralParameters(**{key: float(values.get(key, 0.0)) for key in ("I0", "I1", "I2")})
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None  # free text: older files and Fit2D's

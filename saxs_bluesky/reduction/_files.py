@@ -1,0 +1,84 @@
+"""Where results go: names of output files, safe replacement, the list of written curves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from saxs_bluesky.reduction._curve import Curve
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends, or goes when it fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class OutputNames:
+    """Names of the files made from an image.
+
+    Parameters
+    ----------
+    relative
+        Output folder relative to the folder of the image.
+    folder
+        One output folder for all images in place of ``relative``; the names then carry the
+        image's whole path, with the separators replaced by underscores.
+    """
+
+    relative: str = "../work"
+    folder: Path | None = None
+
+    def stem(self, image: Path) -> Path:
+        """Path of the output files of ``image`` up to where their names differ."""
+        if self.folder is not None:
+            whole = os.path.normpath(image.with_suffix("")).replace(os.sep, "_")
+            return self.folder / whole
+        return Path(os.path.normpath(image.parent / self.relative)) / image.stem
+
+    def chi(self, image: Path, position: int, curve: Curve) -> Path:
+        """Path of the ``.chi`` file of the curve that stands at ``position`` among those of the image.
+
+        The first has the image's name; the others add ``_cR1``, ``_cS2`` and so on, R also for
+        curves over the azimuth, as in SAXSdog.
+        """
+        stem = self.stem(image)
+        if position == 0:
+            return stem.with_name(f"{stem.name}.chi")
+        name = f"R{curve.name[1:]}" if curve.kind == "azimuthal" else curve.name
+        return stem.with_name(f"{stem.name}_c{name}.chi")
+
+
+class FileList:
+    """The live list of written curves, ``../results/filelist_<directory>.log`` beside a directory.
+
+    One line a curve: its path below the parent of the directory, then I0, I1 and I2. Lines may be
+    added from several threads.
+    """
+
+    def __init__(self, directory: Path, *, keep: bool) -> None:
+        directory = directory.absolute()
+        self._parent = directory.parent
+        self.path = self._parent / "results" / f"filelist_{directory.name}.log"
+        self._lock = threading.Lock()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not keep:
+            self.path.write_text("", encoding="utf-8")
+
+    def add(self, chi: Path, curve: Curve) -> None:
+        """Append the line of one written curve."""
+        integral = curve.integral
+        below = os.path.relpath(chi.absolute(), self._parent)
+        line = f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
+        with self._lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(line)

@@ -1,0 +1,169 @@
+"""The reducer: one calibration, all the curves of a frame."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from saxs_bluesky.errors import CalibrationError, FrameError
+from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
+from saxs_bluesky.reduction._curve import Curve
+from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
+from saxs_bluesky.reduction._polarization import polarization_factor
+from saxs_bluesky.reduction._slices import SliceIntegrator
+from saxs_bluesky.reduction._types import BoolImage, FloatImage, Image
+
+
+class Reducer:
+    """Turns frames into curves: those that the calibration asks for, then the user's own.
+
+    Curves are numbered over the masks, then the slices: ``R0`` radial, ``P1`` azimuthal, ``S2`` a
+    slice. In GISAXS mode the masks keep their numbers but make no curve.
+
+    Parameters
+    ----------
+    calibration
+        What to integrate and how.
+    recipes
+        Further integrators, any objects that fit `Integrator`.
+    deviation
+        Whether curves carry a second estimate of their errors, the standard deviation of the pixels
+        in each bin; it makes a reduction take about half as long again.
+    leave_out_invalid
+        Leave out, frame by frame, pixels that hold no counts: negative ones (gaps, bad pixels) and
+        those at or above the detector's count cutoff. Without it every pixel counts that is not
+        masked, as in SAXSdog.
+
+    Raises
+    ------
+    MaskError
+        A mask is unreadable or has another shape than the images.
+    CalibrationError
+        A recipe is no integrator, or its name is taken or cannot be part of a file name.
+    """
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        *,
+        recipes: Sequence[Integrator] = (),
+        deviation: bool = False,
+        leave_out_invalid: bool = True,
+    ) -> None:
+        self.calibration = calibration
+        self.integrators: tuple[Integrator, ...] = (*_integrators(calibration, deviation=deviation), *recipes)
+        self._leave_out_invalid = leave_out_invalid
+        _check_recipes(self.integrators)
+
+    def reduce(self, image: Image, *, count_cutoff: float | None = None) -> list[Curve]:
+        """Integrate one frame.
+
+        Parameters
+        ----------
+        image
+            Counts, shape (rows, columns), row 0 at the top; pixels that a ``numpy.ma.MaskedArray``
+            masks are left out.
+        count_cutoff
+            Counts from which on a pixel is saturated, from the frame's header; None: no limit.
+
+        Returns
+        -------
+        One curve for each integrator.
+
+        Raises
+        ------
+        FrameError
+            The image does not have the shape that the calibration says.
+        """
+        wanted = self.calibration.geometry.shape
+        if np.shape(image) != wanted:
+            raise FrameError(
+                f"wanted an image of shape {wanted} (Imagesize in {self.calibration.where}), found {np.shape(image)}"
+            )
+        if image.dtype.kind not in "iuf":
+            raise FrameError(f"wanted an image of real numbers, found {image.dtype}")
+        if self._leave_out_invalid:
+            image = without_invalid(image, count_cutoff)
+        return [integrator.integrate(image) for integrator in self.integrators]
+
+
+def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
+    """Mask the pixels that hold no counts: negative, NaN, or at or above ``count_cutoff``."""
+    invalid = ~(image >= 0) if image.dtype.kind == "f" else image < 0
+    if count_cutoff is not None:
+        # A whole number, since an integer image compared with a float is converted first.
+        invalid |= image >= math.ceil(count_cutoff)
+    return np.ma.MaskedArray(np.ma.getdata(image), mask=np.ma.filled(invalid, fill_value=True))
+
+
+def _integrators(calibration: Calibration, *, deviation: bool) -> list[Integrator]:
+    masked = [calibration.load_mask(index) for index in range(len(calibration.masks))]
+    correction = None
+    if calibration.polarization is not None:
+        correction = 1 / polarization_factor(calibration.geometry, calibration.polarization)
+    integrators: list[Integrator] = []
+    if not calibration.gisaxs_mode:
+        integrators += [
+            _mask_integrator(calibration, settings, index, ~masked[index], correction, deviation)
+            for index, settings in enumerate(calibration.masks)
+        ]
+    everywhere = np.ones(calibration.geometry.shape, dtype=bool)
+    for index, settings in enumerate(calibration.slices, start=len(calibration.masks)):
+        used = everywhere if settings.mask is None else ~masked[settings.mask]
+        integrators.append(_slice_integrator(calibration, settings, index, used, deviation))
+    return integrators
+
+
+def _mask_integrator(
+    calibration: Calibration,
+    settings: MaskSettings,
+    index: int,
+    used: BoolImage,
+    correction: FloatImage | None,
+    deviation: bool,
+) -> Integrator:
+    make, letter = (AzimuthalIntegrator, "P") if settings.phi_mode else (RadialIntegrator, "R")
+    return make(
+        f"{letter}{index}",
+        calibration.geometry,
+        used,
+        oversampling=settings.oversampling,
+        pixels_per_bin=settings.pixels_per_bin,
+        q_start=settings.q_start,
+        q_stop=settings.q_stop,
+        correction=correction,
+        deviation=deviation,
+    )
+
+
+def _slice_integrator(
+    calibration: Calibration, settings: SliceSettings, index: int, used: BoolImage, deviation: bool
+) -> Integrator:
+    return SliceIntegrator(
+        f"S{index}",
+        calibration.geometry,
+        used,
+        direction=settings.direction,
+        plane=settings.plane,
+        position=settings.position,
+        margin=settings.margin,
+        incident_angle=settings.incident_angle,
+        deviation=deviation,
+    )
+
+
+def _check_recipes(integrators: Sequence[Integrator]) -> None:
+    taken: set[str] = set()
+    for integrator in integrators:
+        if not isinstance(integrator, Integrator):
+            raise CalibrationError(f"wanted an integrator (name, axis, integrate), found {type(integrator).__name__}")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", integrator.name):
+            raise CalibrationError(
+                f"wanted an integrator's name of letters, digits and underscores, found {integrator.name!r}"
+            )
+        if integrator.name in taken:
+            raise CalibrationError(f"wanted integrators of different names, found {integrator.name!r} twice")
+        taken.add(integrator.name)
