@@ -36,7 +36,9 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
         It is not JSON, names a key twice in one object, or is not an object.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique_keys)
+        # Editors on Windows put a byte order mark in front.
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        document = json.loads(decoded, object_pairs_hook=_unique_keys)
     except UnicodeDecodeError as error:
         raise SchemaError(f"{where}: wanted JSON text in UTF-8, found other bytes ({error})") from error
     except json.JSONDecodeError as error:

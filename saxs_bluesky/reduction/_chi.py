@@ -99,7 +99,7 @@ def read_chi(path: str | Path) -> ChiFile:
     except UnicodeDecodeError as error:
         raise CurveFileError(f"{path}: wanted a .chi file, found bytes that are no text") from error
     header = tuple(lines[:_HEADER_LINES])
-    columns = _parse_rows(header, lines[_HEADER_LINES:], path)
+    columns = _parse_rows(header, [line for line in lines[_HEADER_LINES:] if line.strip()], path)
     label, unit = _axis_of(header)
     axis, intensity = columns[:, 0], columns[:, 1]
     curve = Curve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,17 +47,16 @@ class OutputNames:
             return self.folder / whole
         return Path(os.path.normpath(image.parent / self.relative)) / image.stem
 
-    def chi(self, image: Path, position: int, curve: Curve) -> Path:
-        """Path of the ``.chi`` file of the curve that stands at ``position`` among those of the image.
+    def chi(self, image: Path, position: int, curve: str) -> Path:
+        """Path of the ``.chi`` file of the curve of that name, at ``position`` among those of the image.
 
-        The first has the image's name; the others add ``_cR1``, ``_cS2`` and so on, R also for
-        curves over the azimuth, as in SAXSdog.
+        The first has the image's name; the others add ``_cR1``, ``_cS2`` and so on. As in SAXSdog,
+        curves over the azimuth go by R too.
         """
         stem = self.stem(image)
         if position == 0:
             return stem.with_name(f"{stem.name}.chi")
-        name = f"R{curve.name[1:]}" if curve.kind == "azimuthal" else curve.name
-        return stem.with_name(f"{stem.name}_c{name}.chi")
+        return stem.with_name(f"{stem.name}_c{re.sub(r'^P(?=[0-9]+$)', 'R', curve)}.chi")
 
 
 class FileList:

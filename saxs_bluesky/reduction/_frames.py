@@ -103,7 +103,7 @@ def _check_complete(page: Any, size: int, path: Path) -> None:
 def _parse_header(tags: dict[str, Any]) -> PilatusHeader:
     entries: dict[str, str] = {}
     for line in str(tags.get("ImageDescription", "")).splitlines():
-        match = re.match(r"#?\s*([A-Za-z_][\w, ]*?)\s*(?:[=:]\s*|\s+)(?=\S)(.*\S)", line)
+        match = re.match(r"#?\s*(\w+)\s*(?:[=:]\s*|\s+)(?=\S)(.*\S)", line)
         if match:
             entries[match[1]] = match[2]
 

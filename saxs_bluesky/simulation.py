@@ -1,0 +1,252 @@
+"""Simulated Pilatus frames: what a detector would count behind a known sample.
+
+The defaults stand for a small beamline: a Pilatus 1M a metre behind the sample, the beam on a
+beamstop with an arm, a few dead pixels, and Poisson noise on everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from saxs_bluesky.reduction import Geometry, PilatusHeader, write_frame
+from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage
+
+# Pilatus detectors are built of modules of 195 x 487 pixels of 172 um (DECTRIS, Pilatus manuals).
+MODULE_SHAPE = (195, 487)
+MODULE_GAP = (17, 7)
+PIXEL_SIZE_UM = 172.0
+DETECTOR_SHAPES = {"100K": (195, 487), "300K": (619, 487), "1M": (1043, 981), "2M": (1679, 1475), "6M": (2527, 2463)}
+GAP, DEAD = -1, -2
+COUNT_CUTOFF = 1_048_575  # the counters have 20 bits
+
+SILVER_BEHENATE_PERIOD = 5.838
+"""Lamellar period of silver behenate in nm (Huang et al. 1993, J. Appl. Cryst. 26, 180)."""
+
+
+class Sample(Protocol):
+    """What is in the beam: its scattering as a function of q."""
+
+    def rate(self, q: FloatArray) -> FloatArray:
+        """Counts per pixel and second at q (1/nm), any shape."""
+
+
+@dataclass(frozen=True)
+class SilverBehenate:
+    """Powder of silver behenate: sharp rings at ``q = 2 pi n / 5.838 nm`` on a diffuse background.
+
+    ``brightness`` is the rate at the top of the first ring in counts per pixel and second,
+    ``ring_width`` the standard deviation of the rings in 1/nm.
+    """
+
+    brightness: float = 400.0
+    ring_width: float = 0.014
+
+    def rate(self, q: FloatArray) -> FloatArray:
+        """Counts per pixel and second at q (1/nm), any shape."""
+        total = self.brightness * (0.02 + 0.05 / (1 + (q / 0.3) ** 2))
+        for order in range(1, 13):
+            center = 2 * np.pi * order / SILVER_BEHENATE_PERIOD
+            total += self.brightness / order**1.3 * np.exp(-0.5 * ((q - center) / self.ring_width) ** 2)
+        return total
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Dilute spheres of one ``radius`` (nm) with a normal spread of it (relative ``polydispersity``).
+
+    The form factor is ``(3 (sin x - x cos x) / x**3)**2`` with ``x = q radius`` (Rayleigh 1911),
+    weighted with the sixth power of the radius. ``brightness`` is the rate at q = 0 in counts per
+    pixel and second.
+    """
+
+    radius: float = 8.0
+    polydispersity: float = 0.06
+    brightness: float = 3000.0
+    background: float = 1.0
+
+    def rate(self, q: FloatArray) -> FloatArray:
+        """Counts per pixel and second at q (1/nm), any shape."""
+        # On a fine grid of q and interpolated: the average over radii is slow pixel by pixel.
+        grid = np.linspace(0, float(np.max(q)) + 1e-6, 4000)
+        deviates = np.linspace(-3, 3, 31)
+        radii = self.radius * (1 + self.polydispersity * deviates)
+        weights = np.exp(-0.5 * deviates**2) * radii**6
+        x = np.maximum(grid * radii[:, None], 1e-3)  # below, rounding spoils the difference
+        form_factor = (3 * (np.sin(x) - x * np.cos(x)) / x**3) ** 2
+        mean = weights @ form_factor / weights.sum()
+        return np.interp(q, grid, self.brightness * mean + self.background)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPilatus:
+    """A Pilatus detector with its beamstop, ready to count behind a sample.
+
+    Parameters
+    ----------
+    geometry
+        Where it stands.
+    beamstop_radius
+        Radius of the beamstop's shadow around the beam centre, mm.
+    arm_width
+        Width of the shadow of the arm that holds the beamstop, from above, mm.
+    dead_pixels
+        Number of dead pixels; where they are follows from ``seed``.
+    """
+
+    geometry: Geometry
+    beamstop_radius: float = 4.0
+    arm_width: float = 2.5
+    dead_pixels: int = 60
+    seed: int = 2026
+
+    @cached_property
+    def gaps(self) -> BoolImage:
+        """Pixels between the modules, shape (rows, columns)."""
+        rows, columns = np.indices(self.geometry.shape, sparse=True)
+        in_row_gap = rows % (MODULE_SHAPE[0] + MODULE_GAP[0]) >= MODULE_SHAPE[0]
+        in_column_gap = columns % (MODULE_SHAPE[1] + MODULE_GAP[1]) >= MODULE_SHAPE[1]
+        return in_row_gap | in_column_gap
+
+    @cached_property
+    def dead(self) -> BoolImage:
+        """Pixels that never count, shape (rows, columns)."""
+        dead = np.zeros(self.geometry.shape, dtype=bool)
+        number = min(self.dead_pixels, dead.size)
+        places = np.random.default_rng(self.seed).choice(dead.size, size=number, replace=False)
+        dead.flat[places] = True
+        return dead & ~self.gaps
+
+    @cached_property
+    def shadow(self) -> BoolImage:
+        """Pixels behind the beamstop and its arm, shape (rows, columns)."""
+        x, y = self.geometry.pixel_centers()
+        behind_stop = x**2 + y**2 <= self.beamstop_radius**2
+        behind_arm = (np.abs(x) <= self.arm_width / 2) & (y <= 0)
+        return behind_stop | behind_arm
+
+    @cached_property
+    def mask(self) -> BoolImage:
+        """What a careful user would mask: the gaps, and the shadow with a rim of a pixel."""
+        shadow = self.shadow.copy()
+        shadow[1:] |= self.shadow[:-1]
+        shadow[:-1] |= self.shadow[1:]
+        shadow[:, 1:] |= self.shadow[:, :-1]
+        shadow[:, :-1] |= self.shadow[:, 1:]
+        return shadow | self.gaps
+
+    def rate(self, sample: Sample) -> FloatImage:
+        """Expected counts per second of each pixel, shape (rows, columns); 0 in the shadow."""
+        return np.where(self.shadow, 0.0, sample.rate(self.geometry.q_of_pixels()))
+
+    def expose(self, rate: FloatImage, exposure_time: float, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Count for ``exposure_time`` seconds.
+
+        Parameters
+        ----------
+        rate
+            From `rate`; it stays the same for a series of frames.
+
+        Returns
+        -------
+        Counts with -1 in the gaps, -2 in dead pixels, cut off at what the counters hold; shape
+        (rows, columns).
+        """
+        counts = np.minimum(rng.poisson(rate * exposure_time), COUNT_CUTOFF).astype(np.int32)
+        counts[self.gaps] = GAP
+        counts[self.dead] = DEAD
+        return counts
+
+
+def render_frame(
+    geometry: Geometry, sample: Sample, exposure_time: float, *, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Render one frame of a sample on a simulated Pilatus; for a series, use `SimulatedPilatus`."""
+    detector = SimulatedPilatus(geometry)
+    return detector.expose(detector.rate(sample), exposure_time, rng)
+
+
+def simulated_header(geometry: Geometry, exposure_time: float) -> PilatusHeader:
+    """Header that a Pilatus would write for a frame taken now; times in s."""
+    wavelength = geometry.wavelength * 10
+    energy = 12398.4198 / wavelength  # h c in eV angstrom
+    height, width = geometry.pixel_size
+    entries = {
+        "Pixel_size": f"{width * 1000:g}e-6 m x {height * 1000:g}e-6 m",
+        "Silicon": "sensor, thickness 0.000450 m",
+        "Exposure_time": f"{exposure_time:.7f} s",
+        "Exposure_period": f"{exposure_time + 0.003:.7f} s",
+        "Tau": "0 s",
+        "Count_cutoff": f"{COUNT_CUTOFF} counts",
+        "Threshold_setting": f"{energy / 2:.0f} eV",
+        "Image_path": "/simulated/",
+        "Wavelength": f"{wavelength:.6g} A",
+    }
+    now = datetime.now(UTC)
+    return PilatusHeader(
+        date_time=now.strftime("%Y:%m:%d %H:%M:%S"),
+        model="PILATUS3 simulated, S/N 00-0000",
+        software="saxs-bluesky simulation",
+        entries=entries,
+    )
+
+
+def write_simulated_frame(
+    path: Path, detector: SimulatedPilatus, rate: FloatImage, exposure_time: float, rng: np.random.Generator
+) -> None:
+    """Expose the simulated detector and write what it counts as a Pilatus TIFF."""
+    image = detector.expose(rate, exposure_time, rng)
+    write_frame(path, image, simulated_header(detector.geometry, exposure_time))
+
+
+def write_mask(path: Path, mask: BoolImage) -> None:
+    """Write a mask as a TIFF image of zeros and ones (masked)."""
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, mask.astype(np.uint8), photometric="minisblack")
+
+
+def simulated_calibration(detector: str = "1M", mask_file: str = "") -> dict[str, object]:
+    """Calibration document of the simulated beamline for a detector of `DETECTOR_SHAPES`.
+
+    Its curves: radial, the azimuthal profile of the first ring of silver behenate, and a horizontal
+    slice above the beam.
+    """
+    rows, columns = DETECTOR_SHAPES[detector]
+    center = (round(0.78 * rows) + 0.37, round(0.395 * columns) + 0.27)
+    first_ring = 2 * np.pi / SILVER_BEHENATE_PERIOD
+    return {
+        "Title": f"Simulated Pilatus {detector}",
+        "Geometry": {
+            "Tilt": {"TiltRotDeg": 73.569, "TiltAngleDeg": -0.56},
+            "DedectorDistanceMM": 1031.657,
+            "BeamCenter": list(center),
+            "Imagesize": [rows, columns],
+            "PixelSizeMicroM": [PIXEL_SIZE_UM, PIXEL_SIZE_UM],
+        },
+        "Masks": [
+            {"MaskFile": mask_file, "Oversampling": 3, "Name": "all", "qStart": 0.2, "qStop": 5.0},
+            {
+                "MaskFile": mask_file,
+                "Oversampling": 3,
+                "PixelPerRadialElement": 4,
+                "Name": "first ring",
+                "Phi-mode": True,
+                "qStart": round(first_ring - 0.06, 4),
+                "qStop": round(first_ring + 0.06, 4),
+            },
+        ],
+        "Slices": [
+            {"Direction": "x", "Plane": "InPlane", "CutPosition": round(center[0]) - 40, "CutMargin": 3, "MaskRef": 0}
+        ],
+        "Wavelength": 1.54,
+        "Directory": ["."],
+        "Threads": 2,
+    }

@@ -1,0 +1,156 @@
+""".chi files: the byte layout that users' scripts read, and the files of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Reducer, read_chi, write_chi
+
+CURVE = Curve(
+    name="R0",
+    kind="radial",
+    axis=np.array([0.25, 0.75, 1.25]),
+    axis_label="q",
+    axis_unit="1/nm",
+    intensity=np.array([np.nan, 2.0, 1 / 3]),
+    sigma=np.array([np.nan, 0.5, 0.125]),
+    integral=IntegralParameters(1.5, 2.5, 3.5),
+)
+
+
+@pytest.fixture
+def calibration(document: dict[str, Any]) -> Calibration:
+    document["Masks"].append({"Phi-mode": True, "qStop": 20.0})
+    document["Slices"] = [{"CutPosition": 5}, {"CutPosition": 5, "Direction": "y", "Plane": "Vertical"}]
+    return Calibration.from_dict(document)
+
+
+def test_layout_byte_by_byte(tmp_path: Path, calibration: Calibration) -> None:
+    write_chi(tmp_path / "a.chi", CURVE, calibration)
+    first, rest = (tmp_path / "a.chi").read_text().split("\n", 1)
+    assert json.loads(first) == calibration.document
+    assert rest == (
+        '{"I0": 1.5, "I1": 2.5, "I2": 3.5}\n'
+        '["Scattering Vector  q [$nm^{-1}$]", "Intensity (Count/Pixel)", "Error Margin"]\n'
+        "      3\n"
+        " 2.500000000000000000e-01 nan nan\n"
+        " 7.500000000000000000e-01 2.000000000000000000e+00 5.000000000000000000e-01\n"
+        " 1.250000000000000000e+00 3.333333333333333148e-01 1.250000000000000000e-01\n"
+    )
+
+
+def test_rows_are_those_of_savetxt(tmp_path: Path, calibration: Calibration) -> None:
+    write_chi(tmp_path / "a.chi", CURVE, calibration)
+    columns = np.column_stack([CURVE.axis, CURVE.intensity, CURVE.sigma])
+    np.savetxt(tmp_path / "b.txt", columns, fmt=" %.18e %.18e %.18e")
+    assert (tmp_path / "a.chi").read_text().split("\n", 4)[4] == (tmp_path / "b.txt").read_text()
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "a.chi", skiprows=4), columns)
+
+
+def test_every_kind_of_curve_reads_back_exactly(
+    tmp_path: Path, calibration: Calibration, rng: np.random.Generator
+) -> None:
+    for curve in Reducer(calibration).reduce(rng.poisson(5, (60, 80))):
+        path = tmp_path / f"a_c{curve.name}.chi"
+        write_chi(path, curve, calibration)
+        again = read_chi(path)
+        for field in ("axis", "intensity", "sigma"):
+            np.testing.assert_array_equal(getattr(again.curve, field), getattr(curve, field))
+        for field in ("name", "kind", "axis_label", "axis_unit", "integral"):
+            assert getattr(again.curve, field) == getattr(curve, field)
+        assert again.calibration == calibration.document
+        assert len(again.header) == 4
+
+
+def test_labels_of_slices_and_phi_mode(tmp_path: Path, calibration: Calibration) -> None:
+    curves = Reducer(calibration).reduce(np.ones((60, 80)))
+    headers = []
+    for curve in curves:
+        write_chi(tmp_path / "a.chi", curve, calibration)
+        headers.append((tmp_path / "a.chi").read_text().split("\n")[1:4])
+    assert headers[1][0] == '{"I0": 0.0, "I1": 0.0, "I2": 0.0}'
+    assert json.loads(headers[1][1])[0] == "Phi Angle [rad]"
+    assert json.loads(headers[2][0])[0] == "horizontal scattering vector  $ q_{h} [nm^{-1}]$"
+    assert headers[2][1:] == ["Intensity", "     80"]
+    assert json.loads(headers[3][0])[0] == "vertical scattering Vector $q_{v} [nm^{-1}]$"
+
+
+def test_curve_of_a_recipe_keeps_its_label(tmp_path: Path, calibration: Calibration) -> None:
+    curve = Curve("W", "recipe", np.array([1.0]), "width", "mm", np.array([2.0]), np.array([3.0]))
+    write_chi(tmp_path / "a_cW.chi", curve, calibration)
+    again = read_chi(tmp_path / "a_cW.chi").curve
+    assert (again.name, again.kind, again.axis_label, again.axis_unit) == ("W", "recipe", "width", "mm")
+
+
+def test_fit2d_file_reads(shared_data: Path) -> None:
+    chi = read_chi(shared_data / "pilatus1m_buffer.fit2d.chi")
+    assert chi.curve.axis.shape == (1002,)
+    assert chi.curve.intensity[13] == pytest.approx(4294.9194)
+    assert np.isnan(chi.curve.sigma).all()
+    assert (chi.curve.axis_label, chi.curve.axis_unit) == ("q", "1/nm")
+    assert chi.calibration is None
+
+
+def test_early_saxsdog_file_reads(shared_data: Path) -> None:
+    curve = read_chi(shared_data / "pilatus1m_buffer.saxsdog2014.chi").curve
+    assert curve.axis.shape == (1003,)
+    assert (curve.axis_label, curve.axis_unit) == ("q", "1/nm")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "wanted a number of rows in line 4, found no .chi file"),
+        ("a\nb\nc\nd\n", "wanted a number of rows in line 4, found no .chi file"),
+        ("a\nb\nc\n 3\n 1 2 3\n 1 2 3\n", r"wanted 3 rows \(line 4\), found 2"),
+        ("a\nb\nc\n 2\n 1 2 3\n 1 2\n", "wanted rows of numbers, found"),
+        ("a\nb\nc\n 1\n 1 two 3\n", "wanted rows of numbers, found could not convert string to float: 'two'"),
+        ("a\nb\nc\n 1\n 1\n", r"wanted rows of two or three numbers, found shape \(1, 1\)"),
+        ("a\nb\nc\n 0\n", "wanted rows of two or three numbers"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.chi").write_text(text)
+    with pytest.raises(CurveFileError, match=rf"bad\.chi: {message}"):
+        read_chi(tmp_path / "bad.chi")
+
+
+def test_file_of_bytes_and_absent_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.chi").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CurveFileError, match="found bytes that are no text"):
+        read_chi(tmp_path / "bad.chi")
+    with pytest.raises(CurveFileError, match=r"gone\.chi: wanted a \.chi file, found No such file"):
+        read_chi(tmp_path / "gone.chi")
+
+
+def test_nothing_half_written_is_left_where_writing_fails(tmp_path: Path, calibration: Calibration) -> None:
+    target = tmp_path / "a.chi"
+    target.mkdir()  # a folder in the way: the last step, taking the name, fails
+    with pytest.raises(OutputError, match=r"a\.chi: the curve cannot be written \("):
+        write_chi(target, CURVE, calibration)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.chi"]
+
+
+def test_full_disk_is_told_and_keeps_the_old_curve(
+    tmp_path: Path, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    write_chi(tmp_path / "a.chi", CURVE, calibration)
+    before = (tmp_path / "a.chi").read_bytes()
+
+    def fail(self: Path, *_: Any, **__: Any) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_chi(tmp_path / "a.chi", CURVE, calibration)
+    assert (tmp_path / "a.chi").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
