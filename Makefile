@@ -44,9 +44,8 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build dist
-	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
-	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --target build/wheel dist/*.whl
+	rm -rf build
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --target build/wheel .
 	cd build/wheel && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p saxs_bluesky
 	cd build/wheel && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
 

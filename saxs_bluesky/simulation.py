@@ -52,7 +52,7 @@ class SilverBehenate:
 
     def rate(self, q: FloatArray) -> FloatArray:
         """Counts per pixel and second at q (1/nm), any shape."""
-        total = self.brightness * (0.02 + 0.05 / (1 + (q / 0.3) ** 2))
+        total: FloatArray = self.brightness * (0.02 + 0.05 / (1 + (q / 0.3) ** 2))
         for order in range(1, 13):
             center = 2 * np.pi * order / SILVER_BEHENATE_PERIOD
             total += self.brightness / order**1.3 * np.exp(-0.5 * ((q - center) / self.ring_width) ** 2)
@@ -83,7 +83,8 @@ class Spheres:
         x = np.maximum(grid * radii[:, None], 1e-3)  # below, rounding spoils the difference
         form_factor = (3 * (np.sin(x) - x * np.cos(x)) / x**3) ** 2
         mean = weights @ form_factor / weights.sum()
-        return np.interp(q, grid, self.brightness * mean + self.background)
+        rate: FloatArray = np.interp(q, grid, self.brightness * mean + self.background)
+        return rate
 
 
 @dataclass(frozen=True, eq=False)

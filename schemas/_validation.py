@@ -39,7 +39,7 @@ def _is_whole_number(checker: Any, instance: Any) -> bool:
 
 
 # Python's JSON reads NaN and Infinity, and JSON Schema's own "number" lets them through.
-_Validator = extend(
+_Validator = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
         {"number": _is_finite_number, "integer": _is_whole_number}
@@ -74,14 +74,17 @@ def validate(document: Any, schema: dict[str, Any], where: str) -> None:
 
 def _problems(error: ValidationError) -> Iterator[str]:
     place = _place(error)
+    instance: Any = error.instance
+    value: Any = error.validator_value
+    schema: Any = error.schema
     if error.validator == "additionalProperties":
-        known = error.schema["properties"]
-        for name in error.instance:
+        known = schema["properties"]
+        for name in instance:
             if name not in known:
                 yield f"{place}unknown key {_shown(name)}{_suggestion(name, known)}"
     elif error.validator == "required":
-        for name in error.validator_value:
-            if name not in error.instance:
+        for name in value:
+            if name not in instance:
                 yield f"{place}key {_shown(name)} is missing"
     else:
         yield f"{place}wanted {_wanted(error)}, found {_found(error)}"
@@ -106,7 +109,7 @@ def _suggestion(name: str, known: dict[str, Any]) -> str:
 
 
 def _wanted(error: ValidationError) -> str:
-    value = error.validator_value
+    value: Any = error.validator_value
     match error.validator:
         case "type":
             return type_words[value]
@@ -129,9 +132,10 @@ def _wanted(error: ValidationError) -> str:
 
 
 def _found(error: ValidationError) -> str:
+    instance: Any = error.instance
     if error.validator in ("minItems", "maxItems"):
-        return f"{len(error.instance)}: {_shown(error.instance)}"
-    return _shown(error.instance)
+        return f"{len(instance)}: {_shown(instance)}"
+    return _shown(instance)
 
 
 def _shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -35,6 +36,9 @@ def run(
 ) -> int:
     """Parse arguments and run a command; errors become one line on standard error and an exit code."""
     options = parser.parse_args(arguments)
+    if options.debug:
+        logging.basicConfig()
+        logging.getLogger("saxs_bluesky").setLevel(logging.DEBUG)
     try:
         return command(options)
     except SaxsError as error:

@@ -2,6 +2,7 @@
 
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._chi import ChiFile, read_chi, write_chi
+from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
 from saxs_bluesky.reduction._files import FileList, OutputNames
 from saxs_bluesky.reduction._frames import Frame, PilatusHeader, read_frame, write_frame
@@ -10,6 +11,7 @@ from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator,
 from saxs_bluesky.reduction._masks import read_mask
 from saxs_bluesky.reduction._operator import BinningOperator
 from saxs_bluesky.reduction._polarization import Polarization, polarization_factor
+from saxs_bluesky.reduction._poni import poni_text
 from saxs_bluesky.reduction._reducer import Reducer, without_invalid
 from saxs_bluesky.reduction._slices import SliceIntegrator
 
@@ -18,6 +20,7 @@ __all__ = [
     "BinningOperator",
     "Calibration",
     "ChiFile",
+    "Conversion",
     "Curve",
     "FileList",
     "Frame",
@@ -32,8 +35,11 @@ __all__ = [
     "Reducer",
     "SliceIntegrator",
     "SliceSettings",
+    "conversion",
+    "convert",
     "integral_parameters",
     "polarization_factor",
+    "poni_text",
     "read_chi",
     "read_frame",
     "read_mask",

@@ -118,7 +118,7 @@ class Calibration:
             It does not fit the schema of calibrations.
         """
         schema = load_schema("calibration")
-        plain = _own_spelling(copy.deepcopy(dict(document)), where)
+        plain = own_spelling(copy.deepcopy(dict(document)), where)
         validate(plain, schema, where)
         plain = fill_defaults(plain, schema)
         try:
@@ -180,7 +180,8 @@ class Calibration:
         return json.dumps(self.document)
 
 
-def _own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:
+def own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:
+    """Bring the other spellings that files have to the format's own, in place."""
     geometry = document.get("Geometry")
     if isinstance(geometry, dict):
         for other, own in _OTHER_SPELLINGS.items():

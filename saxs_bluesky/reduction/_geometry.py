@@ -19,6 +19,7 @@ which keeps full precision at small angles, where ``1 - cos`` loses it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,7 +87,7 @@ class Geometry:
     def pixel_centers(self) -> tuple[FloatArray, FloatArray]:
         """Position (x, y) of the pixel centres, mm; shapes (1, columns) and (rows, 1)."""
         rows, columns = self.shape
-        return self.plane_position(np.arange(rows)[:, None] + 0.5, np.arange(columns)[None, :] + 0.5)
+        return self.plane_position(np.arange(0.5, rows)[:, None], np.arange(0.5, columns)[None, :])
 
     @cached_property
     def corners(self) -> tuple[FloatArray, FloatArray]:
@@ -116,13 +117,14 @@ class Geometry:
         Zero points to the right; since y points down, angles grow clockwise as the image is seen.
         """
         x, y = self.pixel_centers()
-        return np.arctan2(y, x)
+        phi: FloatImage = np.arctan2(y, x)
+        return phi
 
     def _depth(self, x: FloatArray, y: FloatArray) -> FloatArray:
         """How far a point of the detector lies behind the plane normal to the beam, mm."""
-        sin_tilt = np.sin(self.tilt_angle)
-        along_x = sin_tilt * np.cos(self.tilt_rotation)
-        along_y = sin_tilt * np.sin(self.tilt_rotation)
+        sin_tilt = math.sin(self.tilt_angle)
+        along_x = sin_tilt * math.cos(self.tilt_rotation)
+        along_y = sin_tilt * math.sin(self.tilt_rotation)
         return x * along_x - y * along_y
 
     def _sin_squared_theta(self, x: FloatArray, y: FloatArray) -> FloatArray:

@@ -86,7 +86,8 @@ class RadialIntegrator:
         scale = r_max / geometry.pixel_size[0] / q_max / pixels_per_bin
 
         def bin_of(x: FloatArray, y: FloatArray) -> IndexArray:
-            return (geometry.q(x, y) * scale).astype(np.int32)
+            bin_numbers: IndexArray = (geometry.q(x, y) * scale).astype(np.int32)
+            return bin_numbers
 
         bins = int(bin_of(x, y).max()) + 1
         self.name = name
@@ -152,8 +153,8 @@ class AzimuthalIntegrator:
         scale = bins / (2 * np.pi)
 
         def bin_of(x: FloatArray, y: FloatArray) -> IndexArray:
-            bin_numbers = ((np.arctan2(y, x) + np.pi) * scale).astype(np.int32)
-            return np.minimum(bin_numbers, bins - 1)  # phi = pi itself
+            bin_numbers: IndexArray = ((np.arctan2(y, x) + np.pi) * scale).astype(np.int32)
+            return np.minimum(bin_numbers, np.int32(bins - 1))  # phi = pi itself
 
         self.name = name
         self._deviation = deviation

@@ -133,7 +133,7 @@ class BinningOperator:
             self._weights = self._with_data(counts.data * factors)
             self._squares = self._with_data(counts.data * factors**2)
         self._variances = self._with_data((counts.data * factors) ** 2)
-        self._area = counts.sum(axis=1)
+        self._area: FloatArray = counts @ np.ones(counts.shape[1])
         self._used = np.zeros(counts.shape[1], dtype=bool)
         self._used[counts.indices] = True
         self._last_left_out: tuple[IndexArray, FloatArray] = (np.empty(0, dtype=np.int32), self._area)

@@ -104,7 +104,10 @@ class SliceIntegrator:
 
 def _slice_axis(along: FloatArray, geometry: Geometry, plane: Plane, incident_angle: float) -> FloatArray:
     angle = np.arctan(along / geometry.distance)
+    axis: FloatArray
     if plane == "InPlane":
-        return 4 * np.pi / geometry.wavelength * np.sin(angle / 2)
-    exit_angle = angle - incident_angle
-    return 2 * np.pi / geometry.wavelength * (np.sin(exit_angle) + np.sin(incident_angle))
+        axis = 4 * np.pi / geometry.wavelength * np.sin(angle / 2)
+    else:
+        exit_angle = angle - incident_angle
+        axis = 2 * np.pi / geometry.wavelength * (np.sin(exit_angle) + np.sin(incident_angle))
+    return axis

@@ -102,7 +102,7 @@ def set_in(document: dict[str, Any], path: list[Any], value: Any) -> None:
         (["Wavelength"], True, "cal.json: Wavelength: wanted a finite number, found true"),
         (["Wavelength"], float("nan"), "cal.json: Wavelength: wanted a finite number, found NaN"),
         (["Wavelength"], 10**400, "cal.json: Wavelength: wanted a finite number, found 1000"),
-        (["Wavelength"], 0, "cal.json: Wavelength: wanted a number above 0, found 0"),
+        (["Wavelength"], 0, "cal.json: Wavelength: wanted a number not below 0.0001, found 0"),
         (["Geometry", "BeamCenter", 1], None, "Geometry.BeamCenter[1]: wanted a finite number, found null"),
         (["Geometry", "BeamCenter"], [1, 2, 3], "BeamCenter: wanted at most 2 entries, found 3: [1, 2, 3]"),
         (["Geometry", "PixelSizeMicroM"], [], "PixelSizeMicroM: wanted at least 1 entries, found 0: []"),

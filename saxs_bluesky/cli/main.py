@@ -1,0 +1,107 @@
+"""``saxs-bluesky``: a simulated beamline to try everything on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from saxs_bluesky.batch import ImageJob, run_all
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.plotting import plot_summary, save_figure
+from saxs_bluesky.reduction import Calibration, OutputNames, Reducer, read_frame
+from saxs_bluesky.simulation import (
+    DETECTOR_SHAPES,
+    Sample,
+    SilverBehenate,
+    SimulatedPilatus,
+    Spheres,
+    simulated_calibration,
+    write_mask,
+    write_simulated_frame,
+)
+
+SAMPLES: dict[str, Callable[[], Sample]] = {"behenate": SilverBehenate, "spheres": Spheres}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(_parser(), lambda options: int(options.command(options)), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("saxs-bluesky", "A simulated beamline to try everything on.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    simulate = commands.add_parser("simulate", help="write simulated Pilatus frames with their calibration and mask")
+    simulate.set_defaults(command=_simulate)
+    simulate.add_argument("--detector", choices=sorted(DETECTOR_SHAPES), default="1M", help="default: 1M")
+    simulate.add_argument("--sample", choices=sorted(SAMPLES), default="behenate", help="default: behenate")
+
+    demo = commands.add_parser("demo", help="watch simulated frames become curves, with a picture at the end")
+    demo.set_defaults(command=_demo, detector="1M", sample="behenate")
+
+    for command in (simulate, demo):
+        command.add_argument("directory", type=Path, help="folder to write into; made where it is missing")
+        command.add_argument("--frames", type=int, default=10, metavar="N", help="number of frames; default: 10")
+        command.add_argument("--exposure", type=float, default=1.0, metavar="S", help="exposure time; default: 1 s")
+        command.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise; default: 1")
+    return parser
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    calibration = _write_beamline(options)
+    for image in _write_frames(options, calibration):
+        say(f"{image}")
+    say(f"calibration: {options.directory / 'cal.json'}")
+    return Exit.DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    say("A simulated Pilatus 1M behind silver behenate: each frame becomes curves when it is written.")
+    calibration = _write_beamline(options)
+    job = ImageJob(Reducer(calibration, deviation=True), OutputNames())
+    failed = False
+    image = None
+    for outcome in run_all(_write_frames(options, calibration), job, threads=1):
+        image = outcome.image
+        if outcome.failure is not None:
+            complain(f"{outcome.image}: {outcome.failure}")
+            failed = True
+        else:
+            say(f"{outcome.image} -> {', '.join(path.name for path in outcome.written)}")
+    if image is not None and not failed:
+        frame = read_frame(image)
+        curves = job.reducer.reduce(frame.image, count_cutoff=frame.header.count_cutoff)
+        picture = options.directory / "curves.png"
+        save_figure(plot_summary(frame.image, curves, title=calibration.document["Title"]), picture)
+        say(f"The last frame and its curves are drawn in {picture}")
+    return Exit.SOME_FAILED if failed else Exit.DONE
+
+
+def _write_beamline(options: argparse.Namespace) -> Calibration:
+    directory: Path = options.directory
+    document = simulated_calibration(options.detector, mask_file="mask.tif")
+    path = directory / "cal.json"
+    try:
+        (directory / "images").mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        calibration = Calibration.from_file(path)
+        write_mask(directory / "mask.tif", SimulatedPilatus(calibration.geometry).mask)
+    except OSError as error:
+        raise OutputError(f"{directory}: the simulation cannot be written ({error.strerror})") from error
+    return calibration
+
+
+def _write_frames(options: argparse.Namespace, calibration: Calibration) -> Iterator[Path]:
+    detector = SimulatedPilatus(calibration.geometry)
+    rate = detector.rate(SAMPLES[options.sample]())
+    rng = np.random.default_rng(options.seed)
+    for number in range(options.frames):
+        image = options.directory / "images" / f"{options.sample}_{number:05d}.tif"
+        write_simulated_frame(image, detector, rate, options.exposure, rng)
+        yield image

@@ -1,0 +1,156 @@
+"""``plotchi``: draw curves, and compare them."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.plotting import compare_curves, save_figure
+from saxs_bluesky.reduction import Curve, read_chi
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SCALES = ("linear", "log", "symlog")
+# Spellings of deployed versions, understood but not shown in the help.
+_OTHER_SPELLINGS = {"--xaxisistype": ("--xaxsistype",), "--yaxisistype": ("--yaxsistype", "--yaxsisstype")}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = _parser()
+    return run(parser, lambda options: _plotchi(parser, options), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "plotchi",
+        "Draw the curves in .chi files over each other, in a window or, with -o, into a file.\n"
+        "Files of SAXSdog and of Fit2D will do too.",
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "examples:\n"
+        "  plotchi sample.chi                           look at a curve, with its error\n"
+        "  plotchi -l -o all.png work/*.chi             all curves of a folder in one picture\n"
+        "  plotchi -l -c -o d.pdf buffer.chi sample.chi what differs from the buffer\n"
+        "\n"
+        "exit codes:\n"
+        "  0  all files are drawn\n"
+        "  1  some file could not be read, each named with the reason; the others are drawn\n"
+        "  2  no picture: wrong usage, no display to open a window on, or nowhere to write"
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="CHIFILE", help="curves; -c compares with the first")
+    option = parser.add_argument
+    option("-o", "--out", type=Path, metavar="FILE", help="write the picture here; .png, .svg, .pdf and others")
+    option(
+        "-c",
+        "--compare",
+        action="store_true",
+        help="draw below the curves how they differ from the first, in counts per pixel and in percent",
+    )
+    option("-l", "--log", action="store_true", help="logarithmic intensity, the same as -y log")
+    option("-n", "--no-legend", action="store_true", help="leave out the names of the curves")
+    option("-t", "--title", metavar="TEXT", help="text above the picture")
+    option("-s", "--skip", type=_count, default=0, metavar="N", help="leave out the first N points; default: 0")
+    option("-k", "--clip", type=_count, default=1, metavar="N", help="leave out the last N points; default: 1")
+    _add_scale(parser, "-x", "--xaxisistype", help="scale of the axis: %(choices)s; default: linear")
+    _add_scale(
+        parser, "-y", "--yaxisistype", help="scale of the intensity: %(choices)s; default: linear, or log with -l"
+    )
+    return parser
+
+
+def _add_scale(parser: argparse.ArgumentParser, short: str, long: str, **keywords: Any) -> None:
+    name = long.removeprefix("--")
+    parser.add_argument(short, long, choices=_SCALES, metavar="SCALE", **keywords)
+    for other in _OTHER_SPELLINGS[long]:
+        hidden = argparse.SUPPRESS
+        parser.add_argument(other, dest=name, choices=_SCALES, metavar="SCALE", default=hidden, help=hidden)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"wanted a number of points from 0 up, found {text}")
+    return int(text)
+
+
+def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.compare and len(options.files) < 2:
+        parser.error("-c/--compare: wanted at least two files, found one")
+    readable = list(_read_all(parser.prog, options))
+    if not readable:
+        return Exit.SOME_FAILED
+    paths, curves = zip(*readable, strict=True)
+    figure = compare_curves(
+        curves,
+        _labels(paths),
+        difference=options.compare and len(curves) > 1,
+        x_scale=options.xaxisistype or "linear",
+        y_scale=options.yaxisistype or ("log" if options.log else "linear"),
+        legend=not options.no_legend,
+        title=options.title,
+        figure=None if options.out else _open_window(),
+    )
+    if options.out:
+        say(f"{save_figure(figure, options.out)}: written")
+    else:
+        _show()
+    return Exit.DONE if len(curves) == len(options.files) else Exit.SOME_FAILED
+
+
+def _read_all(name: str, options: argparse.Namespace) -> Iterator[tuple[Path, Curve]]:
+    """Read what can be read, and complain of each file that cannot."""
+    for path in options.files:
+        try:
+            yield path, _without_ends(path, read_chi(path).curve, options.skip, options.clip)
+        except CurveFileError as error:
+            if options.debug:
+                raise
+            complain(f"{name}: {error}")
+
+
+def _without_ends(path: Path, curve: Curve, skip: int, clip: int) -> Curve:
+    """Leave out points at both ends, of which beamstop and corners make poor ones."""
+    count = curve.axis.size
+    if skip + clip >= count:
+        raise CurveFileError(
+            f"{path}: wanted points to draw between the first {skip} (-s) and the last {clip} (-k), "
+            f"found {count} in all"
+        )
+    kept = slice(skip, count - clip)
+    return replace(curve, axis=curve.axis[kept], intensity=curve.intensity[kept], sigma=curve.sigma[kept])
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Names of the files; with their folders where the names alone are not different."""
+    names = Counter(path.stem for path in paths)
+    return [path.stem if names[path.stem] == 1 else str(path) for path in paths]
+
+
+def _open_window() -> Figure:
+    # Only here, since it looks for a display.
+    import matplotlib.pyplot as plt
+    from matplotlib.backend_bases import FigureManagerBase
+
+    wanted = "wanted a display to open a window on, found none; name a file to draw into, such as -o curves.png"
+    try:
+        figure = plt.figure("plotchi", figsize=(9, 7), layout="constrained")
+    except ImportError as error:
+        raise OutputError(wanted) from error
+    if figure.canvas.manager_class is FigureManagerBase:
+        plt.close(figure)
+        raise OutputError(wanted)
+    return figure
+
+
+def _show() -> None:
+    import matplotlib.pyplot as plt
+
+    plt.show()

@@ -1,0 +1,25 @@
+"""Pictures of curves and of detector images, for files and for windows.
+
+Figures are made without ``matplotlib.pyplot``, which keeps every figure alive and wants the main
+thread: these functions serve worker threads and machines without a display.
+"""
+
+from saxs_bluesky.plotting._comparison import compare_curves
+from saxs_bluesky.plotting._curves import plot_curve, plot_curves
+from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
+from saxs_bluesky.plotting._saving import save_figure
+from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale
+
+__all__ = [
+    "DEVIATION_COLOR",
+    "INVALID_COLOR",
+    "SIGMA_COLOR",
+    "Scale",
+    "compare_curves",
+    "plot_curve",
+    "plot_curves",
+    "plot_frame",
+    "plot_image",
+    "plot_summary",
+    "save_figure",
+]

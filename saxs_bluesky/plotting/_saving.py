@@ -1,0 +1,56 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.reduction._files import replacing
+
+_FORMATS = ("eps", "jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff")
+# Without the time in them, the same curves make the same file.
+_METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_DOTS_PER_INCH = 150
+_saving = threading.Lock()
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure in the format that the suffix of the path says, and return the path.
+
+    The file appears under its name only when it is whole.
+
+    Raises
+    ------
+    OutputError
+        The suffix stands for no format, or the file cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _FORMATS:
+        wanted = ", ".join(f".{known}" for known in _FORMATS)
+        raise OutputError(f"{path}: wanted a picture's suffix ({wanted}), found {path.suffix or 'none'}")
+    try:
+        with _reproducible(), replacing(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA.get(kind))
+    except OSError as error:
+        raise OutputError(f"{path}: the picture cannot be written ({error.strerror or error})") from error
+    return path
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Let the same figure make the same SVG; the names in it are drawn by lot otherwise."""
+    # A setting of the whole process: one figure at a time, and the user's own comes back.
+    with _saving:
+        before = mpl.rcParams["svg.hashsalt"]
+        mpl.rcParams["svg.hashsalt"] = "saxs-bluesky"
+        try:
+            yield
+        finally:
+            mpl.rcParams["svg.hashsalt"] = before

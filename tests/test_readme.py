@@ -1,0 +1,58 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_every_tool_has_an_example() -> None:
+    shell = "".join(text for language, text in BLOCKS if language == "bash")
+    for tool in ("saxs-bluesky", "saxsdog", "plotchi", "saxsconverter"):
+        assert re.search(rf"^{tool} ", shell, re.MULTILINE), tool
+    assert any(language == "python" for language, _ in BLOCKS)
+
+
+def test_pages_and_pictures_exist() -> None:
+    for page in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_examples_run(tmp_path: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MPLBACKEND": "Agg"}
+    shell = "set -e\n" + "".join(text for language, text in BLOCKS if language == "bash")
+    python = "".join(text for language, text in BLOCKS if language == "python")
+    for command in (["bash", "-c", shell], [sys.executable, "-W", "error", "-c", python]):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "R0 q 1/nm 1008"
+    assert done.stdout.splitlines()[-1] == "['R0', 'P1', 'S2', 'Rows']"
+    for name in ("compare.png", "curves.png", "cal.json", "cal.poni", "beamtime/work/behenate_00002_cS2.chi"):
+        assert (tmp_path / name).stat().st_size > 100
+
+
+def test_demo_makes_curves_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from saxs_bluesky.cli.main import main
+
+    assert main(["demo", "--frames", "2", str(tmp_path / "demo")]) == 0
+    picture = tmp_path / "demo" / "curves.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(picture) in capsys.readouterr().out.splitlines()[-1]
+    assert len(list((tmp_path / "demo" / "work").glob("*.chi"))) == 6
+
+
+def test_simulation_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from saxs_bluesky.cli.main import main
+
+    (tmp_path / "file").touch()
+    assert main(["simulate", str(tmp_path / "file")]) == 2
+    assert "the simulation cannot be written" in capsys.readouterr().err
