@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -57,6 +58,11 @@ class Reducer:
         self.integrators: tuple[Integrator, ...] = (*_integrators(calibration, deviation=deviation), *recipes)
         self._leave_out_invalid = leave_out_invalid
         _check_recipes(self.integrators)
+
+    @cached_property
+    def template(self) -> list[Curve]:
+        """The curves of an empty image: what names, axes and units every frame's curves have."""
+        return self.reduce(np.zeros(self.calibration.geometry.shape))
 
     def reduce(self, image: Image, *, count_cutoff: float | None = None) -> list[Curve]:
         """Integrate one frame.

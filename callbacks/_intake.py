@@ -1,0 +1,149 @@
+"""From documents to steps of work: frames to reduce, and ends of runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saxs_bluesky.documents import FrameTask, InlineFrame, RawRun, ReducedRun, SpilledFrame
+
+_log = logging.getLogger(__name__)
+
+# Which key of a document leads to its run.
+_REFERENCES = {
+    "descriptor": "run_start",
+    "resource": "run_start",
+    "stream_resource": "run_start",
+    "stop": "run_start",
+    "event": "descriptor",
+    "event_page": "descriptor",
+    "stream_datum": "descriptor",
+    "datum": "resource",
+    "datum_page": "resource",
+}
+_REFERRED_TO = ("descriptor", "resource", "stream_resource")
+
+
+@dataclass(eq=False)
+class RunState:
+    """A raw run and the reduced runs made of it, one for each detector."""
+
+    raw: RawRun
+    reduced: dict[str, ReducedRun] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a document asks for: a frame to reduce, or the end of a run.
+
+    ``closing`` ends the run, with the raw run's stop document where there is one; ``done`` marks the
+    last step of a document that was accepted at ``accepted``, in seconds since 1970.
+    """
+
+    accepted: float
+    run: RunState | None = None
+    task: FrameTask | None = None
+    stop: Mapping[str, Any] | None = None
+    closing: bool = False
+    done: bool = False
+
+
+class Intake:
+    """Follows the documents of any number of runs, and keeps what their events bring along.
+
+    Images of events wait in memory up to a limit and in files beyond it.
+
+    Parameters
+    ----------
+    put
+        What gets the steps, in order.
+    detectors
+        Whose images count; None: all do.
+    inline_limit
+        How many bytes of images may wait in memory.
+    """
+
+    def __init__(self, put: Callable[[Step], None], detectors: frozenset[str] | None, inline_limit: int) -> None:
+        self._put = put
+        self._detectors = detectors
+        self._inline_limit = inline_limit
+        self._inline_bytes = 0
+        self._folder: Path | None = None
+        self._lock = threading.Lock()
+        self._runs: dict[str, RunState] = {}  # by the uids of starts, descriptors and resources
+
+    def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document in and put the steps that it asks for."""
+        try:
+            self._follow(accepted, name, doc)
+        # A document that is no document must not stop the reduction.
+        except Exception:  # noqa: BLE001
+            _log.warning("a %s document could not be followed", name, exc_info=True)
+        self._put(Step(accepted, done=True))
+
+    def _follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
+        if name == "start":
+            if "original_run_uid" not in doc:
+                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors))
+            return
+        run = self._run_of(name, doc)
+        if run is None:
+            return
+        for task in run.raw.frames(name, doc):
+            self._put(Step(accepted, run, self._kept(task)))
+        if name == "stop":
+            self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+            self._put(Step(accepted, run, stop=doc, closing=True))
+
+    # Not event-model's RunRouter: it gives up an event whose datum never came, which here is a frame
+    # that failed and must be told.
+    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunState | None:
+        """The run of a document; what later documents will refer to is noted as the run's."""
+        key = _REFERENCES.get(name)
+        run = None if key is None else self._runs.get(doc[key])
+        if run is not None and name in _REFERRED_TO:
+            self._runs[doc["uid"]] = run
+        return run
+
+    def close(self) -> None:
+        """End the runs that have not stopped."""
+        for run in dict.fromkeys(self._runs.values()):
+            self._put(Step(time.time(), run, closing=True))
+        self._runs.clear()
+
+    def _kept(self, task: FrameTask) -> FrameTask:
+        """Task whose image is this intake's own, since the detector may use its array again."""
+        if not isinstance(task.reference, InlineFrame):
+            return task
+        image = np.array(task.reference.read().image)
+        with self._lock:
+            fits = self._inline_bytes + image.nbytes <= self._inline_limit
+            if fits:
+                self._inline_bytes += image.nbytes
+        if fits:
+            return replace(task, reference=InlineFrame(image, 0))
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="saxs-bluesky-"))
+        return replace(task, reference=SpilledFrame.write(self._folder, image))
+
+    def release(self, task: FrameTask) -> None:
+        """Let go of a frame that is done with."""
+        if isinstance(task.reference, InlineFrame):
+            with self._lock:
+                self._inline_bytes -= task.reference.array.nbytes
+        elif isinstance(task.reference, SpilledFrame):
+            Path(task.reference.file).unlink(missing_ok=True)
+
+    def clean_up(self) -> None:
+        """Take the folder of waiting images away."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

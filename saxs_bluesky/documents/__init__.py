@@ -1,0 +1,33 @@
+"""Documents: from those of a raw run to its frames, and from curves to those of a reduced run.
+
+No threads, no catalog, no RunEngine: functions and small classes that callbacks, the catalog and
+programs build on.
+"""
+
+from saxs_bluesky.documents._raw_run import FrameTask, RawRun
+from saxs_bluesky.documents._reduced_run import ReducedRun, axis_key
+from saxs_bluesky.documents._references import (
+    FrameReference,
+    HandlerFrame,
+    Hdf5Frame,
+    InlineFrame,
+    LoadedFrame,
+    SpilledFrame,
+    TiffFrame,
+    load,
+)
+
+__all__ = [
+    "FrameReference",
+    "FrameTask",
+    "HandlerFrame",
+    "Hdf5Frame",
+    "InlineFrame",
+    "LoadedFrame",
+    "RawRun",
+    "ReducedRun",
+    "SpilledFrame",
+    "TiffFrame",
+    "axis_key",
+    "load",
+]

@@ -1,0 +1,220 @@
+"""The frames of a raw run, whichever way its documents describe images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from event_model import DocumentRouter, unpack_datum_page, unpack_event_page
+
+from saxs_bluesky.documents._references import FrameReference, InlineFrame, from_datum, from_stream_datum
+from saxs_bluesky.errors import FrameError
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTask:
+    """One frame to reduce.
+
+    Parameters
+    ----------
+    detector
+        Name of the detector.
+    stream
+        Name of the raw stream that it belongs to.
+    index
+        Number of the frame among those of the detector in the stream, from 0.
+    time
+        When it was taken, as far as the documents tell, in seconds since 1970.
+    reference
+        Where it is; None where the documents do not lead to it.
+    failure
+        Why there is no reference.
+    coordinates
+        Values of the scanned motors and other independent variables, by data key.
+    coordinate_keys
+        What the raw descriptor says of them, by data key; also of those without a value.
+    """
+
+    detector: str
+    stream: str
+    index: int
+    time: float
+    reference: FrameReference | None
+    failure: str = ""
+    coordinates: Mapping[str, Any] = field(default_factory=dict)
+    coordinate_keys: Mapping[str, Document] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _ImageKey:
+    key: str
+    detector: str
+    frames: int  # in each event
+    external: bool
+
+
+@dataclass
+class _Stream:
+    name: str
+    images: tuple[_ImageKey, ...]
+    coordinate_keys: Mapping[str, Document]
+
+
+class RawRun(DocumentRouter):
+    """Follows the documents of one run and yields its frames.
+
+    Images come inline in events, by ``resource`` and ``datum``, or by ``stream_resource`` and
+    ``stream_datum``, with events or without. A frame of a ``stream_datum`` whose event will bring
+    coordinates waits for that event.
+
+    Parameters
+    ----------
+    start
+        The run's start document.
+    detectors
+        Names of the detectors whose images count, or of their data keys; None: all images do.
+    """
+
+    def __init__(self, start: Document, detectors: frozenset[str] | None = None) -> None:
+        super().__init__()
+        self.start_document = start
+        self._detectors = detectors
+        self._dimensions = _dimension_fields(start)
+        self._streams: dict[str, _Stream] = {}
+        self._resources: dict[str, Document] = {}
+        self._datums: dict[str, Document] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._waiting: dict[tuple[str, int], list[FrameTask]] = {}
+        self._found: list[FrameTask] = []
+
+    def frames(self, name: str, doc: Document) -> list[FrameTask]:
+        """Take a document in; return the frames that it makes known, in their order."""
+        self(name, doc)
+        found, self._found = self._found, []
+        return found
+
+    def descriptor(self, doc: Document) -> None:
+        """Find the images among the data keys."""
+        keys = doc["data_keys"]
+        images = tuple(self._image_keys(doc))
+        coordinates = {key: keys[key] for key in self._dimensions if key in keys and not keys[key].get("shape")}
+        self._streams[doc["uid"]] = _Stream(doc["name"], images, coordinates)
+
+    def _image_keys(self, doc: Document) -> Iterator[_ImageKey]:
+        owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
+        for key, entry in doc["data_keys"].items():
+            shape = entry.get("shape") or []
+            if entry.get("dtype") != "array" or len(shape) < 2:
+                continue
+            # A detector with several images has a calibration for each data key.
+            by_key = self._detectors is not None and key in self._detectors
+            detector = key if by_key else owners.get(key, key)
+            if self._detectors is None or detector in self._detectors:
+                frames = 1
+                for size in shape[:-2]:
+                    frames *= int(size or 1)
+                yield _ImageKey(key, detector, frames, "external" in entry)
+
+    def resource(self, doc: Document) -> None:
+        """Note where files are."""
+        self._resources[doc["uid"]] = doc
+
+    def stream_resource(self, doc: Document) -> None:
+        """Note where files are."""
+        self._resources[doc["uid"]] = doc
+
+    def datum(self, doc: Document) -> None:
+        """Note which part of a file an event will mean."""
+        self._datums[doc["datum_id"]] = doc
+
+    def datum_page(self, doc: Document) -> None:
+        """Note which parts of a file events will mean."""
+        for datum in unpack_datum_page(doc):
+            self.datum(datum)
+
+    def event_page(self, doc: Document) -> None:
+        """Take events one by one."""
+        for event in unpack_event_page(doc):
+            self.event(event)
+
+    def event(self, doc: Document) -> None:
+        """Find the frames of an event, and those that waited for it."""
+        stream = self._streams.get(doc["descriptor"])
+        if stream is None:
+            return
+        coordinates = {key: doc["data"][key] for key in stream.coordinate_keys if key in doc["data"]}
+        for task in self._waiting.pop((doc["descriptor"], doc["seq_num"]), []):
+            self._found.append(replace(task, time=doc["time"], coordinates=coordinates))
+        for image in stream.images:
+            if image.key in doc["data"]:
+                for reference in self._references(image, doc["data"][image.key]):
+                    self._add(stream, image, doc["time"], reference, coordinates)
+
+    def _references(self, image: _ImageKey, value: Any) -> list[FrameReference | str]:
+        if not image.external:
+            return [InlineFrame(value, index) for index in range(image.frames)]
+        datum = self._datums.pop(value, None)
+        if datum is None:
+            return [f"{image.key}: wanted a datum {value}, found none before its event"] * image.frames
+        resource = self._resources.get(datum["resource"])
+        if resource is None:
+            return [f"{image.key}: wanted a resource {datum['resource']}, found none"] * image.frames
+        try:
+            return [*from_datum(resource, datum, image.frames)]
+        except (KeyError, TypeError, ValueError) as error:
+            return [f"{image.key}: wanted a resource of spec {resource['spec']}, found {error!r} in it"] * image.frames
+
+    def stream_datum(self, doc: Document) -> None:
+        """Find the frames of a range of indices."""
+        stream = self._streams.get(doc["descriptor"])
+        resource = self._resources.get(doc["stream_resource"])
+        if stream is None or resource is None:
+            return
+        image = next((image for image in stream.images if image.key == resource["data_key"]), None)
+        if image is None:
+            return
+        first, last = doc["indices"]["start"], doc["indices"]["stop"]
+        references: list[FrameReference | str]
+        try:
+            references = [*from_stream_datum(resource, first, last, image.frames)]
+        except (FrameError, KeyError, ValueError) as error:
+            references = [f"{image.key}: {error}"] * ((last - first) * image.frames)
+        now = time.time()
+        for position, reference in enumerate(references):
+            event = doc["seq_nums"]["start"] + position // image.frames
+            self._add(stream, image, now, reference, {}, wait_for=(doc["descriptor"], event))
+
+    def _add(
+        self,
+        stream: _Stream,
+        image: _ImageKey,
+        taken: float,
+        reference: FrameReference | str,
+        coordinates: Document,
+        wait_for: tuple[str, int] | None = None,
+    ) -> None:
+        index = self._counts.get((image.detector, stream.name), 0)
+        self._counts[image.detector, stream.name] = index + 1
+        found, failure = (None, reference) if isinstance(reference, str) else (reference, "")
+        keys = stream.coordinate_keys
+        task = FrameTask(image.detector, stream.name, index, taken, found, failure, coordinates, keys)
+        if wait_for is not None and keys:
+            self._waiting.setdefault(wait_for, []).append(task)
+        else:
+            self._found.append(task)
+
+    def stop(self, doc: Document) -> None:  # noqa: ARG002 - the router's signature
+        """Let go of frames whose events never came."""
+        for tasks in self._waiting.values():
+            self._found += tasks
+        self._waiting.clear()
+
+
+def _dimension_fields(start: Document) -> tuple[str, ...]:
+    """Data keys of the independent variables that the plan names."""
+    dimensions = (start.get("hints") or {}).get("dimensions") or []
+    return tuple(field for fields, _ in dimensions for field in fields if field != "time")

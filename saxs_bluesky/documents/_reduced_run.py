@@ -1,0 +1,243 @@
+"""The documents of a reduced run."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from event_model import compose_run
+
+from saxs_bluesky import __version__
+from saxs_bluesky.documents._raw_run import FrameTask
+from saxs_bluesky.reduction import Curve, Reducer
+
+Document = dict[str, Any]
+Named = tuple[str, Document]
+
+_SOURCE = "saxs_bluesky.reduction"
+# What belongs to the plan and to the raw run itself, and not to what the user said of the sample.
+_NOT_COPIED = {
+    "uid",
+    "time",
+    "scan_id",
+    "plan_type",
+    "plan_name",
+    "plan_args",
+    "plan_pattern",
+    "plan_pattern_args",
+    "plan_pattern_module",
+    "detectors",
+    "motors",
+    "num_points",
+    "num_intervals",
+    "versions",
+    "hints",
+}
+_INTEGRALS = {
+    "I0": "counts/pixel/nm",
+    "I1": "counts/pixel/nm^2",
+    "I2": "counts/pixel/nm^3",
+    "correlation_length": "nm",
+}
+_FRAME_KEYS: dict[str, Document] = {
+    "image_path": {"dtype": "string", "shape": [], "source": "raw run"},
+    "frame_index": {"dtype": "integer", "shape": [], "source": "raw run"},
+    "image_time": {"dtype": "number", "shape": [], "units": "s", "source": "raw run"},
+    "failure": {"dtype": "string", "shape": [], "source": _SOURCE},
+}
+
+
+class ReducedRun:
+    """Composes the documents of one reduced run: those of one detector in one raw run.
+
+    One event a frame, in a stream that has the raw stream's name. A frame that could not be read or
+    reduced has an event too: its curves hold NaN, and ``failure`` says why (it is empty elsewhere).
+
+    Parameters
+    ----------
+    raw_start
+        Start document of the raw run.
+    detector
+        Name of the detector.
+    reducer
+        What makes the curves; its calibration goes into the provenance.
+    metadata
+        More for the start document.
+    """
+
+    def __init__(
+        self,
+        raw_start: Mapping[str, Any],
+        detector: str,
+        reducer: Reducer,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer) | dict(metadata or {}))
+        self._templates = reducer.template
+        self._streams: dict[str, Any] = {}
+        self._failed = 0
+        self._frames = 0
+
+    @property
+    def start(self) -> Named:
+        """The start document."""
+        return "start", dict(self._bundle.start_doc)
+
+    def describe(self, stream: str, coordinates: Mapping[str, Mapping[str, Any]]) -> Iterator[Named]:
+        """Yield the descriptor of a stream, once.
+
+        Parameters
+        ----------
+        stream
+            Name of the raw stream.
+        coordinates
+            Data keys of the raw stream that go along, such as scanned motors.
+        """
+        if stream in self._streams:
+            return
+        now = time.time()
+        bundle = self._bundle.compose_descriptor(
+            name=stream,
+            data_keys=_data_keys(self._templates)
+            | {
+                key: {name: value for name, value in entry.items() if name != "object_name"}
+                for key, entry in coordinates.items()
+            },
+            object_keys=_object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {}),
+            configuration={curve.name: _axis_configuration(curve, now) for curve in self._templates},
+            hints={
+                curve.name: {"fields": [f"{curve.name}_{name}" for name in _INTEGRALS]}
+                for curve in self._templates
+                if curve.kind == "radial"
+            },
+        )
+        self._streams[stream] = bundle
+        yield "descriptor", dict(bundle.descriptor_doc)
+
+    def event(self, task: FrameTask, curves: Sequence[Curve] | None, failure: str = "") -> Named:
+        """Compose the event of one frame; ``curves`` is None where it failed."""
+        bundle = self._streams[task.stream]
+        data: Document = {
+            "image_path": task.reference.path if task.reference else "",
+            "frame_index": task.index,
+            "image_time": task.time,
+            "failure": failure,
+        }
+        for curve in self._templates if curves is None else curves:
+            data |= _curve_data(curve, failed=curves is None)
+        for key, entry in bundle.descriptor_doc["data_keys"].items():
+            if key not in data:
+                data[key] = task.coordinates.get(key, _missing(entry))
+        self._frames += 1
+        self._failed += curves is None
+        # Validation takes longer than the reduction; that all events are valid is tested.
+        stamps = dict.fromkeys(data, task.time)
+        return "event", dict(bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False))
+
+    def stop(self, raw_stop: Mapping[str, Any] | None, reason: str = "") -> Named:
+        """Compose the stop document; ``raw_stop`` is None where the raw run never stopped."""
+        reasons = [reason] if reason else []
+        if self._failed:
+            reasons.append(f"{self._failed} of {self._frames} frames failed, each says why")
+        if raw_stop is None:
+            status = "abort"
+            reasons.append("the raw run has no stop document")
+        else:
+            status = raw_stop["exit_status"]
+            if raw_stop.get("reason"):
+                reasons.append(f"raw run: {raw_stop['reason']}")
+        return "stop", dict(self._bundle.compose_stop(exit_status=status, reason="; ".join(reasons)))
+
+
+def axis_key(curve: Curve) -> str:
+    """Data key of a curve's axis: ``R0_q``, ``P1_phi``, ``S2_q_h``."""
+    label = curve.axis_label if curve.axis_label.isidentifier() else "axis"
+    return f"{curve.name}_{label}"
+
+
+def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reducer) -> Document:
+    metadata = {key: value for key, value in raw_start.items() if key not in _NOT_COPIED}
+    metadata["original_run_uid"] = raw_start["uid"]
+    if "scan_id" in raw_start:
+        metadata["original_scan_id"] = raw_start["scan_id"]
+    dimensions = (raw_start.get("hints") or {}).get("dimensions")
+    metadata["hints"] = {"dimensions": dimensions or [[["time"], "primary"]]}
+    metadata["analysis_stage"] = "reduction"
+    metadata["detector"] = detector
+    metadata["provenance"] = _provenance(reducer)
+    return metadata
+
+
+def _provenance(reducer: Reducer) -> Document:
+    calibration = reducer.calibration
+    masks = [calibration.load_mask(index) for index in range(len(calibration.masks))]
+    return {
+        "software": "saxs-bluesky",
+        "version": __version__,
+        "calibration": dict(calibration.document),
+        "calibration_sha256": hashlib.sha256(calibration.json().encode()).hexdigest(),
+        # Of the mask as it was applied: a byte a pixel, row by row from the top.
+        "mask_sha256": [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks],
+        "integrators": [integrator.name for integrator in reducer.integrators],
+    }
+
+
+def _data_keys(curves: Sequence[Curve]) -> dict[str, Document]:
+    keys: dict[str, Document] = {}
+    for curve in curves:
+        array = {
+            "dtype": "array",
+            "dtype_numpy": "<f8",
+            "shape": [curve.axis.size],
+            "dims": [axis_key(curve)],
+            "units": "counts/pixel",
+            "source": _SOURCE,
+        }
+        for name in _array_names(curve):
+            keys[f"{curve.name}_{name}"] = dict(array)
+        if curve.kind == "radial":
+            for name, units in _INTEGRALS.items():
+                entry = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "units": units, "source": _SOURCE}
+                keys[f"{curve.name}_{name}"] = entry
+    return keys | {key: dict(entry) for key, entry in _FRAME_KEYS.items()}
+
+
+def _object_keys(curves: Sequence[Curve]) -> dict[str, list[str]]:
+    keys = {curve.name: list(_data_keys([curve]).keys() - _FRAME_KEYS.keys()) for curve in curves}
+    return keys | {"frame": list(_FRAME_KEYS)}
+
+
+def _array_names(curve: Curve) -> list[str]:
+    return ["intensity", "sigma", *(["deviation"] if curve.deviation is not None else [])]
+
+
+def _axis_configuration(curve: Curve, now: float) -> Document:
+    key = axis_key(curve)
+    entry = {
+        "dtype": "array",
+        "dtype_numpy": "<f8",
+        "shape": [curve.axis.size],
+        "dims": [key],
+        "units": curve.axis_unit,
+        "source": _SOURCE,
+    }
+    return {"data": {key: curve.axis.tolist()}, "timestamps": {key: now}, "data_keys": {key: entry}}
+
+
+def _curve_data(curve: Curve, *, failed: bool) -> Document:
+    data: Document = {}
+    for name in _array_names(curve):
+        data[f"{curve.name}_{name}"] = np.full_like(curve.axis, np.nan) if failed else getattr(curve, name)
+    if curve.kind == "radial":
+        for name in _INTEGRALS:
+            data[f"{curve.name}_{name}"] = math.nan if failed else getattr(curve.integral, name)
+    return data
+
+
+def _missing(entry: Mapping[str, Any]) -> Any:
+    return "" if entry["dtype"] == "string" else math.nan

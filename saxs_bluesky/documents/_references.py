@@ -1,0 +1,221 @@
+"""Where a frame is, small enough to wait in a queue and to travel to another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
+from uuid import uuid4
+
+import h5py
+import numpy as np
+
+from saxs_bluesky.errors import FrameError
+from saxs_bluesky.reduction import read_frame
+from saxs_bluesky.reduction._types import Image
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedFrame:
+    """A frame in memory: ``image`` of shape (rows, columns), and the header's count cutoff where there is one."""
+
+    image: Image
+    count_cutoff: float | None = None
+
+
+class FrameReference(Protocol):
+    """Where one frame is."""
+
+    @property
+    def path(self) -> str:
+        """What documents call it: the path of its file, empty where it has none."""
+
+    def read(self) -> LoadedFrame:
+        """Read it; any error means that it is not there, or not yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class InlineFrame:
+    """A frame that an event brought along, or a stack of them of which it is one."""
+
+    array: Any
+    index: int
+    path: str = ""
+
+    def read(self) -> LoadedFrame:
+        """Take the frame out of the event's array."""
+        return LoadedFrame(_frame_of(np.asarray(self.array), self.index, "the event's array"))
+
+
+@dataclass(frozen=True)
+class SpilledFrame:
+    """An event's frame that waits in a temporary file."""
+
+    file: str
+    path: str = ""
+
+    @classmethod
+    def write(cls, folder: Path, image: Image) -> SpilledFrame:
+        """Put an image into a new file of a folder."""
+        file = folder / f"{uuid4()}.npy"
+        np.save(file, image)
+        return cls(str(file))
+
+    def read(self) -> LoadedFrame:
+        """Read the image back."""
+        return LoadedFrame(np.load(self.file, allow_pickle=False))
+
+
+@dataclass(frozen=True)
+class TiffFrame:
+    """A frame in a TIFF file of its own."""
+
+    path: str
+
+    def read(self) -> LoadedFrame:
+        """Read the file with its header."""
+        frame = read_frame(self.path)
+        return LoadedFrame(frame.image, frame.header.count_cutoff)
+
+
+@dataclass(frozen=True)
+class Hdf5Frame:
+    """A frame in a dataset of an HDF5 file, which may still be written to (SWMR)."""
+
+    path: str
+    dataset: str
+    index: int
+
+    def read(self) -> LoadedFrame:
+        """Read the frame as the file is now."""
+        with h5py.File(self.path, "r", swmr=True, libver="latest", locking=False) as file:
+            data = file[self.dataset]
+            if data.ndim == 2 and self.index == 0:
+                return LoadedFrame(np.asarray(data[()]))
+            if self.index >= data.shape[0]:
+                raise FrameError(f"{self.path}: wanted frame {self.index} in {self.dataset}, found {data.shape[0]}")
+            return LoadedFrame(np.asarray(data[self.index]))
+
+
+@dataclass(frozen=True)
+class HandlerFrame:
+    """A frame that a handler registered with databroker reads (entry point group ``databroker.handlers``)."""
+
+    spec: str
+    path: str
+    resource_kwargs: tuple[tuple[str, Any], ...]
+    datum_kwargs: tuple[tuple[str, Any], ...]
+    index: int
+
+    def read(self) -> LoadedFrame:
+        """Let the handler read the event's stack, and take the frame out of it."""
+        handler = _handler_class(self.spec)(self.path, **dict(self.resource_kwargs))
+        try:
+            stack = np.asarray(handler(**dict(self.datum_kwargs)))
+        finally:
+            close = getattr(handler, "close", None)
+            if close is not None:
+                close()
+        return LoadedFrame(_frame_of(stack, self.index, self.path))
+
+
+def load(reference: FrameReference, deadline: float) -> LoadedFrame:
+    """Read a frame, waiting for a file that is still being written.
+
+    Parameters
+    ----------
+    reference
+        Where it is.
+    deadline
+        Until when to try again, in seconds of ``time.time()``; one attempt is made in any case.
+
+    Raises
+    ------
+    FrameError
+        It could not be read; the message is that of the last attempt.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return reference.read()
+        # A file that is half written fails in as many ways as there are readers.
+        except Exception as error:
+            if time.time() + pause > deadline:
+                raise FrameError(_reason(error, reference)) from error
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _reason(error: Exception, reference: FrameReference) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if reference.path in text else f"{reference.path}: {text}"
+
+
+def _frame_of(stack: Image, index: int, where: str) -> Image:
+    if stack.ndim == 2:
+        stack = stack[None]
+    frames = stack.reshape(-1, *stack.shape[-2:]) if stack.ndim > 2 else stack
+    if frames.ndim != 3 or index >= frames.shape[0]:
+        raise FrameError(f"{where}: wanted frame {index} of an image stack, found shape {stack.shape}")
+    frame: Image = frames[index]
+    return frame
+
+
+@lru_cache
+def _handler_class(spec: str) -> Any:
+    for entry in entry_points(group="databroker.handlers", name=spec):
+        return entry.load()
+    raise FrameError(f"wanted a handler for files of spec {spec}, found none in group databroker.handlers")
+
+
+def from_datum(resource: Mapping[str, Any], datum: Mapping[str, Any], frames: int) -> list[FrameReference]:
+    """References to the frames of a classic ``resource`` and ``datum``."""
+    spec, kwargs, at = resource["spec"], resource["resource_kwargs"], datum["datum_kwargs"]
+    path = str(Path(resource.get("root") or "/", resource["resource_path"]))
+    if spec in ("AD_TIFF", "AD_HDF5") and "point_number" in at:
+        per_point = int(kwargs.get("frame_per_point", 1))
+        numbers = range(at["point_number"] * per_point, (at["point_number"] + 1) * per_point)
+        if spec == "AD_TIFF":
+            # The template's folder is a text in front of the name, so it must end in a slash.
+            folder = path.rstrip("/") + "/"
+            return [TiffFrame(kwargs["template"] % (folder, kwargs["filename"], number)) for number in numbers]
+        return [Hdf5Frame(path, kwargs.get("key", "/entry/data/data"), number) for number in numbers]
+    return [HandlerFrame(spec, path, tuple(kwargs.items()), tuple(at.items()), index) for index in range(frames)]
+
+
+def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames: int) -> list[FrameReference]:
+    """References to the frames of ``stream_resource`` for the indices of a ``stream_datum``.
+
+    Raises
+    ------
+    FrameError
+        The kind of file is not known.
+    """
+    path = _path_of(resource["uri"])
+    parameters = resource["parameters"]
+    kind = resource["mimetype"].replace(" ", "")
+    numbers = range(start * frames, stop * frames)
+    if kind == "application/x-hdf5":
+        dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
+        return [Hdf5Frame(path, dataset, number) for number in numbers]
+    if kind == "multipart/related;type=image/tiff":
+        return [TiffFrame(_numbered(path, parameters["template"], number)) for number in numbers]
+    if kind == "image/tiff" and len(numbers) == 1:
+        return [TiffFrame(path)]
+    raise FrameError(f"{path}: wanted HDF5 or TIFF files, found {resource['mimetype']}")
+
+
+def _numbered(folder: str, template: str, number: int) -> str:
+    name = template % number if "%" in template else template.format(number)
+    return str(Path(folder) / name)
+
+
+def _path_of(uri: str) -> str:
+    return unquote(urlparse(uri).path)
