@@ -33,3 +33,15 @@ class CurveFileError(SaxsError):
 
 class OutputError(SaxsError):
     """A result cannot be written where it belongs."""
+
+
+class CatalogError(SaxsError):
+    """A catalog cannot be opened, or does not hold what was asked of it."""
+
+
+class PlanError(SaxsError):
+    """A plan was asked for what cannot be done."""
+
+
+class PluginError(SaxsError):
+    """A sink or integrator of another package cannot be had."""
