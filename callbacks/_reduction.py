@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
-from saxs_bluesky.callbacks._work import RemoteWork, Result, reduce_task
-from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.callbacks._work import RemoteWork
+from saxs_bluesky.documents import FrameTask, ReducedRun, Result, reduce_task
 from saxs_bluesky.errors import CalibrationError, SaxsError
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 

@@ -16,6 +16,7 @@ from saxs_bluesky.documents._references import (
     TiffFrame,
     load,
 )
+from saxs_bluesky.documents._work import Result, reduce_task, reduced_documents
 
 __all__ = [
     "FrameReference",
@@ -26,8 +27,11 @@ __all__ = [
     "LoadedFrame",
     "RawRun",
     "ReducedRun",
+    "Result",
     "SpilledFrame",
     "TiffFrame",
     "axis_key",
     "load",
+    "reduce_task",
+    "reduced_documents",
 ]

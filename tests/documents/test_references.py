@@ -1,0 +1,126 @@
+"""Where frames are: files of every kind, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from saxs_bluesky.documents import HandlerFrame, Hdf5Frame, InlineFrame, TiffFrame, load
+from saxs_bluesky.documents._references import from_datum, from_stream_datum
+from saxs_bluesky.errors import FrameError
+from saxs_bluesky.reduction import PilatusHeader, write_frame
+
+STACK = np.arange(3 * 4 * 5, dtype=np.int32).reshape(3, 4, 5)
+
+
+def test_tiff_brings_its_cutoff(tmp_path: Path) -> None:
+    write_frame(tmp_path / "a.tif", STACK[0], PilatusHeader(entries={"Count_cutoff": "1000 counts"}))
+    frame = load(TiffFrame(str(tmp_path / "a.tif")), 0)
+    np.testing.assert_array_equal(frame.image, STACK[0])
+    assert frame.count_cutoff == 1000
+
+
+def test_hdf5_by_index_and_as_a_single_image(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        file["stack"], file["single"] = STACK, STACK[1]
+    path = str(tmp_path / "a.h5")
+    np.testing.assert_array_equal(load(Hdf5Frame(path, "stack", 2), 0).image, STACK[2])
+    np.testing.assert_array_equal(load(Hdf5Frame(path, "single", 0), 0).image, STACK[1])
+    with pytest.raises(FrameError, match=r"a\.h5: wanted frame 3 in stack, found 3"):
+        load(Hdf5Frame(path, "stack", 3), 0)
+    with pytest.raises(FrameError, match=r"a\.h5: .*nothing"):
+        load(Hdf5Frame(path, "nothing", 0), 0)
+
+
+def test_hdf5_that_is_still_written_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "growing.h5"
+
+    def write() -> None:
+        with h5py.File(path, "w", libver="latest") as file:
+            data = file.create_dataset("stack", (0, 4, 5), np.int32, maxshape=(None, 4, 5), chunks=(1, 4, 5))
+            file.swmr_mode = True
+            for number in range(3):
+                time.sleep(0.1)
+                data.resize(number + 1, axis=0)
+                data[number] = STACK[number]
+                data.flush()
+            time.sleep(0.2)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        np.testing.assert_array_equal(load(Hdf5Frame(str(path), "stack", 2), time.time() + 10).image, STACK[2])
+    finally:
+        writer.join()
+
+
+def test_inline_stacks_and_their_shapes() -> None:
+    np.testing.assert_array_equal(load(InlineFrame(STACK, 1), 0).image, STACK[1])
+    np.testing.assert_array_equal(load(InlineFrame(STACK[0].tolist(), 0), 0).image, STACK[0])
+    np.testing.assert_array_equal(load(InlineFrame(STACK[None], 2), 0).image, STACK[2])
+    for bad in (STACK[0, 0], 3.0):
+        with pytest.raises(FrameError, match="wanted frame 0 of an image stack, found shape"):
+            load(InlineFrame(bad, 0), 0)
+
+
+def test_deadline_is_kept_and_the_last_reason_told(tmp_path: Path) -> None:
+    start = time.time()
+    with pytest.raises(FrameError, match=r"gone\.tif: wanted a TIFF image, found No such file"):
+        load(TiffFrame(str(tmp_path / "gone.tif")), start + 0.3)
+    assert 0.15 < time.time() - start < 2
+
+
+def test_references_travel_between_processes(tmp_path: Path) -> None:
+    for reference in (
+        TiffFrame("/a"),
+        Hdf5Frame("/a", "b", 1),
+        HandlerFrame("S", "/a", (("k", [1]),), (), 0),
+    ):
+        assert pickle.loads(pickle.dumps(reference)) == reference
+
+
+def test_classic_tiff_resource_leads_to_its_files() -> None:
+    kwargs = {"template": "%s%s_%6.6d.tif", "filename": "scan", "frame_per_point": 2}
+    resource = {"spec": "AD_TIFF", "root": "/data", "resource_path": "run1/", "resource_kwargs": kwargs}
+    references = from_datum(resource, {"datum_kwargs": {"point_number": 3}}, 2)
+    assert references == [TiffFrame("/data/run1/scan_000006.tif"), TiffFrame("/data/run1/scan_000007.tif")]
+
+
+def test_classic_hdf5_resource_leads_to_its_frames() -> None:
+    resource = {"spec": "AD_HDF5", "root": "/data", "resource_path": "a.h5", "resource_kwargs": {"frame_per_point": 2}}
+    references = from_datum(resource, {"datum_kwargs": {"point_number": 1}}, 2)
+    assert references == [
+        Hdf5Frame("/data/a.h5", "/entry/data/data", 2),
+        Hdf5Frame("/data/a.h5", "/entry/data/data", 3),
+    ]
+
+
+def test_files_of_other_kinds_are_read_by_the_registered_handler(tmp_path: Path) -> None:
+    np.save(tmp_path / "x_0.npy", STACK)
+    kwargs: dict[str, Any] = {}
+    resource = {"spec": "NPY_SEQ", "root": str(tmp_path), "resource_path": "x", "resource_kwargs": kwargs}
+    references = from_datum(resource, {"datum_kwargs": {"index": 0}}, 3)
+    np.testing.assert_array_equal(load(references[1], 0).image, STACK[1])
+    with pytest.raises(FrameError, match="wanted a handler for files of spec UNHEARD_OF, found none"):
+        load(HandlerFrame("UNHEARD_OF", "/x", (), (), 0), 0)
+
+
+def stream_resource(mimetype: str, **parameters: Any) -> dict[str, Any]:
+    return {"uri": "file://localhost/data/a%20b", "mimetype": mimetype, "parameters": parameters}
+
+
+def test_stream_resources_lead_to_their_frames() -> None:
+    hdf5 = stream_resource("application/x-hdf5", dataset="/entry/data/data")
+    assert from_stream_datum(hdf5, 2, 4, 1) == [Hdf5Frame("/data/a b", "/entry/data/data", n) for n in (2, 3)]
+    for template in ("img_{:04d}.tif", "img_%04d.tif"):
+        tiff = stream_resource("multipart/related;type=image/tiff", template=template)
+        assert from_stream_datum(tiff, 0, 1, 2) == [TiffFrame(f"/data/a b/img_000{n}.tif") for n in (0, 1)]
+    with pytest.raises(FrameError, match="wanted HDF5 or TIFF files, found application/x-other"):
+        from_stream_datum(stream_resource("application/x-other"), 0, 1, 1)
