@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import reduction
+from benchmarks import pipeline, reduction
 
 reduction.main()
+pipeline.main()

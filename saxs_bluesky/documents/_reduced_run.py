@@ -101,20 +101,14 @@ class ReducedRun:
         if stream in self._streams:
             return
         now = time.time()
+        object_keys = _object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {})
         bundle = self._bundle.compose_descriptor(
             name=stream,
-            data_keys=_data_keys(self._templates)
-            | {
-                key: {name: value for name, value in entry.items() if name != "object_name"}
-                for key, entry in coordinates.items()
-            },
-            object_keys=_object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {}),
+            data_keys=_data_keys(self._templates) | {key: _copied_key(entry) for key, entry in coordinates.items()},
+            object_keys=object_keys,
             configuration={curve.name: _axis_configuration(curve, now) for curve in self._templates},
-            hints={
-                curve.name: {"fields": [f"{curve.name}_{name}" for name in _INTEGRALS]}
-                for curve in self._templates
-                if curve.kind == "radial"
-            },
+            # bluesky's callbacks show all of an object that has no hint, arrays too.
+            hints={name: {"fields": []} for name in object_keys} | _hints(self._templates),
         )
         self._streams[stream] = bundle
         yield "descriptor", dict(bundle.descriptor_doc)
@@ -162,6 +156,8 @@ def axis_key(curve: Curve) -> str:
 
 def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reducer) -> Document:
     metadata = {key: value for key, value in raw_start.items() if key not in _NOT_COPIED}
+    # bluesky's LiveTable wants all three. A scan_id of 0 is no scan's: catalog[scan_id] finds the raw run.
+    metadata |= {"plan_type": "reduction", "plan_name": "reduction", "scan_id": 0}
     metadata["original_run_uid"] = raw_start["uid"]
     if "scan_id" in raw_start:
         metadata["original_scan_id"] = raw_start["scan_id"]
@@ -207,9 +203,23 @@ def _data_keys(curves: Sequence[Curve]) -> dict[str, Document]:
     return keys | {key: dict(entry) for key, entry in _FRAME_KEYS.items()}
 
 
+def _copied_key(entry: Mapping[str, Any]) -> Document:
+    """Data key of the raw run, without the name of the device: it is set for each descriptor anew."""
+    return {name: value for name, value in entry.items() if name != "object_name"}
+
+
 def _object_keys(curves: Sequence[Curve]) -> dict[str, list[str]]:
-    keys = {curve.name: list(_data_keys([curve]).keys() - _FRAME_KEYS.keys()) for curve in curves}
+    keys = {curve.name: [key for key in _data_keys([curve]) if key not in _FRAME_KEYS] for curve in curves}
     return keys | {"frame": list(_FRAME_KEYS)}
+
+
+def _hints(curves: Sequence[Curve]) -> dict[str, dict[str, list[str]]]:
+    """What bluesky's LiveTable and BestEffortCallback show."""
+    return {
+        curve.name: {"fields": [f"{curve.name}_{name}" for name in _INTEGRALS]}
+        for curve in curves
+        if curve.kind == "radial"
+    }
 
 
 def _array_names(curve: Curve) -> list[str]:
