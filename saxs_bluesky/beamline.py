@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import SchemaError
+from saxs_bluesky.callbacks import CatalogWriter
+from saxs_bluesky.errors import OutputError, SchemaError
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
+
+_log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "SAXS_BEAMLINE"
 """Environment variable that names the TOML file; without it, ``beamline.toml`` in the working folder if it is there."""
@@ -22,8 +27,9 @@ _VARIABLES = {
     "detector_frames": "SAXS_DETECTOR_FRAMES",
     "catalog": "SAXS_CATALOG",
     "output": "SAXS_OUTPUT",
+    "journal": "SAXS_JOURNAL",
 }
-_PATHS = ("calibration", "frames", "catalog", "output")
+_PATHS = ("calibration", "frames", "catalog", "output", "journal")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class BeamlineSettings:
     detector_frames: str
     catalog: str
     output: str
+    journal: str
 
     @property
     def simulated(self) -> bool:
@@ -53,8 +60,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> BeamlineSetti
     ----------
     environment
         Environment variables; None: those of this process. ``SAXS_DETECTOR_PREFIX``,
-        ``SAXS_CALIBRATION``, ``SAXS_FRAMES``, ``SAXS_DETECTOR_FRAMES``, ``SAXS_CATALOG`` and
-        ``SAXS_OUTPUT`` each set one; their paths are relative to the working folder.
+        ``SAXS_CALIBRATION``, ``SAXS_FRAMES``, ``SAXS_DETECTOR_FRAMES``, ``SAXS_CATALOG``,
+        ``SAXS_OUTPUT`` and ``SAXS_JOURNAL`` each set one; their paths are relative to the working folder.
 
     Raises
     ------
@@ -77,6 +84,42 @@ def load_settings(environment: Mapping[str, str] | None = None) -> BeamlineSetti
     if not settings.simulated and not settings.calibration:
         raise SchemaError(f"{where}: wanted a calibration for detector {settings.detector_prefix}, found none")
     return settings
+
+
+def open_writer(settings: BeamlineSettings) -> CatalogWriter:
+    """Open the writer to a session's catalog, with its journal.
+
+    Where another session has the journal already, this one has a temporary one, and says so.
+    """
+    try:
+        return CatalogWriter(settings.catalog, journal=settings.journal)
+    except OutputError as error:
+        _log.warning("%s; this session's journal is a temporary one", error)
+        return CatalogWriter(settings.catalog)
+
+
+def copy_profile(folder: Path) -> list[Path]:
+    """Copy the start-up files to a folder where they can be edited, and return their paths.
+
+    Raises
+    ------
+    OutputError
+        A file is there already, or the folder cannot be written.
+    """
+    source = files("saxs_bluesky.profile_collection")
+    startup = sorted(entry.name for entry in (source / "startup").iterdir() if entry.name.endswith(".py"))
+    targets = {folder / "startup" / name: source / "startup" / name for name in startup}
+    targets[folder / "README.md"] = source / "README.md"
+    there = [str(path) for path in targets if path.exists()]
+    if there:
+        raise OutputError(f"{folder}: wanted a folder without start-up files, found {', '.join(there)}")
+    try:
+        (folder / "startup").mkdir(parents=True, exist_ok=True)
+        for path, content in targets.items():
+            path.write_bytes(content.read_bytes())
+    except OSError as error:
+        raise OutputError(f"{folder}: the profile cannot be written ({error.strerror})") from error
+    return list(targets)
 
 
 def _read(path: Path) -> dict[str, Any]:

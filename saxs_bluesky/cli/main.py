@@ -42,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--detector", choices=sorted(DETECTOR_SHAPES), default="1M", help="default: 1M")
     simulate.add_argument("--sample", choices=sorted(SAMPLES), default="behenate", help="default: behenate")
 
+    profile = commands.add_parser("init-profile", help="copy the IPython start-up files to where you can edit them")
+    profile.set_defaults(command=_init_profile)
+    profile.add_argument("directory", type=Path, help="folder for the profile; made where it is missing")
+
     demo = commands.add_parser("demo", help="watch simulated frames become curves, with a picture at the end")
     demo.set_defaults(command=_demo, detector="1M", sample="behenate")
 
@@ -51,6 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--exposure", type=float, default=1.0, metavar="S", help="exposure time; default: 1 s")
         command.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise; default: 1")
     return parser
+
+
+def _init_profile(options: argparse.Namespace) -> int:
+    from saxs_bluesky.beamline import copy_profile
+
+    for path in copy_profile(options.directory):
+        say(str(path))
+    say(f"Start it with: ipython --profile-dir={options.directory}")
+    return Exit.DONE
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -1,0 +1,88 @@
+"""What a detector in software needs to be busy in the background and to hand over what it took."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from ophyd import Device, DeviceStatus
+
+from saxs_bluesky.errors import SaxsError
+
+Document: TypeAlias = dict[str, Any]
+NamedDocument: TypeAlias = tuple[str, Document]
+
+
+class Background:
+    """One piece of work at a time for a device, in a thread of its own."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._status: DeviceStatus | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, work: Callable[[], None]) -> DeviceStatus:
+        """Start ``work``; the status finishes when it returns, and fails with what it raises.
+
+        Raises
+        ------
+        SaxsError
+            The work before is still going on.
+        """
+        if self._status is not None and not self._status.done:
+            raise SaxsError(f"{self._device.name}: wanted one exposure after the other, found the last one going on")
+        status = self._status = DeviceStatus(self._device)
+
+        def run() -> None:
+            try:
+                work()
+            # Whatever happened, who waits for the status must hear of it.
+            except Exception as error:  # noqa: BLE001
+                status.set_exception(error)
+            else:
+                status.set_finished()
+
+        self._thread = threading.Thread(target=run, name=f"{self._device.name} exposure", daemon=True)
+        self._thread.start()
+        return status
+
+    def join(self) -> None:
+        """Wait until the work is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+
+class Outbox:
+    """Documents of a detector's frames, and events of a flight, until the RunEngine collects them.
+
+    The RunEngine asks for documents first and for events then: an event stays here until its documents
+    are out, though frames come in between the two questions.
+    """
+
+    def __init__(self) -> None:
+        self._taken: deque[tuple[list[NamedDocument], Document | None]] = deque()
+        self._announced: deque[Document] = deque()
+
+    def put(self, documents: list[NamedDocument], event: Document | None = None) -> None:
+        """Add the documents of a point and the event that needs them, if it is to be collected here."""
+        self._taken.append((documents, event))
+
+    def documents(self) -> Iterator[NamedDocument]:
+        """Documents that nobody collected yet."""
+        while self._taken:
+            documents, event = self._taken.popleft()
+            yield from documents
+            if event is not None:
+                self._announced.append(event)
+
+    def events(self) -> Iterator[Document]:
+        """Events that nobody collected yet and whose documents are out."""
+        while self._announced:
+            yield self._announced.popleft()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._taken.clear()
+        self._announced.clear()

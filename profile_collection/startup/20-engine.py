@@ -1,0 +1,18 @@
+"""The RunEngine and the catalog."""
+
+from bluesky import RunEngine
+from bluesky.callbacks.best_effort import BestEffortCallback
+
+from saxs_bluesky.beamline import open_writer
+from saxs_bluesky.catalog import open_catalog, read_curves, reduced_runs
+
+RE = RunEngine({})
+
+catalog = open_catalog(settings.catalog)
+db = catalog.v1
+writer = open_writer(settings)
+RE.subscribe(writer)
+
+bec = BestEffortCallback()
+bec.disable_plots()  # the curves have a window of their own
+RE.subscribe(bec)
