@@ -43,11 +43,14 @@ def test_examples_run(tmp_path: Path) -> None:
 def test_demo_makes_curves_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from saxs_bluesky.cli.main import main
 
-    assert main(["demo", "--frames", "2", str(tmp_path / "demo")]) == 0
+    assert main(["demo", "--frames", "3", str(tmp_path / "demo")]) == 0
     picture = tmp_path / "demo" / "curves.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert str(picture) in capsys.readouterr().out.splitlines()[-1]
-    assert len(list((tmp_path / "demo" / "work").glob("*.chi"))) == 6
+    output = capsys.readouterr().out
+    assert str(picture) in output.splitlines()[-1]
+    assert "3 frames, curves of 1008 points; most intensity at stage +0.00 mm" in output
+    assert "first ring of silver behenate at q = 1.07" in output
+    assert len(list((tmp_path / "demo" / "work").glob("*.chi"))) == 9
 
 
 def test_simulation_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

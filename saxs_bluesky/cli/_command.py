@@ -56,6 +56,14 @@ def run(
         return Exit.DONE
 
 
+def positive(text: str) -> int:
+    """A number of things as an argument: 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text}")
+    return number
+
+
 def say(text: str) -> None:
     """Write a line to standard output."""
     sys.stdout.write(text + "\n")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from saxs_bluesky.batch import ImageJob, run_all
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say
+from saxs_bluesky.cli._demo import demo
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.plotting import plot_summary, save_figure
-from saxs_bluesky.reduction import Calibration, OutputNames, Reducer, read_frame
+from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import (
     DETECTOR_SHAPES,
     Sample,
@@ -46,12 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(command=_init_profile)
     profile.add_argument("directory", type=Path, help="folder for the profile; made where it is missing")
 
-    demo = commands.add_parser("demo", help="watch simulated frames become curves, with a picture at the end")
-    demo.set_defaults(command=_demo, detector="1M", sample="behenate")
+    show = commands.add_parser(
+        "demo", help="watch a simulated scan become curves in a catalog, with a picture at the end"
+    )
+    show.set_defaults(command=demo)
 
-    for command in (simulate, demo):
+    for command, frames in ((simulate, 10), (show, 15)):
         command.add_argument("directory", type=Path, help="folder to write into; made where it is missing")
-        command.add_argument("--frames", type=int, default=10, metavar="N", help="number of frames; default: 10")
+        command.add_argument("--frames", type=positive, default=frames, metavar="N", help=f"default: {frames}")
         command.add_argument("--exposure", type=float, default=1.0, metavar="S", help="exposure time; default: 1 s")
         command.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise; default: 1")
     return parser
@@ -72,28 +73,6 @@ def _simulate(options: argparse.Namespace) -> int:
         say(f"{image}")
     say(f"calibration: {options.directory / 'cal.json'}")
     return Exit.DONE
-
-
-def _demo(options: argparse.Namespace) -> int:
-    say("A simulated Pilatus 1M behind silver behenate: each frame becomes curves when it is written.")
-    calibration = _write_beamline(options)
-    job = ImageJob(Reducer(calibration, deviation=True), OutputNames())
-    failed = False
-    image = None
-    for outcome in run_all(_write_frames(options, calibration), job, threads=1):
-        image = outcome.image
-        if outcome.failure is not None:
-            complain(f"{outcome.image}: {outcome.failure}")
-            failed = True
-        else:
-            say(f"{outcome.image} -> {', '.join(path.name for path in outcome.written)}")
-    if image is not None and not failed:
-        frame = read_frame(image)
-        curves = job.reducer.reduce(frame.image, count_cutoff=frame.header.count_cutoff)
-        picture = options.directory / "curves.png"
-        save_figure(plot_summary(frame.image, curves, title=calibration.document["Title"]), picture)
-        say(f"The last frame and its curves are drawn in {picture}")
-    return Exit.SOME_FAILED if failed else Exit.DONE
 
 
 def _write_beamline(options: argparse.Namespace) -> Calibration:

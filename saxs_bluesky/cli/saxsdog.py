@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from saxs_bluesky.batch import ImageJob, Outcome, find_images, run_all
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, say
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration, FileList, OutputNames, Reducer
 
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("directory", type=Path, help="folder of the images")
     option = parser.add_argument
     option("-c", "--calibration", type=Path, default=Path("cal.json"), metavar="FILE", help="default: cal.json")
-    option("-t", "--threads", type=_positive, metavar="N", help="images at a time; default: as the calibration says")
+    option("-t", "--threads", type=positive, metavar="N", help="images at a time; default: as the calibration says")
     option("-r", "--resume", action="store_true", help="skip images whose curves are complete and up to date")
     option("-o", "--out", type=Path, metavar="OUTDIR", help="one folder for all curves, named after the whole path")
     option(
@@ -57,13 +57,6 @@ def _parser() -> argparse.ArgumentParser:
         short, long = spelling.split("/")
         option(short, long, dest=name, action="store_true", help="(not available yet)")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text}")
-    return number
 
 
 def _saxsdog(options: argparse.Namespace) -> int:
