@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from benchmarks import pipeline, reduction
 
-reduction.main()
-pipeline.main()
+if __name__ == "__main__":
+    reduction.main()
+    pipeline.main()

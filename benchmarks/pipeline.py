@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import event_model
+import psutil
 from bluesky import RunEngine
 from bluesky.plans import count
 
-from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks import CatalogWriter, Reduction
+from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduced_runs
 from saxs_bluesky.devices import SimPilatus
+from saxs_bluesky.reduction import read_frame
 
 EVENTS = 40
 ROUNDS = 3
+SUSTAINED = 2000
+WINDOW = 8
 
 
 def main() -> None:
     """Print all figures."""
     with tempfile.TemporaryDirectory() as folder:
         run_engine(Path(folder))
+        sustained(Path(folder))
 
 
 def run_engine(folder: Path) -> None:
     """Time a scan with and without the reduction, in turn."""
     pilatus = SimPilatus(name="pilatus", directory=folder / "frames")
-    reduction = Reduction(pilatus.calibration(), [lambda name, doc: None])
+    reduction = Reduction(pilatus.calibration(), [_nothing])
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     in_callback: list[float] = []
 
@@ -48,6 +57,67 @@ def run_engine(folder: Path) -> None:
     cost = statistics.mean(in_callback) * len(in_callback) / (ROUNDS * EVENTS)
     print(f"  {'of that in the callback, on the RunEngine thread':58s} {cost * 1000:9.3f} ms an event")
     print(f"  {'longest call of the callback':58s} {max(in_callback) * 1000:9.3f} ms")
+
+
+def sustained(folder: Path) -> None:
+    """Put frames through one worker process and the embedded catalog, as fast as the worker reduces."""
+    pilatus = SimPilatus(name="pilatus", directory=folder / "sustained")
+    _scan(pilatus, _nothing)
+    catalog = open_catalog(folder / "catalog")
+    writer = CatalogWriter(catalog)
+    process = psutil.Process()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        reduction = Reduction(pilatus.calibration(), [writer], executor=pool)
+        documents = _run_of_files(sorted(pilatus.directory.glob("*.tif")), SUSTAINED)
+        samples: list[tuple[int, float, int, int]] = []
+        start = time.perf_counter()
+        for number, (name, doc) in enumerate(documents):
+            while reduction.status.waiting > 2 * WINDOW:
+                time.sleep(0.001)
+            reduction(name, doc)
+            if number % (2 * SUSTAINED // 8) == 0:
+                memory = sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+                frames = reduction.status.reduced
+                samples.append((frames, memory / 1e6, writer.counters.journaled, reduction.status.waiting))
+        reduction.wait()
+        seconds = time.perf_counter() - start
+        reduction.close()
+        stored = read_curves(reduced_runs(catalog, documents[0][1]["uid"])[-1]).sizes["frame"]
+    writer.close()
+    close_catalog(folder / "catalog")
+    print(f"\n{SUSTAINED} frames of 1M through one worker process and the embedded catalog")
+    print(f"  {SUSTAINED / seconds:.0f} frames/s; in the catalog: {stored}; failed: {reduction.status.failed}")
+    for frames, memory, journaled, waiting in samples:
+        print(
+            f"  after {frames:5d} frames: {memory:6.0f} MB, {waiting:3d} documents wait, {journaled:4d} for the catalog"
+        )
+
+
+def _run_of_files(paths: list[Path], count: int) -> list[tuple[str, dict[str, Any]]]:
+    """Documents of a run whose events refer to these files, those of one scan, in turn."""
+    run = event_model.compose_run()
+    shape = [1, *read_frame(paths[0]).image.shape]
+    keys = {"pilatus_image": {"dtype": "array", "shape": shape, "source": "bench", "external": "FILESTORE:"}}
+    stream = run.compose_descriptor(name="primary", data_keys=keys)
+    documents = [("start", dict(run.start_doc)), ("descriptor", dict(stream.descriptor_doc))]
+    stem = paths[0].stem.rpartition("_")[0]
+    resource = run.compose_resource(
+        spec="AD_TIFF",
+        root="/",
+        resource_path=str(paths[0].parent).lstrip("/") + "/",
+        resource_kwargs={"template": "%s%s_%06d.tif", "filename": stem, "frame_per_point": 1},
+    )
+    documents.append(("resource", dict(resource.resource_doc)))
+    for number in range(count):
+        datum = resource.compose_datum(datum_kwargs={"point_number": number % len(paths)})
+        event = stream.compose_event(
+            data={"pilatus_image": datum["datum_id"]},
+            timestamps={"pilatus_image": 0.0},
+            filled={"pilatus_image": False},
+            validate=False,
+        )
+        documents += [("datum", dict(datum)), ("event", dict(event))]
+    return [*documents, ("stop", dict(run.compose_stop()))]
 
 
 def _nothing(name: str, doc: dict[str, Any]) -> None:

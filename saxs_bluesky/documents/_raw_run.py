@@ -26,7 +26,8 @@ class FrameTask:
     stream
         Name of the raw stream that it belongs to.
     index
-        Number of the frame among those of the detector in the stream, from 0.
+        Number of the frame in the stream, from 0; it follows from the event's ``seq_num``, so that a lost
+        document does not shift the others.
     time
         When it was taken, as far as the documents tell, in seconds since 1970.
     reference
@@ -87,7 +88,6 @@ class RawRun(DocumentRouter):
         self._streams: dict[str, _Stream] = {}
         self._resources: dict[str, Document] = {}
         self._datums: dict[str, Document] = {}
-        self._counts: dict[tuple[str, str], int] = {}
         self._waiting: dict[tuple[str, int], list[FrameTask]] = {}
         self._found: list[FrameTask] = []
 
@@ -151,8 +151,9 @@ class RawRun(DocumentRouter):
             self._found.append(replace(task, time=doc["time"], coordinates=coordinates))
         for image in stream.images:
             if image.key in doc["data"]:
-                for reference in self._references(image, doc["data"][image.key]):
-                    self._add(stream, image, doc["time"], reference, coordinates)
+                first = (doc["seq_num"] - 1) * image.frames
+                for index, reference in enumerate(self._references(image, doc["data"][image.key]), first):
+                    self._add(stream, image, index, doc["time"], reference, coordinates)
 
     def _references(self, image: _ImageKey, value: Any) -> list[FrameReference | str]:
         if not image.external:
@@ -184,21 +185,21 @@ class RawRun(DocumentRouter):
         except (FrameError, KeyError, ValueError) as error:
             references = [f"{image.key}: {error}"] * ((last - first) * image.frames)
         now = time.time()
-        for position, reference in enumerate(references):
-            event = doc["seq_nums"]["start"] + position // image.frames
-            self._add(stream, image, now, reference, {}, wait_for=(doc["descriptor"], event))
+        first_frame = (doc["seq_nums"]["start"] - 1) * image.frames
+        for index, reference in enumerate(references, first_frame):
+            event = index // image.frames + 1
+            self._add(stream, image, index, now, reference, {}, wait_for=(doc["descriptor"], event))
 
     def _add(
         self,
         stream: _Stream,
         image: _ImageKey,
+        index: int,
         taken: float,
         reference: FrameReference | str,
         coordinates: Document,
         wait_for: tuple[str, int] | None = None,
     ) -> None:
-        index = self._counts.get((image.detector, stream.name), 0)
-        self._counts[image.detector, stream.name] = index + 1
         found, failure = (None, reference) if isinstance(reference, str) else (reference, "")
         keys = stream.coordinate_keys
         task = FrameTask(image.detector, stream.name, index, taken, found, failure, coordinates, keys)

@@ -600,7 +600,7 @@ def test_fly_scan_of_ophyd_async_has_no_events_and_is_reduced_all_the_same(
 ) -> None:
     reduction, sink = reductions(blob_calibration, patience=5)
     raw = Collected()
-    engine.subscribe(lambda name, doc: raw(name, doc))
+    engine.subscribe(raw.__call__)  # a RunEngine wants something hashable
     engine.subscribe(reduction)
 
     @bpp.stage_decorator([blob])

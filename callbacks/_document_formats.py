@@ -1,0 +1,105 @@
+"""Documents as bytes, in MessagePack or JSON; never pickle, which runs what a stranger sends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime
+from typing import Any, Literal, get_args
+
+import msgpack
+import numpy as np
+
+from saxs_bluesky.errors import SaxsError
+
+Format = Literal["msgpack", "json"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""MessagePack keeps arrays as they are; in JSON they are lists, and an image takes a hundred times longer."""
+
+
+def serializer(name: str) -> Callable[[Mapping[str, Any]], bytes]:
+    """Function from a document to bytes.
+
+    NaN and infinity arrive as what they are (in JSON as ``NaN`` and ``Infinity``, like Python's own). NumPy scalars
+    become numbers, tuples and sets lists, dates ISO 8601, and what neither format knows its text.
+
+    Raises
+    ------
+    SaxsError
+        There is no such format.
+    """
+    return {"msgpack": _to_msgpack, "json": _to_json}[_known(name)]
+
+
+def deserializer(name: str) -> Callable[[bytes], Any]:
+    """Function from the bytes of a document to the document; it raises whatever the format's parser does.
+
+    Raises
+    ------
+    SaxsError
+        There is no such format.
+    """
+    return {"msgpack": _from_msgpack, "json": _from_json}[_known(name)]
+
+
+def _known(name: str) -> str:
+    if name not in FORMATS:
+        raise SaxsError(f"serializer: wanted one of {', '.join(FORMATS)}, found {name!r}")
+    return name
+
+
+def _to_json(doc: Mapping[str, Any]) -> bytes:
+    return json.dumps(doc, default=_plain).encode()
+
+
+def _from_json(content: bytes) -> Any:
+    return json.loads(content)
+
+
+def _to_msgpack(doc: Mapping[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(doc, default=_packed)
+    return packed
+
+
+def _from_msgpack(content: bytes) -> Any:
+    return msgpack.unpackb(content, object_hook=_unpacked, strict_map_key=False)
+
+
+# Arrays look as msgpack-numpy writes them, so that a session with ``msgpack_numpy.dumps`` as its serializer is
+# understood too. Not msgpack-numpy itself: it unpickles arrays of objects, and an array of type "O" crashes it.
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and not (value.dtype.hasobject or value.dtype.kind == "V"):
+        kind = {b"nd": True, b"type": value.dtype.str, b"kind": b""}
+        return kind | {b"shape": value.shape, b"data": value.tobytes()}
+    return _plain(value)
+
+
+def _unpacked(found: dict[Any, Any]) -> Any:
+    if b"nd" not in found:
+        return found
+    dtype = np.dtype(found[b"type"]) if isinstance(found[b"type"], str) else None
+    if dtype is None or dtype.hasobject:
+        raise ValueError(f"wanted an array of numbers or text, found type {found[b'type']!r}")
+    if found[b"nd"] is True:
+        if min(found[b"shape"], default=0) < 0:
+            raise ValueError(f"wanted an array's shape, found {found[b'shape']!r}")
+        return np.ndarray(buffer=found[b"data"], dtype=dtype, shape=found[b"shape"])
+    return np.frombuffer(found[b"data"], dtype=dtype)[0].item()
+
+
+def _plain(value: Any) -> Any:
+    """What stands for an object that the formats do not know."""
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, AbstractSet | tuple):
+        return list(value)
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

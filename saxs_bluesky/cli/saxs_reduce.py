@@ -1,0 +1,234 @@
+"""``saxs-reduce``: reduce the runs that a RunEngine in another process publishes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks._document_formats import FORMATS
+from saxs_bluesky.callbacks._document_guard import DocumentGuard
+from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
+from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
+from saxs_bluesky.cli._command import Exit, make_parser, run, say
+from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.reduction import Calibration
+
+if TYPE_CHECKING:
+    from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
+    from saxs_bluesky.callbacks._chi_files import ChiFiles
+    from saxs_bluesky.callbacks._reduction import Sink
+
+_LOOK_EVERY = 0.25  # seconds
+_CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(_parser(), _saxs_reduce, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "saxs-reduce",
+        "Reduce the images of the runs that a bluesky 0MQ proxy hands out, until interrupted (SIGINT, SIGTERM); then "
+        "finish what has come, and end. A second signal ends at once. "
+        "Exit code 0: all curves were delivered; 1: some were not; 2: wrong usage.",
+    )
+    option = parser.add_argument
+    option("address", nargs="?", metavar="ADDRESS", help="out port of the proxy: PORT, HOST:PORT, tcp://HOST:PORT")
+    option(
+        "-c",
+        "--calibration",
+        action="append",
+        metavar="[NAME=]FILE",
+        help="default: cal.json; NAME=FILE for the detector of that name, may be given for several",
+    )
+    option("--catalog", metavar="WHERE", help="where reduced runs go: a folder, or the URI of a Tiled server")
+    option("--journal", type=Path, metavar="FOLDER", help="where runs wait for the catalog, also over a restart")
+    option("--chi", type=Path, metavar="FOLDER", help="where .chi files go")
+    option("--serializer", choices=FORMATS, default="msgpack", help="format of the documents; default: msgpack")
+    option("--prefix", default="", metavar="TEXT", help="reduce only what is published with this prefix")
+    option("--workers", type=_not_negative, default=0, metavar="N", help="processes that reduce; default: 0, this one")
+    option(
+        "--patience",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="for how long to look for a file that is absent or half written; default: 10 s",
+    )
+    option(
+        "--proxy",
+        nargs=2,
+        metavar=("IN_PORT", "OUT_PORT"),
+        help="be the proxy too: sessions publish to IN_PORT, others may listen at OUT_PORT",
+    )
+    option("--bind", default="127.0.0.1", metavar="HOST", help="interface of --proxy; default: only this computer")
+    return parser
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 up, found {text}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
+    return number
+
+
+@dataclass
+class _Parts:
+    """What works together."""
+
+    reduction: Reduction
+    guard: DocumentGuard
+    receiver: DocumentReceiver
+    writer: CatalogWriter | None
+    chi: ChiFiles | None
+
+    def status(self) -> str:
+        """Where things stand; what is rare is told only where there is some."""
+        now, seen, counters = self.reduction.status, self.guard.report, self.receiver.counters
+        rare = {
+            "lost": seen.lost,
+            "passed over": seen.passed_over,
+            "duplicates": seen.duplicates,
+            "senseless": seen.senseless,
+            "unreadable": counters.unreadable,
+            "with another prefix": counters.foreign,
+            "to be catalogued": self.writer.counters.journaled if self.writer else 0,
+            "not delivered": self.undelivered,
+        }
+        text = f"reduced {now.reduced}, failed {now.failed}, waiting {now.waiting}, lag {now.lag:.1f} s"
+        return ", ".join([text, *(f"{what} {number}" for what, number in rare.items() if number)])
+
+    @property
+    def undelivered(self) -> int:
+        """How many documents and files did not get where they belong."""
+        number = self.reduction.status.sink_errors + (self.chi.failed if self.chi else 0)
+        if self.writer is not None:
+            counters = self.writer.counters
+            number += counters.rejected + counters.lost
+        return number
+
+    def finish(self) -> None:
+        """Take what has arrived, reduce it, close the runs that are open, and deliver."""
+        self.receiver.close()
+        self.reduction.close()
+        if self.writer is not None:
+            self.writer.close(_CATALOG_SECONDS)
+
+
+def _saxs_reduce(options: argparse.Namespace) -> int:
+    if options.catalog is None and options.chi is None:
+        raise SaxsError("wanted --catalog or --chi for the curves to go to, found neither")
+    calibration = _calibration(options.calibration or ["cal.json"])
+    line = StatusLine()
+    # What it closes at the end is closed already, unless an error or a second signal came before.
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        if not options.debug:
+            stack.enter_context(complaints("saxs-reduce", line))
+        parts = _start(options, calibration, stack)
+        say(f"listening at {parts.receiver.address}, documents in {options.serializer}")
+        while not stop.asked:
+            line.show(parts.status())
+            time.sleep(_LOOK_EVERY)
+        finishing = threading.Thread(target=parts.finish, name="saxs-reduce-finishing", daemon=True)
+        finishing.start()
+        while finishing.is_alive():
+            line.show(parts.status())
+            finishing.join(_LOOK_EVERY)
+        line.show(parts.status(), now=True)
+        line.end()
+        waits = parts.writer is not None and parts.writer.counters.journaled
+        return Exit.SOME_FAILED if waits or parts.undelivered else Exit.DONE
+
+
+def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Calibration], stack: ExitStack) -> _Parts:
+    executor = None
+    if options.workers:
+        # spawn: forking a process with threads, such as 0MQ's, may hang the child.
+        executor = ProcessPoolExecutor(options.workers, get_context("spawn"), initializer=_ignore_interrupts)
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    writer = None if options.catalog is None else _writer(options, stack)
+    chi = None if options.chi is None else _chi_files(options.chi)
+    # Only to be called and not to be waited for: a catalog that is away must not keep the reduction from its end.
+    sinks: list[Sink] = [sink.__call__ for sink in (writer, chi) if sink is not None]
+    reduction = Reduction(calibration, sinks, executor=executor, patience=options.patience)
+    stack.callback(reduction.close, 0)
+    guard = DocumentGuard(reduction)
+    return _Parts(reduction, guard, _receiver(options, guard, stack), writer, chi)
+
+
+def _writer(options: argparse.Namespace, stack: ExitStack) -> CatalogWriter:
+    from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
+    from saxs_bluesky.catalog import close_catalog
+
+    if "://" not in options.catalog:
+        stack.callback(close_catalog, options.catalog)
+    writer = CatalogWriter(options.catalog, journal=options.journal)
+    stack.callback(writer.close, 0)
+    return writer
+
+
+def _chi_files(folder: Path) -> ChiFiles:
+    from saxs_bluesky.callbacks._chi_files import ChiFiles
+
+    return ChiFiles(folder)
+
+
+def _calibration(texts: Sequence[str]) -> Calibration | dict[str, Calibration]:
+    """Calibrations of the options: one for all detectors, or one for each by name."""
+    named: dict[str, Calibration] = {}
+    for text in texts:
+        name, found, file = text.partition("=")
+        by_name = bool(found and name) and "/" not in name and not Path(text).exists()
+        if not by_name and len(texts) > 1:
+            raise SaxsError(f"--calibration {text}: wanted NAME=FILE where there are several, found no name")
+        if not by_name:
+            return Calibration.from_file(Path(text))
+        if name in named:
+            raise SaxsError(f"--calibration {text}: wanted one calibration for {name}, found another before")
+        named[name] = Calibration.from_file(Path(file))
+    return named
+
+
+def _ignore_interrupts() -> None:
+    """Leave a terminal's ^C, which goes to all processes, to the one that has frames to finish."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _receiver(options: argparse.Namespace, guard: DocumentGuard, stack: ExitStack) -> DocumentReceiver:
+    address = options.address
+    if options.proxy is not None:
+        in_port, out_port = options.proxy
+        proxy = DocumentProxy(f"{options.bind}:{in_port}", f"{options.bind}:{out_port}")
+        stack.callback(proxy.close)
+        everywhere = options.bind in ("*", "0.0.0.0")  # noqa: S104 - compared, not bound
+        address = address or f"{'127.0.0.1' if everywhere else options.bind}:{out_port}"
+    if address is None:
+        raise SaxsError("wanted the ADDRESS of a proxy, or --proxy to start one, found neither")
+    receiver = DocumentReceiver(address, guard, prefix=options.prefix.encode(), serializer=options.serializer)
+    stack.callback(receiver.close)
+    return receiver
+
+
+if __name__ == "__main__":
+    sys.exit(main())
