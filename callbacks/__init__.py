@@ -2,7 +2,21 @@
 
 from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter
 from saxs_bluesky.callbacks._chi_files import ChiFiles
+from saxs_bluesky.callbacks._document_guard import DocumentGuard
+from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
+from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.callbacks._live_curves import LiveCurves
 from saxs_bluesky.callbacks._reduction import Reduction, Status
 
-__all__ = ["CatalogCounters", "CatalogWriter", "ChiFiles", "LiveCurves", "Reduction", "Status"]
+__all__ = [
+    "CatalogCounters",
+    "CatalogWriter",
+    "ChiFiles",
+    "DocumentGuard",
+    "DocumentProxy",
+    "DocumentReceiver",
+    "LiveCurves",
+    "Reduction",
+    "Status",
+    "publish",
+]

@@ -39,14 +39,14 @@ def demo(options: argparse.Namespace) -> int:
     plan = saxs_scan(
         [pilatus], stage.x, -2, 2, options.frames, exposure_time=options.exposure, sample="silver behenate"
     )
-    (uid,) = engine(plan)
+    uids: Any = engine(plan)
     done = reduction.wait(_PATIENCE)
     status = reduction.status
     if not done:
         complain(f"the catalog has not taken everything in {_PATIENCE:.0f} s: {writer.counters}")
     else:
-        say(f"\nThe catalog, asked for what was reduced from run {uid[:8]}:")
-        say(_described(read_curves(reduced_runs(catalog, uid)[-1])))
+        say(f"\nThe catalog, asked for what was reduced from run {uids[0][:8]}:")
+        say(_described(read_curves(reduced_runs(catalog, uids[0])[-1])))
         say(f"The curves are drawn in {live.save(folder / 'curves.png')}")
     reduction.close(_PATIENCE)
     writer.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from event_model import DocumentRouter, unpack_datum_page, unpack_event_page
+from event_model import DatumPage, EventPage, unpack_datum_page, unpack_event_page
 
 from saxs_bluesky.documents._references import FrameReference, InlineFrame, from_datum, from_stream_datum
 from saxs_bluesky.errors import FrameError
@@ -65,7 +65,7 @@ class _Stream:
     coordinate_keys: Mapping[str, Document]
 
 
-class RawRun(DocumentRouter):
+class RawRun:
     """Follows the documents of one run and yields its frames.
 
     Images come inline in events, by ``resource`` and ``datum``, or by ``stream_resource`` and
@@ -81,7 +81,6 @@ class RawRun(DocumentRouter):
     """
 
     def __init__(self, start: Document, detectors: frozenset[str] | None = None) -> None:
-        super().__init__()
         self.start_document = start
         self._detectors = detectors
         self._dimensions = _dimension_fields(start)
@@ -90,14 +89,27 @@ class RawRun(DocumentRouter):
         self._datums: dict[str, Document] = {}
         self._waiting: dict[tuple[str, int], list[FrameTask]] = {}
         self._found: list[FrameTask] = []
+        self._takers: dict[str, Callable[[Any], None]] = {
+            "descriptor": self._descriptor,
+            "resource": self._resource,
+            "stream_resource": self._resource,
+            "datum": self._datum,
+            "datum_page": self._datum_page,
+            "event": self._event,
+            "event_page": self._event_page,
+            "stream_datum": self._stream_datum,
+            "stop": self._stop,
+        }
 
     def frames(self, name: str, doc: Document) -> list[FrameTask]:
         """Take a document in; return the frames that it makes known, in their order."""
-        self(name, doc)
+        take = self._takers.get(name)
+        if take is not None:
+            take(doc)
         found, self._found = self._found, []
         return found
 
-    def descriptor(self, doc: Document) -> None:
+    def _descriptor(self, doc: Document) -> None:
         """Find the images among the data keys."""
         keys = doc["data_keys"]
         images = tuple(self._image_keys(doc))
@@ -119,29 +131,25 @@ class RawRun(DocumentRouter):
                     frames *= int(size or 1)
                 yield _ImageKey(key, detector, frames, "external" in entry)
 
-    def resource(self, doc: Document) -> None:
+    def _resource(self, doc: Document) -> None:
         """Note where files are."""
         self._resources[doc["uid"]] = doc
 
-    def stream_resource(self, doc: Document) -> None:
-        """Note where files are."""
-        self._resources[doc["uid"]] = doc
-
-    def datum(self, doc: Document) -> None:
+    def _datum(self, doc: Document) -> None:
         """Note which part of a file an event will mean."""
         self._datums[doc["datum_id"]] = doc
 
-    def datum_page(self, doc: Document) -> None:
+    def _datum_page(self, doc: DatumPage) -> None:
         """Note which parts of a file events will mean."""
         for datum in unpack_datum_page(doc):
-            self.datum(datum)
+            self._datum(datum)
 
-    def event_page(self, doc: Document) -> None:
+    def _event_page(self, doc: EventPage) -> None:
         """Take events one by one."""
         for event in unpack_event_page(doc):
-            self.event(event)
+            self._event(event)
 
-    def event(self, doc: Document) -> None:
+    def _event(self, doc: Document) -> None:
         """Find the frames of an event, and those that waited for it."""
         stream = self._streams.get(doc["descriptor"])
         if stream is None:
@@ -169,7 +177,7 @@ class RawRun(DocumentRouter):
         except (KeyError, TypeError, ValueError) as error:
             return [f"{image.key}: wanted a resource of spec {resource['spec']}, found {error!r} in it"] * image.frames
 
-    def stream_datum(self, doc: Document) -> None:
+    def _stream_datum(self, doc: Document) -> None:
         """Find the frames of a range of indices."""
         stream = self._streams.get(doc["descriptor"])
         resource = self._resources.get(doc["stream_resource"])
@@ -208,7 +216,7 @@ class RawRun(DocumentRouter):
         else:
             self._found.append(task)
 
-    def stop(self, doc: Document) -> None:  # noqa: ARG002 - the router's signature
+    def _stop(self, _: Document) -> None:
         """Let go of frames whose events never came."""
         for tasks in self._waiting.values():
             self._found += tasks

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from event_model import compose_run
@@ -136,6 +136,7 @@ class ReducedRun:
     def stop(self, raw_stop: Mapping[str, Any] | None, reason: str = "") -> Named:
         """Compose the stop document; ``raw_stop`` is None where the raw run never stopped."""
         reasons = [reason] if reason else []
+        status: Literal["success", "abort", "fail"]
         if self._failed:
             reasons.append(f"{self._failed} of {self._frames} frames failed, each says why")
         if raw_stop is None:
