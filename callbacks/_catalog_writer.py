@@ -1,0 +1,271 @@
+"""A sink that writes documents to a catalog, with a journal on disk in between."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from saxs_bluesky.callbacks._delivery import Delivery, is_away
+from saxs_bluesky.callbacks._inbox import Batch, Inbox
+from saxs_bluesky.callbacks._journal import Journal
+from saxs_bluesky.catalog import open_catalog
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
+_ANSWER_TIMEOUT = 5.0  # seconds
+_JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
+
+
+@dataclass(frozen=True)
+class CatalogCounters:
+    """How a catalog writer stands, in documents.
+
+    ``accepted`` includes those found in the journal at the start; ``written`` are in the catalog (it falls when a
+    run must be written again); ``journaled`` wait; ``rejected`` are refused for good, and kept in the journal's
+    folder ``rejected``; ``lost`` are those that neither disk nor memory had room for. ``failures`` counts failed
+    attempts to reach the catalog or to write to it, and ``last_error`` tells of the last one.
+    """
+
+    accepted: int
+    written: int
+    journaled: int
+    rejected: int
+    lost: int
+    failures: int
+    last_error: str
+
+
+class CatalogWriter:
+    """Writes the documents of raw and reduced runs to a catalog; a sink, and a callback for a RunEngine.
+
+    A call puts the document into a queue and returns. One thread appends it to the journal, another writes from
+    there to the catalog, in batches; so a catalog that is slow or away costs disk space, not memory, and the journal
+    is gone through in order when it is back. A run that was half written then is written again from its start.
+
+    Documents must not be changed after the call, as Bluesky asks of everyone; arrays in events are copied.
+
+    Parameters
+    ----------
+    catalog
+        An open catalog; or a folder, a URI or a function without arguments, opened by the writer's own thread.
+    batch_seconds
+        How long documents may wait for others before they are written together, in seconds.
+    batch_events
+        At how many waiting documents not to wait longer, and how many to write together at most.
+    journal
+        Folder of the journal, one for each writer. What an earlier writer could not deliver from it is delivered
+        first. None: a temporary folder, removed when all is delivered; to survive a restart, name one.
+    memory
+        How many bytes of documents may wait for a disk that does not keep up.
+
+    Raises
+    ------
+    OutputError
+        The journal's folder cannot be written, or another writer is at work in it.
+    """
+
+    def __init__(
+        self,
+        catalog: Any,
+        *,
+        batch_seconds: float = 1.0,
+        batch_events: int = 500,
+        journal: str | Path | None = None,
+        memory: int = 256 * 2**20,
+    ) -> None:
+        self._open = _opener(catalog)
+        self._own = isinstance(catalog, str) and "://" in catalog  # the client of a folder is everybody's
+        self._catalog: Any = None
+        self._batch_seconds = batch_seconds
+        self._batch_events = batch_events
+        self._temporary = journal is None
+        self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
+        self._deliveries = [Delivery(file, self._journal) for file in self._journal.left_over()]
+        self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
+        self._written = self._rejected = self._lost = self._failures = self._hurry = 0
+        self._last_error = ""
+        self._pause = 0.0  # more than zero while the catalog is away
+        self._ended = threading.Event()
+        self._changed = threading.Condition()
+        self._inbox = Inbox(self._keep, self._changed, memory)
+        self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
+        self._thread.start()
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Accept a document."""
+        taken = self._inbox.put(name, doc)
+        with self._changed:
+            self._accepted += taken
+            self._lost += not taken
+        if not taken:
+            _log.error("a %s document is lost: the disk does not keep up, or the writer is closed", name)
+
+    @property
+    def counters(self) -> CatalogCounters:
+        """How it stands now."""
+        with self._changed:
+            return CatalogCounters(
+                accepted=self._accepted,
+                written=self._written + sum(delivery.written for delivery in self._deliveries),
+                journaled=self._inbox.waiting + sum(delivery.pending for delivery in self._deliveries),
+                rejected=self._rejected + sum(delivery.rejected for delivery in self._deliveries),
+                lost=self._lost,
+                failures=self._failures,
+                last_error=self._last_error,
+            )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the catalog has everything accepted so far, or refused it for good; False at the timeout."""
+        with self._changed:
+            self._hurry += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(self._settled, timeout)
+            finally:
+                self._hurry -= 1
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Deliver what waits, as far as the timeout in seconds allows, and end; what is left stays in the journal.
+
+        Runs that have not stopped are over for this journal. Returns whether nothing is left.
+        """
+        settled = self.wait(timeout)
+        self._journal.abandoned.set()
+        self._inbox.close(_JOIN_TIMEOUT)
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
+        self._thread.join(_JOIN_TIMEOUT)
+        return settled
+
+    def __enter__(self) -> CatalogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, batch: Batch) -> None:
+        appended = self._journal.append(batch)
+        with self._changed:
+            self._deliveries += [Delivery(file, self._journal) for file in appended.new]
+            self._rejected += appended.stray
+            self._lost += appended.lost
+
+    def _settled(self) -> bool:
+        return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
+
+    def _ready(self) -> list[Delivery]:
+        return [] if self._pause else [run for run in self._deliveries if run.is_due(run.file.lines)]
+
+    def _is_due(self) -> bool:
+        ready = self._ready()
+        waiting = sum(delivery.pending for delivery in ready)
+        hurry = bool(self._hurry) or any(delivery.is_new for delivery in ready)
+        return self._ended.is_set() or waiting >= self._batch_events or (waiting > 0 and hurry)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._ended.is_set() or self._ready(), self._pause or self._batch_seconds
+                )
+                # From the first document that waits, since the first batch settles the size of the arrays' chunks:
+                # one of a single event would make all later ones slow.
+                self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
+                # A new run is told at once, so that its first events find it; what comes meanwhile waits.
+                due = [(run, 1 if run.is_new else run.file.lines) for run in self._deliveries]
+            while (due := [(run, line) for run, line in due if run.is_due(line)]) and self._reach():
+                # A batch of each, so that a long run that is written again does not hold up the others.
+                for delivery, line in due:
+                    if not self._pause:
+                        self._deliver(delivery, line)
+        self._leave()
+
+    def _reach(self) -> bool:
+        """Ask the catalog for a sign of life, once: Tiled's client would go on asking for most of a minute."""
+        if self._ended.is_set():
+            return False
+        try:
+            if self._catalog is None:
+                self._catalog = self._open()
+            http = self._catalog.context.http_client
+            timeout = {} if hasattr(http, "app") else {"timeout": _ANSWER_TIMEOUT}
+            http.get(self._catalog.uri, **timeout).raise_for_status()
+        # A catalog can be away in as many ways as there are networks.
+        except Exception as error:  # noqa: BLE001
+            self._away(error)
+            return False
+        if self._pause:
+            _log.info("the catalog answers again")
+        self._pause = 0.0
+        return True
+
+    def _away(self, error: Exception) -> None:
+        if not self._pause:
+            _log.warning("the catalog is away (%s): documents wait in %s", _words(error), self._journal.folder)
+        with self._changed:
+            self._failures += 1
+            self._last_error = _words(error)
+            self._pause = min(2 * self._pause or self._batch_seconds, _LONGEST_PAUSE)
+
+    def _deliver(self, delivery: Delivery, line: int) -> None:
+        try:
+            delivery.deliver(self._catalog, line, self._batch_events)
+        # What the client, the normalizer or the server raise; the journal has the documents.
+        except Exception as error:  # noqa: BLE001
+            if is_away(error):
+                self._away(error)
+            else:
+                self._refused(delivery, error)
+        with self._changed:
+            if delivery.finished:
+                self._retire(delivery)
+            self._changed.notify_all()
+
+    def _refused(self, delivery: Delivery, error: Exception) -> None:
+        outcome = delivery.refuse(error, self._batch_seconds)
+        _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, _words(error), outcome)
+        with self._changed:
+            self._failures += 1
+            self._last_error = _words(error)
+
+    def _retire(self, delivery: Delivery) -> None:
+        self._deliveries.remove(delivery)
+        self._written += delivery.written
+        self._rejected += delivery.rejected
+        delivery.close()
+
+    def _leave(self) -> None:
+        with self._changed:
+            for delivery in [delivery for delivery in self._deliveries if not delivery.pending]:
+                self._retire(delivery)
+        self._journal.close()
+        if self._own and self._catalog is not None:
+            self._catalog.context.close()
+        if self._temporary and not (self._deliveries or self._rejected):
+            shutil.rmtree(self._journal.folder, ignore_errors=True)
+        elif self._deliveries or self._temporary:
+            _log.warning("documents that the catalog does not have are in %s", self._journal.folder)
+
+
+def _opener(catalog: Any) -> Callable[[], Any]:
+    if isinstance(catalog, str | Path):
+        return lambda: open_catalog(catalog)
+    if hasattr(catalog, "context"):
+        return lambda: catalog
+    opener: Callable[[], Any] = catalog
+    return opener
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,88 @@
+"""A queue of documents, bounded by their size, that a thread empties."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Batch = list[tuple[str, Mapping[str, Any]]]
+
+
+class Inbox:
+    """Takes documents at once, and hands them on in a thread of its own.
+
+    Parameters
+    ----------
+    handle
+        What gets the documents, as many together as there are.
+    changed
+        Notified when documents were put or handled.
+    memory
+        How many bytes of documents may wait.
+    """
+
+    def __init__(self, handle: Callable[[Batch], None], changed: threading.Condition, memory: int) -> None:
+        self._handle = handle
+        self._changed = changed
+        self._memory = memory
+        self._batch: Batch = []
+        self._bytes = 0
+        self._in_hand = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._empty, name="catalog journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many documents are not handled yet."""
+        return len(self._batch) + self._in_hand
+
+    def put(self, name: str, doc: Mapping[str, Any]) -> bool:
+        """Take a document, with copies of its arrays; False where there is no room."""
+        size = _size(doc)
+        kept = _kept(doc)
+        with self._changed:
+            if self._closed or (self._batch and self._bytes + size > self._memory):
+                return False
+            self._batch.append((name, kept))
+            self._bytes += size
+            self._changed.notify_all()
+        return True
+
+    def close(self, timeout: float) -> None:
+        """Take no more, handle what waits and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def _empty(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._batch or self._closed)
+                if not self._batch:
+                    return
+                batch, self._batch = self._batch, []
+                self._in_hand, size = len(batch), self._bytes
+            self._handle(batch)
+            with self._changed:
+                self._in_hand = 0
+                self._bytes -= size
+                self._changed.notify_all()
+
+
+def _size(doc: Mapping[str, Any]) -> int:
+    values = doc.get("data", {}).values() if isinstance(doc.get("data"), Mapping) else ()
+    return 1000 + sum(getattr(value, "nbytes", 8 * len(value) if isinstance(value, list) else 0) for value in values)
+
+
+def _kept(doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with arrays of its own, since a detector may use its array again."""
+    data = doc.get("data")
+    if not isinstance(data, Mapping) or not any(isinstance(value, np.ndarray) for value in data.values()):
+        return doc
+    own = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in data.items()}
+    return {**doc, "data": own}

@@ -1,0 +1,181 @@
+"""A journal on disk: the documents of each run in a file of its own, until the catalog has them all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from saxs_bluesky.callbacks._run_file import RunFile, decode, encode
+from saxs_bluesky.errors import OutputError
+
+_log = logging.getLogger(__name__)
+_DISK_PAUSE = 1.0  # seconds between tries at a full disk
+
+# Which key of a document leads to its run, and which documents others refer to.
+_REFERENCES = {
+    "descriptor": "run_start",
+    "resource": "run_start",
+    "stream_resource": "run_start",
+    "stop": "run_start",
+    "event": "descriptor",
+    "event_page": "descriptor",
+    "stream_datum": "descriptor",
+    "datum": "resource",
+    "datum_page": "resource",
+}
+_REFERRED_TO = ("start", "descriptor", "resource", "stream_resource")
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of a batch: runs that began in it, and how many documents belong to none or were lost."""
+
+    new: list[RunFile]
+    stray: int
+    lost: int
+
+
+class Journal:
+    """A folder of run files, of which one process at a time is the owner.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or another writer is at work in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rejected = folder / "rejected"
+        self.abandoned = threading.Event()
+        self._runs: dict[str, RunFile] = {}  # by the uids of starts, descriptors and resources
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder / "lock")
+        except OSError as error:
+            raise OutputError(f"{folder}: wanted a journal folder of one's own, found {error.strerror}") from error
+
+    def left_over(self) -> list[RunFile]:
+        """Run files that an earlier owner left, in the order in which their runs began."""
+        return [found for path in sorted(self.folder.glob("*.jsonl")) if (found := self._load(path)) is not None]
+
+    def _load(self, path: Path) -> RunFile | None:
+        run: RunFile | None = None
+        whole = 0
+        try:
+            with path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # the last owner ended in the middle of it
+                    name, doc = decode(line)
+                    run = run or RunFile(path, doc["uid"])
+                    self._note(run, name, doc)
+                    run.lines += 1
+                    run.complete |= name == "stop"
+                    whole += len(line)
+        except (ValueError, KeyError) as error:
+            _log.warning("%s: wanted documents, found %s; it is set aside in %s", path, error, self.rejected)
+            self.rejected.mkdir(exist_ok=True)
+            shutil.move(path, self.rejected)
+            return None
+        os.truncate(path, whole)
+        if run is None:
+            path.unlink()
+        return run
+
+    def append(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Appended:
+        """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
+        lines: dict[RunFile, list[bytes]] = {}
+        stray, complete, new = [], set(), []
+        for name, doc in batch:
+            try:
+                run = self._run_of(name, doc)
+                line = encode(name, doc)
+            # A document that is no document must not stop the others.
+            except Exception:  # noqa: BLE001
+                run, line = None, repr((name, doc)).encode() + b"\n"
+            if run is None:
+                stray.append(line)
+                continue
+            lines.setdefault(run, []).append(line)
+            if name == "start":
+                new.append(run)
+            if name == "stop":
+                complete.add(run)
+        lost = sum(0 if self._add(run, own, run in complete) else len(own) for run, own in lines.items())
+        if stray:
+            _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
+            self.reject("no-run", stray)
+        return Appended([run for run in new if run.lines], len(stray), lost)
+
+    def _add(self, run: RunFile, lines: list[bytes], complete: bool) -> bool:
+        told = False
+        while True:
+            try:
+                run.append(lines, complete=complete)
+            except OSError as error:
+                if not told:
+                    _log.warning("%s: wanted to add to the journal, found %s; trying again", run.path, error.strerror)
+                told = True
+                if self.abandoned.wait(_DISK_PAUSE):
+                    return False
+            else:
+                return True
+
+    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunFile | None:
+        if name == "start":
+            name_of_file = f"{time.time_ns():020d}-{Path(doc['uid']).name}.jsonl"
+            run: RunFile | None = RunFile(self.folder / name_of_file, doc["uid"])
+        else:
+            run = self._runs.get(doc.get(_REFERENCES.get(name, ""), ""))
+            if run is None and name in ("resource", "stream_resource"):
+                run = self._latest()
+        if run is not None:
+            self._note(run, name, doc)
+        return run
+
+    def _latest(self) -> RunFile | None:
+        """The run that began last: some writers of files do not say whose they are."""
+        return next((run for run in reversed(self._runs.values()) if not run.complete), None)
+
+    def _note(self, run: RunFile, name: str, doc: Mapping[str, Any]) -> None:
+        if name in _REFERRED_TO:
+            self._runs[doc["uid"]] = run
+
+    def forget(self, run: RunFile) -> None:
+        """Let go of a run that will get no more documents."""
+        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+
+    def reject(self, uid: str, lines: list[bytes]) -> None:
+        """Keep documents that no catalog takes."""
+        self.rejected.mkdir(exist_ok=True)
+        with (self.rejected / f"{uid}-documents.jsonl").open("ab") as file:
+            file.write(b"".join(lines))
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    import fcntl
+
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,163 @@
+"""From a RunEngine to curves in the catalog, with nothing in between left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import bluesky.plans as bp
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from tiled.queries import FullText, Key
+
+from saxs_bluesky.callbacks import CatalogWriter, ChiFiles, Reduction
+from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduce_run, reduced_runs
+from saxs_bluesky.devices import SimPilatus, SimSampleStage
+from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.reduction import Calibration, Reducer, read_frame
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a catalog, one for all tests here: to make one takes seconds."""
+    made = tmp_path_factory.mktemp("catalog")
+    open_catalog(made)
+    yield made
+    close_catalog(made)
+
+
+@pytest.fixture
+def writer(folder: Path) -> Iterator[CatalogWriter]:
+    writer = CatalogWriter(open_catalog(folder))
+    yield writer
+    assert writer.close(30)
+
+
+def frames_of(folder: Path) -> list[np.ndarray]:
+    """Frames that the simulated detector wrote, in order."""
+    files = sorted(folder.glob("*.tif"))
+    if files:
+        return [read_frame(path).image for path in files]
+    import h5py
+
+    (path,) = folder.glob("*.h5")
+    with h5py.File(path, "r") as file:
+        return list(file["/entry/data/data"][()])
+
+
+def assert_equal(curves: Any, images: list[np.ndarray], calibration: Calibration, cutoff: float | None) -> None:
+    reducer = Reducer(calibration)
+    assert curves.sizes["frame"] == len(images)
+    assert (curves["failure"] == "").all()
+    for index, image in enumerate(images):
+        for curve in reducer.reduce(image, count_cutoff=cutoff):
+            for name in ("intensity", "sigma"):
+                np.testing.assert_array_equal(curves[f"{curve.name}_{name}"][index].values, getattr(curve, name))
+
+
+@pytest.mark.parametrize("file_format", ["tif", "hdf5"])
+def test_curves_in_the_catalog_are_those_of_the_raw_frames(
+    tmp_path: Path, folder: Path, writer: CatalogWriter, file_format: Literal["tif", "hdf5"]
+) -> None:
+    stage = SimSampleStage(name="stage")
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K", file_format=file_format, sample_x=stage.x)
+    calibration, catalog = pilatus.calibration(), open_catalog(folder)
+    reduction = Reduction(calibration, [writer])
+    engine = RunEngine({}, call_returns_result=False)
+    engine.subscribe(writer)
+    engine.subscribe(reduction)
+    (uid,) = engine(bp.scan([pilatus], stage.x, -1, 1, 4), sample=f"agbeh {file_format}")
+    assert reduction.wait(60)
+    (run,) = reduced_runs(catalog, uid)
+    curves = read_curves(run)
+    cutoff = 1048575 if file_format == "tif" else None  # the header's; HDF5 files have none
+    assert_equal(curves, frames_of(tmp_path), calibration, cutoff)
+    np.testing.assert_allclose(curves["stage_x"], [-1, -1 / 3, 1 / 3, 1])
+    # The users' ways to find it.
+    assert catalog[catalog[uid].start["scan_id"]].start["uid"] == uid
+    assert {each.start["uid"] for each in catalog.search(Key("sample") == f"agbeh {file_format}").values()} == {
+        uid,
+        run.start["uid"],
+    }
+    assert run.start["uid"] in set(catalog.search(FullText("reduction")))
+    assert len(catalog.v1[uid].table()) == 4
+    assert len(catalog.v1[run.start["uid"]].table()) == 4
+    assert reduction.close(30)
+
+
+def test_curves_are_in_the_catalog_two_seconds_after_their_frame(
+    tmp_path: Path, folder: Path, writer: CatalogWriter
+) -> None:
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K")
+    catalog = open_catalog(folder)
+    reduction = Reduction(pilatus.calibration(), [writer])
+    engine = RunEngine({}, call_returns_result=False)
+    engine.subscribe(reduction)
+    behind: list[int] = []
+    started: list[tuple[float, str]] = []
+
+    def watch(name: str, doc: dict[str, Any]) -> None:
+        if name == "start":
+            started.append((time.time(), doc["uid"]))
+        # The writer may have its second, the first write its time, and this machine may be slow.
+        if name == "event" and time.time() - started[0][0] > 4:
+            found = reduced_runs(catalog, started[0][1])
+            stored = read_curves(found[-1]).sizes["frame"] if found else 0
+            behind.append(doc["seq_num"] - stored)
+
+    engine.subscribe(watch)
+    engine(bp.count([pilatus], 14, delay=0.5))
+    assert reduction.wait(60)
+    assert behind
+    assert max(behind) <= 6  # of two frames a second: twice what is promised
+    assert reduction.close(30)
+
+
+def test_run_is_reduced_again_and_told_what_differed(tmp_path: Path, folder: Path, writer: CatalogWriter) -> None:
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K")
+    catalog = open_catalog(folder)
+    reduction = Reduction(pilatus.calibration(), [writer])
+    engine = RunEngine({}, call_returns_result=False)
+    engine.subscribe(writer)
+    engine.subscribe(reduction)
+    (uid,) = engine(bp.count([pilatus], 3))
+    assert reduction.close(60)
+    (first,) = reduced_runs(catalog, uid)
+
+    document = dict(pilatus.calibration().document)
+    document["Wavelength"] = 1.0
+    document["Masks"] = [{"Oversampling": 2}]
+    document["Slices"] = []
+    changed = Calibration.from_dict(document)
+    (again,) = reduce_run(catalog, uid, changed)
+    assert [run.start["uid"] for run in reduced_runs(catalog, uid)] == [first.start["uid"], again.start["uid"]]
+    assert_equal(read_curves(again), frames_of(tmp_path), changed, 1048575)
+    told = again.start["provenance"]["differs_from"]
+    assert told["uid"] == first.start["uid"]
+    assert told["differences"]["calibration.Wavelength"] == {"before": 1.54, "now": 1.0}
+    assert told["differences"]["calibration.Masks[0].Oversampling"] == {"before": 3, "now": 2}
+    assert "version" not in told["differences"]
+
+    with pytest.raises(CatalogError, match=f"wanted a raw run, found one reduced from {uid}"):
+        reduce_run(catalog, first.start["uid"], changed)
+    with pytest.raises(CatalogError, match="wanted run no-such-run, found none"):
+        reduce_run(catalog, "no-such-run", changed)
+
+
+def test_chi_files_and_catalog_hold_the_same(tmp_path: Path, folder: Path, writer: CatalogWriter) -> None:
+    pilatus = SimPilatus("pilatus", tmp_path / "frames", detector="100K")
+    reduction = Reduction(pilatus.calibration(), [writer, ChiFiles(tmp_path / "work")])
+    engine = RunEngine({}, call_returns_result=False)
+    engine.subscribe(reduction)
+    (uid,) = engine(bp.count([pilatus], 2))
+    assert reduction.close(60)
+    (run,) = reduced_runs(open_catalog(folder), uid)
+    curves = read_curves(run)
+    first = sorted(path for path in (tmp_path / "work").glob("*.chi") if "_c" not in path.name)
+    assert len(first) == 2
+    for index, path in enumerate(first):
+        columns = np.loadtxt(path, skiprows=4)
+        np.testing.assert_array_equal(columns[:, 1], curves["R0_intensity"][index])
