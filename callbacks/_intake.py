@@ -14,22 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.documents import FrameTask, InlineFrame, RawRun, ReducedRun, SpilledFrame
+from saxs_bluesky.documents import RUN_REFERENCES, FrameTask, InlineFrame, RawRun, ReducedRun, SpilledFrame
 
 _log = logging.getLogger(__name__)
 
-# Which key of a document leads to its run.
-_REFERENCES = {
-    "descriptor": "run_start",
-    "resource": "run_start",
-    "stream_resource": "run_start",
-    "stop": "run_start",
-    "event": "descriptor",
-    "event_page": "descriptor",
-    "stream_datum": "descriptor",
-    "datum": "resource",
-    "datum_page": "resource",
-}
+# Which documents others refer to.
 _REFERRED_TO = ("descriptor", "resource", "stream_resource")
 
 
@@ -108,7 +97,7 @@ class Intake:
     # that failed and must be told.
     def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunState | None:
         """The run of a document; what later documents will refer to is noted as the run's."""
-        key = _REFERENCES.get(name)
+        key = RUN_REFERENCES.get(name)
         run = None if key is None else self._runs.get(doc[key])
         if run is not None and name in _REFERRED_TO:
             self._runs[doc["uid"]] = run

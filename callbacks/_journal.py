@@ -13,23 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from saxs_bluesky.callbacks._run_file import RunFile, decode, encode
+from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk
 
-# Which key of a document leads to its run, and which documents others refer to.
-_REFERENCES = {
-    "descriptor": "run_start",
-    "resource": "run_start",
-    "stream_resource": "run_start",
-    "stop": "run_start",
-    "event": "descriptor",
-    "event_page": "descriptor",
-    "stream_datum": "descriptor",
-    "datum": "resource",
-    "datum_page": "resource",
-}
+# Which documents others refer to.
 _REFERRED_TO = ("start", "descriptor", "resource", "stream_resource")
 
 
@@ -139,7 +129,7 @@ class Journal:
             name_of_file = f"{time.time_ns():020d}-{Path(doc['uid']).name}.jsonl"
             run: RunFile | None = RunFile(self.folder / name_of_file, doc["uid"])
         else:
-            run = self._runs.get(doc.get(_REFERENCES.get(name, ""), ""))
+            run = self._runs.get(doc.get(RUN_REFERENCES.get(name, ""), ""))
             if run is None and name in ("resource", "stream_resource"):
                 run = self._latest()
         if run is not None:

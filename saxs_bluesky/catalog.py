@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 
+from saxs_bluesky.documents import difference, reduced_documents
 from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -112,6 +116,83 @@ def read_curves(run: Any, stream: str = "primary") -> xr.Dataset:
     return dataset.assign_coords(frame=np.arange(dataset.sizes["frame"])).set_coords(coordinates)
 
 
+def reduce_run(
+    catalog: Any,
+    uid: str,
+    calibration: Calibration | Mapping[str, Calibration],
+    *,
+    recipes: Sequence[Integrator] = (),
+    deviation: bool = False,
+) -> list[Any]:
+    """Reduce a raw run of the catalog again, into new reduced runs: one for each detector.
+
+    Parameters
+    ----------
+    catalog
+        Where the raw run is, and where the reduced ones go.
+    uid
+        Of the raw run.
+    calibration
+        For the images of any detector, or for each by name.
+    recipes
+        Further integrators.
+    deviation
+        Whether curves carry the standard deviation of the pixels too.
+
+    Returns
+    -------
+    The new runs. Where the detector's images were reduced before, ``provenance["differs_from"]`` tells
+    the ``uid`` of the last reduced run, and ``differences``: a list of what has changed since, each
+    with its ``path`` in the provenance and the values ``before`` and ``now``.
+
+    Raises
+    ------
+    CatalogError
+        There is no such run, or it is a reduced run itself.
+    """
+    from bluesky_tiled_plugins import TiledWriter
+
+    try:
+        raw = catalog[uid]
+    except KeyError as error:
+        raise CatalogError(f"wanted run {uid}, found none of that uid in the catalog") from error
+    if "original_run_uid" in raw.start:
+        raise CatalogError(f"run {uid}: wanted a raw run, found one reduced from {raw.start['original_run_uid']}")
+    by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
+    reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
+    before = {run.start["detector"]: run.start for run in reduced_runs(catalog, raw.start["uid"])}
+    writer = TiledWriter(catalog)
+    uids = []
+    whole = reducers if isinstance(calibration, Mapping) else reducers[""]
+    for name, doc in reduced_documents(_with_files(raw), whole):
+        if name == "start":
+            uids.append(doc["uid"])
+            if doc["detector"] in before:
+                doc["provenance"]["differs_from"] = difference(before[doc["detector"]], doc)
+        writer(name, doc)
+    return [catalog[new] for new in uids]
+
+
+def _with_files(raw: Any) -> Iterator[tuple[str, Any]]:
+    """Documents of a run, with the names of its TIFF files: the exporter gives the first one only."""
+    for name, doc in raw.documents():
+        if name == "stream_resource" and "type=image/tiff" in doc["mimetype"] and "template" not in doc["parameters"]:
+            nodes = [stream.base for stream in raw.base.values()]
+            sources = [
+                source for node in nodes if doc["data_key"] in node for source in _sources(node, doc["data_key"])
+            ]
+            assets = next(
+                (source.assets for source in sources if doc["uri"] in {a.data_uri for a in source.assets}), []
+            )
+            files = [unquote(urlparse(asset.data_uri).path) for asset in sorted(assets, key=lambda asset: asset.num)]
+            doc = doc | {"parameters": doc["parameters"] | {"files": files}}  # noqa: PLW2901
+        yield name, doc
+
+
+def _sources(node: Any, key: str) -> list[Any]:
+    return list(node[key].include_data_sources().data_sources() or [])
+
+
 def _from_folder(folder: Path, readable: Sequence[str | Path]) -> Any:
     try:
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
@@ -137,6 +218,8 @@ def _from_folder(folder: Path, readable: Sequence[str | Path]) -> Any:
         readable_storage=[str(path) for path in readable],
         specs=[_SPEC],
     )
+    # An embedded server that starts is no news for the user.
+    logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     app = build_app(tree, serialization_registry=_serializers())
     try:
         return _with_own_v1(from_context(Context.from_app(app), _clients()))

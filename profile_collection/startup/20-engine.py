@@ -4,7 +4,7 @@ from bluesky import RunEngine
 from bluesky.callbacks.best_effort import BestEffortCallback
 
 from saxs_bluesky.beamline import open_writer
-from saxs_bluesky.catalog import open_catalog, read_curves, reduced_runs
+from saxs_bluesky.catalog import open_catalog, read_curves, reduce_run, reduced_runs
 
 RE = RunEngine({})
 

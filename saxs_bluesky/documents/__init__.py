@@ -4,7 +4,8 @@ No threads, no catalog, no RunEngine: functions and small classes that callbacks
 programs build on.
 """
 
-from saxs_bluesky.documents._raw_run import FrameTask, RawRun
+from saxs_bluesky.documents._provenance import difference
+from saxs_bluesky.documents._raw_run import RUN_REFERENCES, FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import ReducedRun, axis_key
 from saxs_bluesky.documents._references import (
     FrameReference,
@@ -19,6 +20,7 @@ from saxs_bluesky.documents._references import (
 from saxs_bluesky.documents._work import Result, reduce_task, reduced_documents
 
 __all__ = [
+    "RUN_REFERENCES",
     "FrameReference",
     "FrameTask",
     "HandlerFrame",
@@ -31,6 +33,7 @@ __all__ = [
     "SpilledFrame",
     "TiffFrame",
     "axis_key",
+    "difference",
     "load",
     "reduce_task",
     "reduced_documents",

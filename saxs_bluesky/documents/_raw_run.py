@@ -14,6 +14,19 @@ from saxs_bluesky.errors import FrameError
 
 Document = Mapping[str, Any]
 
+RUN_REFERENCES = {
+    "descriptor": "run_start",
+    "resource": "run_start",
+    "stream_resource": "run_start",
+    "stop": "run_start",
+    "event": "descriptor",
+    "event_page": "descriptor",
+    "stream_datum": "descriptor",
+    "datum": "resource",
+    "datum_page": "resource",
+}
+"""Which key of a document names the document that it follows, and so leads to its run."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameTask:
@@ -63,6 +76,9 @@ class _Stream:
     name: str
     images: tuple[_ImageKey, ...]
     coordinate_keys: Mapping[str, Document]
+    # Of events that came before the stream_datum of their images, as catalogs give them: time, coordinates.
+    early: dict[int, tuple[float, Document]] = field(default_factory=dict)
+    streamed: int = 0  # up to which seq_num a stream_datum came
 
 
 class RawRun:
@@ -157,6 +173,8 @@ class RawRun:
         coordinates = {key: doc["data"][key] for key in stream.coordinate_keys if key in doc["data"]}
         for task in self._waiting.pop((doc["descriptor"], doc["seq_num"]), []):
             self._found.append(replace(task, time=doc["time"], coordinates=coordinates))
+        if doc["seq_num"] > stream.streamed and any(image.key not in doc["data"] for image in stream.images):
+            stream.early[doc["seq_num"]] = (doc["time"], coordinates)
         for image in stream.images:
             if image.key in doc["data"]:
                 first = (doc["seq_num"] - 1) * image.frames
@@ -196,7 +214,11 @@ class RawRun:
         first_frame = (doc["seq_nums"]["start"] - 1) * image.frames
         for index, reference in enumerate(references, first_frame):
             event = index // image.frames + 1
-            self._add(stream, image, index, now, reference, {}, wait_for=(doc["descriptor"], event))
+            if event in stream.early:
+                self._add(stream, image, index, stream.early[event][0], reference, stream.early[event][1])
+            else:
+                self._add(stream, image, index, now, reference, {}, wait_for=(doc["descriptor"], event))
+        stream.streamed = max(stream.streamed, doc["seq_nums"]["stop"] - 1)
 
     def _add(
         self,

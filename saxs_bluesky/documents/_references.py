@@ -193,6 +193,8 @@ def from_datum(resource: Mapping[str, Any], datum: Mapping[str, Any], frames: in
 def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames: int) -> list[FrameReference]:
     """References to the frames of ``stream_resource`` for the indices of a ``stream_datum``.
 
+    Of a sequence of TIFF files either a ``template`` is known for their names, or the list ``files``.
+
     Raises
     ------
     FrameError
@@ -206,6 +208,8 @@ def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames
         dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
         return [Hdf5Frame(path, dataset, number) for number in numbers]
     if kind == "multipart/related;type=image/tiff":
+        if "files" in parameters:
+            return [TiffFrame(parameters["files"][number]) for number in numbers]
         return [TiffFrame(_numbered(path, parameters["template"], number)) for number in numbers]
     if kind == "image/tiff" and len(numbers) == 1:
         return [TiffFrame(path)]
