@@ -23,6 +23,7 @@ from saxs_bluesky.reduction import read_frame
 
 EVENTS = 40
 ROUNDS = 3
+FRAMES_SEEN = 8
 SUSTAINED = 2000
 WINDOW = 8
 
@@ -31,6 +32,7 @@ def main() -> None:
     """Print all figures."""
     with tempfile.TemporaryDirectory() as folder:
         run_engine(Path(folder))
+        visibility(Path(folder))
         sustained(Path(folder))
 
 
@@ -57,6 +59,41 @@ def run_engine(folder: Path) -> None:
     cost = statistics.mean(in_callback) * len(in_callback) / (ROUNDS * EVENTS)
     print(f"  {'of that in the callback, on the RunEngine thread':58s} {cost * 1000:9.3f} ms an event")
     print(f"  {'longest call of the callback':58s} {max(in_callback) * 1000:9.3f} ms")
+
+
+def visibility(folder: Path) -> None:
+    """Time from a frame's event until its curves can be read from the catalog, while the run goes on."""
+    pilatus = SimPilatus(name="pilatus", directory=folder / "visibility")
+    _scan(pilatus, _nothing)
+    catalog = open_catalog(folder / "catalog")
+    writer = CatalogWriter(catalog)
+    reduction = Reduction(pilatus.calibration(), [writer])
+    documents = _run_of_files(sorted(pilatus.directory.glob("*.tif")), FRAMES_SEEN)
+    raw = documents[0][1]["uid"]
+    in_catalog, reading = [], []
+    for name, doc in documents:
+        start = time.perf_counter()
+        reduction(name, doc)
+        if name == "event":
+            # Not by reading: that keeps an embedded server busy, which is to write.
+            while writer.counters.written < 2 + len(in_catalog) + 1:
+                time.sleep(0.005)
+            in_catalog.append(time.perf_counter() - start)
+            frames = _stored(catalog, raw)
+            reading.append(time.perf_counter() - start - in_catalog[-1])
+            if frames != len(in_catalog):
+                raise RuntimeError(f"wanted {len(in_catalog)} frames in the catalog, found {frames}")
+    reduction.close()
+    writer.close()
+    print("\nFrom a frame's event to its curves in the catalog, the run going on")
+    later = in_catalog[1:]
+    print(f"  first {in_catalog[0]:.2f} s, then median {statistics.median(later):.2f} s, longest {max(later):.2f} s")
+    print(f"  reading all curves of the run back: median {statistics.median(reading):.2f} s")
+
+
+def _stored(catalog: Any, raw: str) -> int:
+    runs = reduced_runs(catalog, raw)
+    return int(read_curves(runs[-1]).sizes["frame"]) if runs and list(runs[-1].base) else 0
 
 
 def sustained(folder: Path) -> None:

@@ -76,7 +76,7 @@ class CatalogWriter:
         self,
         catalog: Any,
         *,
-        batch_seconds: float = 1.0,
+        batch_seconds: float = 0.5,
         batch_events: int = 500,
         journal: str | Path | None = None,
         memory: int = 256 * 2**20,

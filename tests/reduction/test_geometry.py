@@ -69,7 +69,7 @@ def test_detector_behind_the_sample_is_refused() -> None:
         straight(distance=1.0, tilt_angle=math.radians(60))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     tilt=st.floats(-40, 40),
     rotation=st.floats(-360, 360),
