@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks import CatalogWriter
+import matplotlib as mpl
+from bluesky.utils import DefaultDuringTask
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.backends import BackendFilter, backend_registry
+
+from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.errors import OutputError, SchemaError
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
@@ -29,6 +35,7 @@ _VARIABLES = {
     "output": "SAXS_OUTPUT",
     "journal": "SAXS_JOURNAL",
 }
+_WINDOWS_EVERY = 0.05  # seconds: windows answer, and the plan's end is hardly late
 _PATHS = ("calibration", "frames", "catalog", "output", "journal")
 
 
@@ -96,6 +103,47 @@ def open_writer(settings: BeamlineSettings) -> CatalogWriter:
     except OutputError as error:
         _log.warning("%s; this session's journal is a temporary one", error)
         return CatalogWriter(settings.catalog)
+
+
+def show_where_possible(live: LiveCurves) -> bool:
+    """Open the window of the live plot in an IPython session that has a display; elsewhere, do nothing.
+
+    Returns
+    -------
+    Whether there is a window now.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    if shell is None:
+        return False
+    try:
+        # Lets windows live while the prompt waits for input.
+        _, backend = shell.enable_matplotlib()
+    except ImportError as error:
+        _log.warning("no window for the live plot: %s", error)
+        return False
+    if backend.lower() not in {name.lower() for name in backend_registry.list_builtin(BackendFilter.INTERACTIVE)}:
+        return False
+    live.show()
+    return True
+
+
+class LiveWindows(DefaultDuringTask):  # type: ignore[misc]
+    """Keeps the windows of Matplotlib alive while a plan runs: a RunEngine's ``during_task``.
+
+    bluesky's own does so for Qt alone.
+    """
+
+    def block(self, blocking_event: threading.Event) -> None:
+        """Wait until the plan has ended."""
+        if "qt" in mpl.get_backend().lower() or threading.current_thread() is not threading.main_thread():
+            super().block(blocking_event)
+        while not blocking_event.wait(_WINDOWS_EVERY):
+            for manager in Gcf.get_all_fig_managers():
+                manager.canvas.flush_events()
 
 
 def copy_profile(folder: Path) -> list[Path]:

@@ -181,9 +181,7 @@ def _with_files(raw: Any) -> Iterator[tuple[str, Any]]:
             sources = [
                 source for node in nodes if doc["data_key"] in node for source in _sources(node, doc["data_key"])
             ]
-            assets = next(
-                (source.assets for source in sources if doc["uri"] in {a.data_uri for a in source.assets}), []
-            )
+            assets = [asset for source in sources for asset in source.assets if _holds(source, doc["uri"])]
             files = [unquote(urlparse(asset.data_uri).path) for asset in sorted(assets, key=lambda asset: asset.num)]
             doc = doc | {"parameters": doc["parameters"] | {"files": files}}  # noqa: PLW2901
         yield name, doc
@@ -191,6 +189,10 @@ def _with_files(raw: Any) -> Iterator[tuple[str, Any]]:
 
 def _sources(node: Any, key: str) -> list[Any]:
     return list(node[key].include_data_sources().data_sources() or [])
+
+
+def _holds(source: Any, uri: str) -> bool:
+    return any(asset.data_uri == uri for asset in source.assets)
 
 
 def _from_folder(folder: Path, readable: Sequence[str | Path]) -> Any:

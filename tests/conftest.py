@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+# No test opens a window where a developer has a display.
+os.environ["MPLBACKEND"] = "Agg"
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

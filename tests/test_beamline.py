@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
-from saxs_bluesky.beamline import load_settings
+from saxs_bluesky.beamline import LiveWindows, load_settings, show_where_possible
+from saxs_bluesky.callbacks import LiveCurves
 from saxs_bluesky.errors import SchemaError
 
 
@@ -58,3 +62,36 @@ def test_bad_settings_are_refused(working_folder: Path, text: str, message: str)
 def test_file_that_is_named_must_be_there() -> None:
     with pytest.raises(SchemaError, match="wanted a file of settings, found No such file"):
         load_settings({"SAXS_BEAMLINE": "gone.toml"})
+
+
+def test_windows_are_kept_alive_until_the_plan_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = plt.figure()
+    over, flushed = threading.Event(), []
+
+    def flush() -> None:
+        flushed.append(time.monotonic())
+        if len(flushed) == 3:
+            over.set()
+
+    monkeypatch.setattr(figure.canvas, "flush_events", flush)
+    LiveWindows().block(over)
+    assert len(flushed) == 3
+    plt.close(figure)
+
+
+def test_plan_in_another_thread_touches_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = plt.figure()
+    over = threading.Event()
+    monkeypatch.setattr(figure.canvas, "flush_events", lambda: pytest.fail("a window was touched"))
+    thread = threading.Thread(target=LiveWindows().block, args=(over,))
+    thread.start()
+    time.sleep(0.2)
+    over.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    plt.close(figure)
+
+
+def test_no_window_is_opened_outside_of_ipython() -> None:
+    live = LiveCurves()
+    assert not show_where_possible(live)

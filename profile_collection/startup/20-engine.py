@@ -3,10 +3,10 @@
 from bluesky import RunEngine
 from bluesky.callbacks.best_effort import BestEffortCallback
 
-from saxs_bluesky.beamline import open_writer
+from saxs_bluesky.beamline import LiveWindows, open_writer
 from saxs_bluesky.catalog import open_catalog, read_curves, reduce_run, reduced_runs
 
-RE = RunEngine({})
+RE = RunEngine({}, during_task=LiveWindows())
 
 catalog = open_catalog(settings.catalog)
 db = catalog.v1
