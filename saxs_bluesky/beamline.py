@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from bluesky.utils import DefaultDuringTask
 from matplotlib._pylab_helpers import Gcf
-from matplotlib.backends import BackendFilter, backend_registry
+from matplotlib.backends.registry import BackendFilter, backend_registry
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.errors import OutputError, SchemaError
@@ -131,7 +131,7 @@ def show_where_possible(live: LiveCurves) -> bool:
     return True
 
 
-class LiveWindows(DefaultDuringTask):  # type: ignore[misc]
+class LiveWindows(DefaultDuringTask):
     """Keeps the windows of Matplotlib alive while a plan runs: a RunEngine's ``during_task``.
 
     bluesky's own does so for Qt alone.
@@ -140,7 +140,7 @@ class LiveWindows(DefaultDuringTask):  # type: ignore[misc]
     def block(self, blocking_event: threading.Event) -> None:
         """Wait until the plan has ended."""
         if "qt" in mpl.get_backend().lower() or threading.current_thread() is not threading.main_thread():
-            super().block(blocking_event)
+            super().block(blocking_event)  # type: ignore[no-untyped-call]
         while not blocking_event.wait(_WINDOWS_EVERY):
             for manager in Gcf.get_all_fig_managers():
                 manager.canvas.flush_events()
