@@ -117,18 +117,25 @@ def show_where_possible(live: LiveCurves) -> bool:
     except ImportError:
         return False
     shell = get_ipython()
-    if shell is None:
+    if shell is None or not _is_interactive(os.environ.get("MPLBACKEND", "auto")):
         return False
     try:
         # Lets windows live while the prompt waits for input.
         _, backend = shell.enable_matplotlib()
-    except ImportError as error:
+    # No display, no toolkit, a toolkit that does not start: a session goes on without the window.
+    except (ImportError, RuntimeError, ValueError) as error:
         _log.warning("no window for the live plot: %s", error)
         return False
-    if backend.lower() not in {name.lower() for name in backend_registry.list_builtin(BackendFilter.INTERACTIVE)}:
+    if not _is_interactive(backend):
         return False
     live.show()
     return True
+
+
+def _is_interactive(backend: str) -> bool:
+    """Whether a backend of Matplotlib has windows; one that is yet to be chosen may have."""
+    headless = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
+    return backend.lower() not in {name.lower() for name in headless}
 
 
 class LiveWindows(DefaultDuringTask):
