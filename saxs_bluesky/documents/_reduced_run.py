@@ -172,14 +172,12 @@ def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reduce
 
 def _provenance(reducer: Reducer) -> Document:
     calibration = reducer.calibration
-    masks = [calibration.load_mask(index) for index in range(len(calibration.masks))]
     return {
         "software": "saxs-bluesky",
         "version": __version__,
         "calibration": dict(calibration.document),
         "calibration_sha256": hashlib.sha256(calibration.json().encode()).hexdigest(),
-        # Of the mask as it was applied: a byte a pixel, row by row from the top.
-        "mask_sha256": [hashlib.sha256(mask.tobytes()).hexdigest() for mask in masks],
+        "mask_sha256": list(reducer.mask_sha256),
         "integrators": [integrator.name for integrator in reducer.integrators],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -55,7 +56,10 @@ class Reducer:
         leave_out_invalid: bool = True,
     ) -> None:
         self.calibration = calibration
-        self.integrators: tuple[Integrator, ...] = (*_integrators(calibration, deviation=deviation), *recipes)
+        masked = [calibration.load_mask(index) for index in range(len(calibration.masks))]
+        #: SHA-256 of each mask as it is applied: a byte a pixel, row by row from the top.
+        self.mask_sha256 = tuple(hashlib.sha256(mask.tobytes()).hexdigest() for mask in masked)
+        self.integrators: tuple[Integrator, ...] = (*_integrators(calibration, masked, deviation=deviation), *recipes)
         self._leave_out_invalid = leave_out_invalid
         _check_recipes(self.integrators)
 
@@ -105,8 +109,7 @@ def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
     return np.ma.MaskedArray(np.ma.getdata(image), mask=np.ma.filled(invalid, fill_value=True))
 
 
-def _integrators(calibration: Calibration, *, deviation: bool) -> list[Integrator]:
-    masked = [calibration.load_mask(index) for index in range(len(calibration.masks))]
+def _integrators(calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool) -> list[Integrator]:
     correction = None
     if calibration.polarization is not None:
         correction = 1 / polarization_factor(calibration.geometry, calibration.polarization)
