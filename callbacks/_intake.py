@@ -8,13 +8,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.documents import RUN_REFERENCES, FrameTask, InlineFrame, RawRun, ReducedRun, SpilledFrame
+from saxs_bluesky.documents import RUN_REFERENCES, FrameTask, InlineFrame, RawRun, RunReduction, SpilledFrame
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class RunState:
     """A raw run and the reduced runs made of it, one for each detector."""
 
     raw: RawRun
-    reduced: dict[str, ReducedRun] = field(default_factory=dict)
+    reduced: RunReduction
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Intake:
     def _follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
             if "original_run_uid" not in doc:
-                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors))
+                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors), RunReduction(doc))
             return
         run = self._run_of(name, doc)
         if run is None:

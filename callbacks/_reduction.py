@@ -15,7 +15,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
 from saxs_bluesky.callbacks._work import RemoteWork
-from saxs_bluesky.documents import FrameTask, ReducedRun, Result, reduce_task
+from saxs_bluesky.documents import FrameTask, Result, reduce_task
 from saxs_bluesky.errors import CalibrationError, SaxsError
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 
@@ -217,8 +217,8 @@ class Reduction:
             if step.task is not None and step.run is not None:
                 self._deliver_frame(step.run, step.task, self._result(step, step.task, future))
             if step.closing and step.run is not None:
-                for reduced in step.run.reduced.values():
-                    self._deliver(*reduced.stop(step.stop))
+                for name, doc in step.run.reduced.stop(step.stop):
+                    self._deliver(name, doc)
         # A fault here must not end the thread: the frames behind this one would be lost.
         except Exception:  # noqa: BLE001
             _log.exception("a step of the reduction failed")
@@ -244,18 +244,10 @@ class Reduction:
         return result
 
     def _deliver_frame(self, run: RunState, task: FrameTask, result: Result) -> None:
-        reduced = run.reduced.get(task.detector)
-        if reduced is None:
-            reducer = self._reducers[self._name(task)]
-            reduced = run.reduced[task.detector] = ReducedRun(run.raw.start_document, task.detector, reducer)
-            self._deliver(*reduced.start)
-        for name, doc in reduced.describe(task.stream, task.coordinate_keys):
-            self._deliver(name, doc)
         if isinstance(result, str):
             _log.warning("frame %s of run %s failed: %s", task.index, run.raw.start_document["uid"], result)
-            self._deliver(*reduced.event(task, None, result))
-        else:
-            self._deliver(*reduced.event(task, result))
+        for name, doc in run.reduced.frame(task, result, self._reducers[self._name(task)]):
+            self._deliver(name, doc)
         with self._changed:
             self._failed += isinstance(result, str)
             self._reduced += not isinstance(result, str)

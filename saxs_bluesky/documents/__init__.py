@@ -6,7 +6,7 @@ programs build on.
 
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import RUN_REFERENCES, FrameTask, RawRun
-from saxs_bluesky.documents._reduced_run import ReducedRun, axis_key
+from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, axis_key
 from saxs_bluesky.documents._references import (
     FrameReference,
     HandlerFrame,
@@ -17,7 +17,7 @@ from saxs_bluesky.documents._references import (
     TiffFrame,
     load,
 )
-from saxs_bluesky.documents._work import Result, reduce_task, reduced_documents
+from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
 __all__ = [
     "RUN_REFERENCES",
@@ -30,6 +30,7 @@ __all__ = [
     "RawRun",
     "ReducedRun",
     "Result",
+    "RunReduction",
     "SpilledFrame",
     "TiffFrame",
     "axis_key",

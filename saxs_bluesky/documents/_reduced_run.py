@@ -18,6 +18,9 @@ from saxs_bluesky.reduction import Curve, Reducer
 Document = dict[str, Any]
 Named = tuple[str, Document]
 
+Result = list[Curve] | str
+"""The curves of a frame, or why there are none."""
+
 _SOURCE = "saxs_bluesky.reduction"
 # What belongs to the plan and to the raw run itself, and not to what the user said of the sample.
 _NOT_COPIED = {
@@ -65,19 +68,10 @@ class ReducedRun:
         Name of the detector.
     reducer
         What makes the curves; its calibration goes into the provenance.
-    metadata
-        More for the start document.
     """
 
-    def __init__(
-        self,
-        raw_start: Mapping[str, Any],
-        detector: str,
-        reducer: Reducer,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer) | dict(metadata or {}))
+    def __init__(self, raw_start: Mapping[str, Any], detector: str, reducer: Reducer) -> None:
+        self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
         self._streams: dict[str, Any] = {}
         self._failed = 0
@@ -133,9 +127,9 @@ class ReducedRun:
         stamps = dict.fromkeys(data, task.time)
         return "event", dict(bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False))
 
-    def stop(self, raw_stop: Mapping[str, Any] | None, reason: str = "") -> Named:
+    def stop(self, raw_stop: Mapping[str, Any] | None) -> Named:
         """Compose the stop document; ``raw_stop`` is None where the raw run never stopped."""
-        reasons = [reason] if reason else []
+        reasons = []
         status: Literal["success", "abort", "fail"]
         if self._failed:
             reasons.append(f"{self._failed} of {self._frames} frames failed, each says why")
@@ -147,6 +141,38 @@ class ReducedRun:
             if raw_stop.get("reason"):
                 reasons.append(f"raw run: {raw_stop['reason']}")
         return "stop", dict(self._bundle.compose_stop(exit_status=status, reason="; ".join(reasons)))
+
+
+class RunReduction:
+    """The reduced runs of one raw run, one for each detector; each begins with its first frame."""
+
+    def __init__(self, raw_start: Mapping[str, Any]) -> None:
+        self._raw_start = raw_start
+        self._runs: dict[str, ReducedRun] = {}
+
+    def frame(self, task: FrameTask, result: Result, reducer: Reducer) -> Iterator[Named]:
+        """Yield the documents of one frame: its event, after those that must come before it.
+
+        Parameters
+        ----------
+        task
+            Which frame.
+        result
+            Its curves, or why there are none.
+        reducer
+            What made them.
+        """
+        run = self._runs.get(task.detector)
+        if run is None:
+            run = self._runs[task.detector] = ReducedRun(self._raw_start, task.detector, reducer)
+            yield run.start
+        yield from run.describe(task.stream, task.coordinate_keys)
+        yield run.event(task, None, result) if isinstance(result, str) else run.event(task, result)
+
+    def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[Named]:
+        """Yield the stop documents; ``raw_stop`` is None where the raw run never stopped."""
+        for run in self._runs.values():
+            yield run.stop(raw_stop)
 
 
 def axis_key(curve: Curve) -> str:

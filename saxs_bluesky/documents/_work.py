@@ -6,13 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from saxs_bluesky.documents._raw_run import FrameTask, RawRun
-from saxs_bluesky.documents._reduced_run import Named, ReducedRun
+from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
 from saxs_bluesky.documents._references import load
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.reduction import Curve, Reducer
-
-Result = list[Curve] | str
-"""The curves of a frame, or why there are none."""
+from saxs_bluesky.reduction import Reducer
 
 
 def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
@@ -40,10 +37,7 @@ def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
 
 
 def reduced_documents(
-    documents: Iterable[tuple[str, Mapping[str, Any]]],
-    reducers: Mapping[str, Reducer] | Reducer,
-    *,
-    metadata: Mapping[str, Mapping[str, Any]] | None = None,
+    documents: Iterable[tuple[str, Mapping[str, Any]]], reducers: Mapping[str, Reducer] | Reducer
 ) -> Iterator[Named]:
     """Reduce a whole run, and yield the documents of the reduced runs, one run for each detector.
 
@@ -53,29 +47,19 @@ def reduced_documents(
         Those of one raw run, from its start.
     reducers
         What makes the curves: for the images of any detector, or for each by name.
-    metadata
-        More for the start documents, by detector.
     """
-    by_name = None if isinstance(reducers, Reducer) else frozenset(reducers)
-    raw: RawRun | None = None
-    reduced: dict[str, ReducedRun] = {}
+    remaining = iter(documents)
+    first = next(remaining, None)
+    if first is None:
+        return
+    start = first[1]
+    raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers))
+    reduced = RunReduction(start)
     stop: Mapping[str, Any] | None = None
-    for name, doc in documents:
-        if name == "start":
-            raw = RawRun(doc, by_name)
-        if raw is None:
-            continue
+    for name, doc in remaining:
         for task in raw.frames(name, doc):
             reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
-            if task.detector not in reduced:
-                more = (metadata or {}).get(task.detector)
-                run = reduced[task.detector] = ReducedRun(raw.start_document, task.detector, reducer, metadata=more)
-                yield run.start
-            run = reduced[task.detector]
-            yield from run.describe(task.stream, task.coordinate_keys)
-            result = reduce_task(reducer, task, deadline=0)
-            yield run.event(task, None, result) if isinstance(result, str) else run.event(task, result)
+            yield from reduced.frame(task, reduce_task(reducer, task, deadline=0), reducer)
         if name == "stop":
             stop = doc
-    for run in reduced.values():
-        yield run.stop(stop)
+    yield from reduced.stop(stop)

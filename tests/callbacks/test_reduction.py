@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -384,6 +385,27 @@ def test_file_that_is_late_or_grows_is_waited_for(tmp_path: Path, calibration: C
         (tmp_path / "x_000000.tif").write_bytes(content[:end])
     assert reduction.wait(20)
     assert_curves(sink.of("event"), [image], calibration)
+
+
+def test_mask_file_that_is_gone_since_costs_nothing(
+    tmp_path: Path, rng: np.random.Generator, document: dict[str, Any], reductions: Make
+) -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[:10] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    document["Masks"] = [{"MaskFile": "mask.npy"}]
+    calibration = Calibration.from_dict(document, folder=tmp_path)
+    reduction, sink = reductions(calibration)
+    images = [rng.poisson(10, (60, 80)) for _ in range(2)]
+    expected = [Reducer(calibration).reduce(image)[0].intensity for image in images]
+    (tmp_path / "mask.npy").unlink()
+    for name, doc in run_documents(images):
+        reduction(name, doc)
+    assert reduction.wait(20)
+    for event, intensity in zip(sink.of("event"), expected, strict=True):
+        np.testing.assert_array_equal(event["data"]["R0_intensity"], intensity)
+    (digest,) = sink.of("start")[0]["provenance"]["mask_sha256"]
+    assert digest == hashlib.sha256(mask.tobytes()).hexdigest()
 
 
 class Faulty:
