@@ -1,11 +1,19 @@
 """The reduction: calibrations, frames in, curves out. NumPy and SciPy only; no Bluesky, no network."""
 
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
-from saxs_bluesky.reduction._chi import ChiFile, read_chi, write_chi
+from saxs_bluesky.reduction._chi import ChiFile, chi_is_whole, read_chi, write_chi
 from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
 from saxs_bluesky.reduction._files import FileList, OutputNames
-from saxs_bluesky.reduction._frames import Frame, PilatusHeader, read_frame, write_frame
+from saxs_bluesky.reduction._frames import (
+    Frame,
+    FrameFile,
+    PilatusHeader,
+    ends_in_zeros,
+    read_frame,
+    read_header,
+    write_frame,
+)
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._masks import read_mask
@@ -24,6 +32,7 @@ __all__ = [
     "Curve",
     "FileList",
     "Frame",
+    "FrameFile",
     "Geometry",
     "IntegralParameters",
     "Integrator",
@@ -35,13 +44,16 @@ __all__ = [
     "Reducer",
     "SliceIntegrator",
     "SliceSettings",
+    "chi_is_whole",
     "conversion",
     "convert",
+    "ends_in_zeros",
     "integral_parameters",
     "polarization_factor",
     "poni_text",
     "read_chi",
     "read_frame",
+    "read_header",
     "read_mask",
     "without_invalid",
     "write_chi",

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,16 @@ class Calibration:
         """Whether only the slices are wanted."""
         return bool(self.document["GISAXSmode"])
 
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """Names of the curves, numbered over masks, then slices: ``R0`` radial, ``P1`` azimuthal, ``S2`` a slice."""
+        masks = () if self.gisaxs_mode else self.masks
+        slices = range(len(self.masks), len(self.masks) + len(self.slices))
+        return (
+            *(f"{'P' if mask.phi_mode else 'R'}{index}" for index, mask in enumerate(masks)),
+            *(f"S{index}" for index in slices),
+        )
+
     def load_mask(self, index: int) -> BoolImage:
         """Mask of entry ``index`` of ``Masks``: True where masked, shape (rows, columns).
 
@@ -177,6 +188,11 @@ class Calibration:
 
     def json(self) -> str:
         """The complete document as one line of JSON."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> str:
+        # Every curve's file begins with it.
         return json.dumps(self.document)
 
 

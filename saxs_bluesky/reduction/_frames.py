@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +18,18 @@ import tifffile
 
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.reduction._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SOFTWARE, TEXTS, TiffLayout, plain_layout
 from saxs_bluesky.reduction._types import Image
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# Possessive, so that no damaged text takes longer than its length.
+_DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
+_NUMBER = re.compile(_DIGITS)
+_PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
+_ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
+_UNCOMPRESSED = 1  # TIFF's tag Compression
+_HEAD_BYTES = 8192  # a Pilatus needs the first 4096
+_MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,32 @@ class Frame:
     path: Path
 
 
-def read_frame(path: str | Path) -> Frame:
-    """Read one TIFF image with its header.
+@dataclass(frozen=True, eq=False)
+class FrameFile:
+    """A file of one frame as it was when its header was read, and where in it the pixels are.
+
+    ``shape`` is (rows, columns), ``dtype`` that of the pixels in the file, in its byte order.
+    ``offset`` is their first byte, from which on they follow each other row after row; None where
+    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has
+    changed since.
+    """
+
+    path: Path
+    header: PilatusHeader
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    offset: int | None
+    size: int
+    mtime_ns: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels in memory."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+
+def read_header(path: str | Path) -> FrameFile:
+    """Read the header of a TIFF image, and find its pixels: that all are there, not what they are.
 
     Raises
     ------
@@ -67,31 +104,151 @@ def read_frame(path: str | Path) -> Frame:
         The file is absent, empty, incomplete, no TIFF, or holds no single grey image.
     """
     path = Path(path)
+    with _opened(path) as file:
+        return _examine(file, path)
+
+
+def ends_in_zeros(frame_file: FrameFile) -> bool:
+    """Whether all pixels of the last row are 0, as in a file that was made at full size and is not filled yet.
+
+    A weak pattern has such a row too: this is a reason to look again later, not a reason to refuse
+    a frame. False where the pixels are compressed or scattered.
+
+    Raises
+    ------
+    FrameError
+        The file cannot be read any more.
+    """
+    if frame_file.offset is None:
+        return False
+    row = frame_file.shape[1] * frame_file.dtype.itemsize
+    with _opened(frame_file.path) as file:
+        file.seek(frame_file.offset + frame_file.nbytes - row)
+        return not file.read(row).strip(b"\0")
+
+
+def read_frame(path: str | Path, out: Image | None = None) -> Frame:
+    """Read one TIFF image with its header.
+
+    Parameters
+    ----------
+    path
+        The file.
+    out
+        Where the pixels go, if it is writeable, contiguous, and of the image's shape and type (in
+        native byte order); otherwise it is left alone and they go into a new array. Worth its while
+        where several frames are held at a time: their memory then comes from the system page by
+        page for every frame, which takes ten times as long as reading.
+
+    Raises
+    ------
+    FrameError
+        The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
+        while it was read.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        found = _examine(file, path)
+        image = _read_pixels(file, found, out)
+        now = os.fstat(file.fileno())
+    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
+        raise _changed(path)
+    return Frame(image, found.header, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
     try:
-        size = path.stat().st_size
-        if size == 0:
+        # A pipe has no size either, and opening it would wait for a writer.
+        if path.stat().st_size == 0:
             raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
-            _check_complete(page, size, path)
-            image = page.asarray()
-            tags = {tag.name: tag.value for tag in page.tags}
-    except FrameError:
-        raise
+        with path.open("rb", buffering=0) as file:
+            yield file
     except OSError as error:
         raise FrameError(f"{path}: wanted a TIFF image, found {error.strerror or error}") from error
+
+
+def _changed(path: Path) -> FrameError:
+    return FrameError(f"{path}: wanted a finished image, found a file that changed while it was read")
+
+
+def _examine(file: FileIO, path: Path) -> FrameFile:
+    stat = os.fstat(file.fileno())
+    layout = plain_layout(file.read(_HEAD_BYTES), stat.st_size) or _other_layout(file, stat.st_size, path)
+    rows, columns = layout.shape
+    return FrameFile(
+        path=path,
+        header=_parse_header(layout.texts),
+        shape=(rows, columns),
+        dtype=layout.dtype,
+        offset=layout.offset,
+        size=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+    )
+
+
+def _read_pixels(file: FileIO, found: FrameFile, out: Image | None) -> Image:
+    native = found.dtype.newbyteorder("=")
+    if out is None or not (out.shape == found.shape and out.dtype == native and out.flags.carray):
+        out = np.empty(found.shape, native)
+    if found.offset is None:
+        with _through_tifffile(file, found.path) as page:
+            out[...] = page.asarray()
+        return out
+    file.seek(found.offset)
+    if file.readinto(out.data.cast("B")) != found.nbytes:
+        raise _changed(found.path)
+    if not found.dtype.isnative:
+        out.byteswap(inplace=True)
+    return out
+
+
+def _other_layout(file: FileIO, size: int, path: Path) -> TiffLayout:
+    """Layout of any other file, or what is wrong with it."""
+    with _through_tifffile(file, path) as page:
+        _check_complete(page, size, path)
+        dtype = _grey_type(page, path)
+        offset = int(page.dataoffsets[0]) if page.is_final else None
+        _check_size(page, size - (offset or 0), path)
+        texts = {code: str(value) for code in TEXTS if (value := page.tags.valueof(code)) is not None}
+        return TiffLayout(page.shape, dtype.newbyteorder(page.parent.byteorder), offset, texts)
+
+
+def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
+    if len(page.shape) != 2 or 0 in page.shape or page.dtype is None or page.dtype.kind not in "iuf":
+        raise FrameError(
+            f"{path}: wanted one grey image of shape (rows, columns), found shape {page.shape} of "
+            f"{page.dtype or 'no known type'}"
+        )
+    return page.dtype
+
+
+def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
+    """Nobody makes room for, or looks for, what a damaged header claims."""
+    if page.nbytes > min(_MOST_BYTES, there if page.compression == _UNCOMPRESSED else _MOST_BYTES):
+        raise FrameError(
+            f"{path}: wanted {page.nbytes} bytes of pixels (shape {page.shape} of {page.dtype}), found {there}"
+        )
+    parts = math.prod(page.chunked)
+    if not page.is_final and len(page.dataoffsets) != parts:
+        raise FrameError(f"{path}: wanted {parts} strips or tiles of pixels, found {len(page.dataoffsets)}")
+
+
+@contextmanager
+def _through_tifffile(file: FileIO, path: Path) -> Iterator[tifffile.TiffPage]:
+    file.seek(0)
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            yield tiff.pages.first
+    except (FrameError, OSError):
+        raise
     # tifffile has many ways to fail on a file that is no TIFF or damaged.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({reason})") from error
-    if image.ndim != 2 or image.dtype.kind not in "iuf":
-        raise FrameError(
-            f"{path}: wanted one grey image of shape (rows, columns), found shape {image.shape} of {image.dtype}"
-        )
-    return Frame(image, _parse_header(tags), path)
 
 
-def _check_complete(page: Any, size: int, path: Path) -> None:
+def _check_complete(page: tifffile.TiffPage, size: int, path: Path) -> None:
     """A detector writes in place: the header can be there before the pixels are."""
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if not ends:
@@ -100,19 +257,16 @@ def _check_complete(page: Any, size: int, path: Path) -> None:
         raise FrameError(f"{path}: wanted an image that ends at byte {max(ends)}, found a file cut short at {size}")
 
 
-def _parse_header(tags: dict[str, Any]) -> PilatusHeader:
-    entries: dict[str, str] = {}
-    for line in str(tags.get("ImageDescription", "")).splitlines():
-        match = re.match(r"#?\s*(\w+)\s*(?:[=:]\s*|\s+)(?=\S)(.*\S)", line)
-        if match:
-            entries[match[1]] = match[2]
+def _parse_header(texts: Mapping[int, str]) -> PilatusHeader:
+    lines = (line.rstrip() for line in texts.get(IMAGE_DESCRIPTION, "").splitlines())
+    entries = {match[1]: match[2] for line in lines if (match := _ENTRY.match(line))}
 
     def number(key: str) -> float | None:
-        match = re.match(_NUMBER, entries.get(key, ""))
+        match = _NUMBER.match(entries.get(key, ""))
         return float(match[0]) if match else None
 
     wavelength = number("Wavelength")
-    sizes = re.findall(rf"({_NUMBER})\s*m\b", entries.get("Pixel_size", ""))
+    sizes = _PIXEL_SIZE.match(entries.get("Pixel_size", ""))
     return PilatusHeader(
         exposure_time=number("Exposure_time"),
         exposure_period=number("Exposure_period"),
@@ -120,17 +274,13 @@ def _parse_header(tags: dict[str, Any]) -> PilatusHeader:
         threshold=number("Threshold_setting"),
         wavelength=None if wavelength is None else wavelength / 10,
         # The header gives x before y.
-        pixel_size=(float(sizes[1]) * 1000, float(sizes[0]) * 1000) if len(sizes) == 2 else None,
+        pixel_size=(float(sizes[2]) * 1000, float(sizes[1]) * 1000) if sizes else None,
         image_path=entries.get("Image_path"),
-        date_time=_text(tags.get("DateTime")),
-        model=_text(tags.get("Model")),
-        software=_text(tags.get("Software")),
+        date_time=texts.get(DATE_TIME, "").strip() or None,
+        model=texts.get(MODEL, "").strip() or None,
+        software=texts.get(SOFTWARE, "").strip() or None,
         entries=entries,
     )
-
-
-def _text(value: Any) -> str | None:
-    return str(value).strip() or None if value is not None else None
 
 
 def write_frame(path: str | Path, image: Image, header: PilatusHeader | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import CurveFileError, OutputError
-from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Reducer, read_chi, write_chi
+from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Reducer, chi_is_whole, read_chi, write_chi
 
 CURVE = Curve(
     name="R0",
@@ -51,6 +52,23 @@ def test_rows_are_those_of_savetxt(tmp_path: Path, calibration: Calibration) -> 
     np.savetxt(tmp_path / "b.txt", columns, fmt=" %.18e %.18e %.18e")
     assert (tmp_path / "a.chi").read_text().split("\n", 4)[4] == (tmp_path / "b.txt").read_text()
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "a.chi", skiprows=4), columns)
+
+
+def test_rows_of_any_numbers_are_those_of_python(tmp_path: Path, calibration: Calibration) -> None:
+    axis = np.array([-2.5, -1e-12, 0.0, 1e-5, 3e20])
+    intensity, sigma = np.array([np.inf, -1.5, 0.0, 1e300, np.nan]), np.array([5e-324, 1.0, -0.0, np.nan, 2.0])
+    write_chi(tmp_path / "a.chi", Curve("W", "recipe", axis, "width", "mm", intensity, sigma), calibration)
+    rows = (tmp_path / "a.chi").read_text().split("\n", 4)[4]
+    assert rows == "".join(
+        f" {x:.18e} {y:.18e} {error:.18e}\n" for x, y, error in zip(axis, intensity, sigma, strict=True)
+    )
+
+
+def test_numbers_of_other_types_are_written_as_floats(tmp_path: Path, calibration: Calibration) -> None:
+    curve = Curve("W", "recipe", np.arange(2), "width", "mm", np.arange(2), np.ones(2, np.float32))  # type: ignore[arg-type]
+    write_chi(tmp_path / "a.chi", curve, calibration)
+    rows = np.loadtxt(tmp_path / "a.chi", skiprows=4)
+    np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 1, 1]])
 
 
 def test_every_kind_of_curve_reads_back_exactly(
@@ -129,6 +147,36 @@ def test_file_of_bytes_and_absent_file_are_refused(tmp_path: Path) -> None:
         read_chi(tmp_path / "gone.chi")
 
 
+@pytest.mark.parametrize("rows", [1, 3, 12])
+def test_file_is_whole_with_its_last_byte_only(tmp_path: Path, calibration: Calibration, rows: int) -> None:
+    path, axis = tmp_path / "a.chi", np.arange(1.0, rows + 1)
+    write_chi(path, Curve("R0", "radial", axis, "q", "1/nm", axis, axis), calibration)
+    assert chi_is_whole(path)
+    content = path.read_bytes()
+    for size in reversed(range(len(content))):
+        os.truncate(path, size)
+        assert not chi_is_whole(path)
+    path.write_bytes(content + content[-76:])
+    assert not chi_is_whole(path)
+    path.write_bytes(content[:-100].ljust(len(content), b"\0"))  # as after a power cut
+    assert not chi_is_whole(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n\n\n", b"a\nb\nc\nd\n 1 2 3\n", b"a\nb\nc\n \n", b"a\nb\nc\n 1\n 1 2 3"]
+)
+def test_what_is_no_chi_file_is_not_whole(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.chi").write_bytes(content)
+    assert not chi_is_whole(tmp_path / "a.chi")
+
+
+def test_whole_files_of_others_and_absent_ones(tmp_path: Path, shared_data: Path) -> None:
+    assert chi_is_whole(shared_data / "pilatus1m_buffer.saxsdog2014.chi")
+    assert chi_is_whole(shared_data / "pilatus1m_buffer.fit2d.chi")
+    assert not chi_is_whole(tmp_path / "gone.chi")
+    assert not chi_is_whole(tmp_path)
+
+
 def test_nothing_half_written_is_left_where_writing_fails(tmp_path: Path, calibration: Calibration) -> None:
     target = tmp_path / "a.chi"
     target.mkdir()  # a folder in the way: the last step, taking the name, fails
@@ -149,7 +197,7 @@ def test_full_disk_is_told_and_keeps_the_old_curve(
         self.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         write_chi(tmp_path / "a.chi", CURVE, calibration)
     assert (tmp_path / "a.chi").read_bytes() == before
