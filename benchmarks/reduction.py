@@ -65,7 +65,7 @@ def integration(calibration: Calibration, path: Path) -> None:
     image = read_frame(path).image
     reducer = Reducer(calibration)
     second = Reducer(calibration, deviation=True)
-    matrix = reducer.integrators[0].operator.counts  # type: ignore[attr-defined]
+    matrix = reducer.integrators[0].operator.counts.astype(np.float64)  # type: ignore[attr-defined]
     geometry = calibration.geometry
     pyfai = PyFAI(wavelength=geometry.wavelength * 1e-9)
     pyfai.setFit2D(
@@ -78,6 +78,7 @@ def integration(calibration: Calibration, path: Path) -> None:
         pixelY=172,
     )
     flipped = np.ascontiguousarray(np.flipud(image))
+    mask = np.ascontiguousarray(np.flipud(calibration.load_mask(0)))
     bins = reducer.integrators[0].axis.size
 
     def pyfai_curve() -> object:
@@ -85,6 +86,7 @@ def integration(calibration: Calibration, path: Path) -> None:
             flipped,
             bins,
             unit="q_nm^-1",
+            mask=mask,
             dummy=-1,
             delta_dummy=1.5,
             correctSolidAngle=False,
@@ -93,7 +95,7 @@ def integration(calibration: Calibration, path: Path) -> None:
         )
 
     report(
-        "One frame of int32 to a curve (gaps left out, no mask)",
+        f"One frame of {image.dtype} to a curve (gaps left out, {np.count_nonzero(mask)} pixels masked)",
         {
             "one product with scipy's CSR matrix": lambda: matrix @ image.ravel(),
             "intensity and Poisson sigma, invalid pixels left out": lambda: reducer.reduce(image, count_cutoff=1048575),

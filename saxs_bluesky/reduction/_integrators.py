@@ -14,6 +14,7 @@ from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction._curve import Curve, integral_parameters
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator, count_subpixels
+from saxs_bluesky.reduction._pixels import LimitedImage
 from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
 
@@ -96,7 +97,7 @@ class RadialIntegrator:
         self.operator = BinningOperator(count_subpixels(geometry, used, oversampling, bin_of, bins), correction)
         self._range = (q_start, q_stop)
 
-    def integrate(self, image: Image) -> Curve:
+    def integrate(self, image: Image | LimitedImage) -> Curve:
         """Integrate one image of shape (rows, columns)."""
         binned = self.operator.apply(image, deviation=self._deviation)
         return Curve(
@@ -161,7 +162,7 @@ class AzimuthalIntegrator:
         self.axis = _read_only((np.arange(bins) + 0.5) / scale - np.pi)
         self.operator = BinningOperator(count_subpixels(geometry, used & ring, oversampling, bin_of, bins), correction)
 
-    def integrate(self, image: Image) -> Curve:
+    def integrate(self, image: Image | LimitedImage) -> Curve:
         """Integrate one image of shape (rows, columns)."""
         binned = self.operator.apply(image, deviation=self._deviation)
         return Curve(

@@ -7,7 +7,8 @@ single frames without rounding residues. The common factor ``oversampling**2`` c
 
 The matrix is built from the pixels, a cache-sized block at a time: the subpixels in the lowest bin of
 each pixel are counted, then those in the next one, and so on to its highest. That needs neither a
-sort over subpixels nor a matrix as large as the oversampled image.
+sort over subpixels nor a matrix as large as the oversampled image. The counts are kept in a byte each, since
+the time a frame takes is that of reading the matrix.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._pixels import LimitedImage
 from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
 BinOf: TypeAlias = Callable[[FloatArray, FloatArray], IndexArray]
@@ -54,7 +57,7 @@ def count_subpixels(
 
     Returns
     -------
-    Matrix of shape (bins, rows * columns), whole numbers as float64.
+    Matrix of shape (bins, rows * columns) of the smallest integers that hold ``oversampling**2``.
     """
     pixels = np.flatnonzero(used).astype(np.int32)
     offsets = (np.arange(oversampling) + 0.5) / oversampling
@@ -65,11 +68,11 @@ def count_subpixels(
         rows, columns = np.divmod(chunk, geometry.shape[1])
         x, y = geometry.plane_position(rows + offsets[:, None, None], columns + offsets[None, :, None])
         parts.extend(_shares(chunk, bin_of(x, y).reshape(-1, chunk.size)))
-    shape = (bins, used.size)
+    shape, dtype = (bins, used.size), np.min_scalar_type(oversampling**2)
     if not parts:
-        return sparse.csr_array(shape, dtype=np.float64)
+        return sparse.csr_array(shape, dtype=dtype)
     bin_numbers, pixel_numbers, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return sparse.coo_array((counts.astype(np.float64), (bin_numbers, pixel_numbers)), shape=shape).tocsr()
+    return sparse.coo_array((counts.astype(dtype), (bin_numbers, pixel_numbers)), shape=shape).tocsr()
 
 
 def _shares(pixels: IndexArray, bins: IndexArray) -> Iterator[_Entries]:
@@ -127,60 +130,33 @@ class BinningOperator:
 
     def __init__(self, counts: sparse.csr_array, correction: FloatImage | None = None) -> None:
         self.counts = counts
-        self._weights = self._squares = counts
-        factors = np.ones(1) if correction is None else correction.ravel()[counts.indices]
-        if correction is not None:
-            self._weights = self._with_data(counts.data * factors)
-            self._squares = self._with_data(counts.data * factors**2)
-        self._variances = self._with_data((counts.data * factors) ** 2)
-        self._area: FloatArray = counts @ np.ones(counts.shape[1])
-        self._used = np.zeros(counts.shape[1], dtype=bool)
-        self._used[counts.indices] = True
-        self._last_left_out: tuple[IndexArray, FloatArray] = (np.empty(0, dtype=np.int32), self._area)
+        self._factors: FloatArray | None = None if correction is None else correction.ravel()[counts.indices]
 
-    def _with_data(self, data: FloatArray) -> sparse.csr_array:
-        # The three matrices share their index arrays.
-        return sparse.csr_array((data, self.counts.indices, self.counts.indptr), shape=self.counts.shape)
+    def apply(self, image: Image | LimitedImage, *, deviation: bool = False) -> BinnedFrame:
+        """Average a frame over the bins.
 
-    @property
-    def area(self) -> FloatArray:
-        """Subpixels in each bin, shape (bins,)."""
-        return self._area
+        Pixels do not take part that a masked array leaves out, or that lie outside the limits of a `LimitedImage`.
 
-    def apply(self, image: Image, *, deviation: bool = False) -> BinnedFrame:
-        """Average a frame over the bins; pixels that a masked array leaves out do not take part.
-
-        The standard deviation costs half as much again as the rest, so it is made where it is asked for.
+        Raises
+        ------
+        FrameError
+            The image has another number of pixels than the operator.
         """
-        values, left_out = self._values(image)
-        area = self._area_without(left_out)
+        from saxs_bluesky.reduction._kernels import bin_sums  # numba takes longer to load than all the rest
+
+        frame = image if isinstance(image, LimitedImage) else LimitedImage(image)
+        if frame.pixels.size != self.counts.shape[1]:
+            raise FrameError(f"wanted an image of {self.counts.shape[1]} pixels, found {frame.pixels.size}")
+        matrix = (self.counts.indptr, self.counts.indices, self.counts.data)
+        area, signal, variance, square = bin_sums(matrix, self._factors, frame.pixels, frame.left_out, frame.limits)
         with np.errstate(divide="ignore", invalid="ignore"):
-            intensity = (self._weights @ values) / area
+            intensity = signal / area
             # Negative pixels have no Poisson variance; they are here only where a user keeps them.
-            sigma = np.sqrt(np.maximum(self._variances @ values, 0)) / area
+            sigma = np.sqrt(np.maximum(variance, 0)) / area
             if not deviation:
                 return BinnedFrame(intensity, sigma, None)
-            mean_square = (self._squares @ (values * values)) / area
-            return BinnedFrame(intensity, sigma, np.sqrt(np.maximum(mean_square - intensity**2, 0)))
-
-    def _values(self, image: Image) -> tuple[FloatArray, IndexArray]:
-        """Counts with 0 in the pixels left out, and the flat indices of those that matter here."""
-        values = np.ma.getdata(image).ravel().astype(np.float64, copy=False)
-        mask = np.ma.getmask(image)
-        if mask is np.ma.nomask:
-            return values, np.empty(0, dtype=np.int32)
-        left_out = np.flatnonzero(mask.ravel() & self._used).astype(np.int32)
-        if values[left_out].any():
-            values = values.copy()
-            values[left_out] = 0
-        return values, left_out
-
-    def _area_without(self, left_out: IndexArray) -> FloatArray:
-        # From frame to frame mostly the same pixels are left out (the gaps between the modules).
-        known, area = self._last_left_out
-        if not np.array_equal(left_out, known):
-            flags = np.zeros(self.counts.shape[1])
-            flags[left_out] = 1
-            area = self._area - self.counts @ flags
-            self._last_left_out = (left_out, area)
-        return area
+            # About the whole number next to the mean: of whole counts, all terms are whole and cancel exactly.
+            near = np.rint(intensity)
+            rest = signal - near * area
+            mean_square = (square - near * (signal + rest) - rest * rest / area) / area
+            return BinnedFrame(intensity, sigma, np.sqrt(np.maximum(mean_square, 0)))

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from saxs_bluesky.errors import CalibrationError, FrameError
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
+from saxs_bluesky.reduction._pixels import LimitedImage, valid_limits
 from saxs_bluesky.reduction._polarization import polarization_factor
 from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction._types import BoolImage, FloatImage, Image
+
+_Own: TypeAlias = RadialIntegrator | AzimuthalIntegrator | SliceIntegrator
 
 
 class Reducer:
@@ -33,11 +37,11 @@ class Reducer:
         Further integrators, any objects that fit `Integrator`.
     deviation
         Whether curves carry a second estimate of their errors, the standard deviation of the pixels
-        in each bin; it makes a reduction take about half as long again.
+        in each bin.
     leave_out_invalid
-        Leave out, frame by frame, pixels that hold no counts: negative ones (gaps, bad pixels) and
-        those at or above the detector's count cutoff. Without it every pixel counts that is not
-        masked, as in SAXSdog.
+        Leave out, frame by frame, pixels that hold no counts: negative ones (gaps, bad pixels), those
+        at or above the detector's count cutoff, NaN and infinity. Without it every pixel counts that
+        is not masked, as in SAXSdog.
 
     Raises
     ------
@@ -59,14 +63,16 @@ class Reducer:
         masked = [calibration.load_mask(index) for index in range(len(calibration.masks))]
         #: SHA-256 of each mask as it is applied: a byte a pixel, row by row from the top.
         self.mask_sha256 = tuple(hashlib.sha256(mask.tobytes()).hexdigest() for mask in masked)
-        self.integrators: tuple[Integrator, ...] = (*_integrators(calibration, masked, deviation=deviation), *recipes)
+        self._own = _integrators(calibration, masked, deviation=deviation)
+        self._recipes = tuple(recipes)
+        self.integrators: tuple[Integrator, ...] = (*self._own, *self._recipes)
         self._leave_out_invalid = leave_out_invalid
         _check_recipes(self.integrators)
 
     @cached_property
     def template(self) -> list[Curve]:
         """The curves of an empty image: what names, axes and units every frame's curves have."""
-        return self.reduce(np.zeros(self.calibration.geometry.shape))
+        return self.reduce(np.zeros(self.calibration.geometry.shape, dtype=np.int32))
 
     def reduce(self, image: Image, *, count_cutoff: float | None = None) -> list[Curve]:
         """Integrate one frame.
@@ -95,25 +101,29 @@ class Reducer:
             )
         if image.dtype.kind not in "iuf":
             raise FrameError(f"wanted an image of real numbers, found {image.dtype}")
-        if self._leave_out_invalid:
-            image = without_invalid(image, count_cutoff)
-        return [integrator.integrate(image) for integrator in self.integrators]
+        limited = LimitedImage(image, valid_limits(count_cutoff) if self._leave_out_invalid else None)
+        curves = [integrator.integrate(limited) for integrator in self._own]
+        if self._recipes:
+            if self._leave_out_invalid:
+                image = without_invalid(image, count_cutoff)
+            curves += [recipe.integrate(image) for recipe in self._recipes]
+        return curves
 
 
 def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
-    """Mask the pixels that hold no counts: negative, NaN, or at or above ``count_cutoff``."""
-    invalid = ~(image >= 0) if image.dtype.kind == "f" else image < 0
+    """Mask the pixels that hold no counts: negative, NaN, infinite, or at or above ``count_cutoff``."""
+    invalid = ~((image >= 0) & (image < np.inf)) if image.dtype.kind == "f" else image < 0
     if count_cutoff is not None:
         # A whole number, since an integer image compared with a float is converted first.
         invalid |= image >= math.ceil(count_cutoff)
     return np.ma.MaskedArray(np.ma.getdata(image), mask=np.ma.filled(invalid, fill_value=True))
 
 
-def _integrators(calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool) -> list[Integrator]:
+def _integrators(calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool) -> list[_Own]:
     correction = None
     if calibration.polarization is not None:
         correction = 1 / polarization_factor(calibration.geometry, calibration.polarization)
-    integrators: list[Integrator] = []
+    integrators: list[_Own] = []
     if not calibration.gisaxs_mode:
         integrators += [
             _mask_integrator(calibration, settings, index, ~masked[index], correction, deviation)
@@ -133,7 +143,7 @@ def _mask_integrator(
     used: BoolImage,
     correction: FloatImage | None,
     deviation: bool,
-) -> Integrator:
+) -> _Own:
     make, letter = (AzimuthalIntegrator, "P") if settings.phi_mode else (RadialIntegrator, "R")
     return make(
         f"{letter}{index}",
@@ -150,7 +160,7 @@ def _mask_integrator(
 
 def _slice_integrator(
     calibration: Calibration, settings: SliceSettings, index: int, used: BoolImage, deviation: bool
-) -> Integrator:
+) -> _Own:
     return SliceIntegrator(
         f"S{index}",
         calibration.geometry,

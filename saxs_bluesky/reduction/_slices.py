@@ -10,6 +10,7 @@ from scipy import sparse
 from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator
+from saxs_bluesky.reduction._pixels import LimitedImage
 from saxs_bluesky.reduction._types import BoolImage, FloatArray, Image
 
 Direction: TypeAlias = Literal["x", "y"]
@@ -79,7 +80,7 @@ class SliceIntegrator:
             along, points = -y.ravel()[::-1], np.broadcast_to(rows - 1 - row_numbers, geometry.shape)
         pixels = np.flatnonzero(in_strip & used)
         shape = (columns if direction == "x" else rows, used.size)
-        counts = sparse.coo_array((np.ones(pixels.size), (points.ravel()[pixels], pixels)), shape=shape)
+        counts = sparse.coo_array((np.ones(pixels.size, dtype=np.uint8), (points.ravel()[pixels], pixels)), shape=shape)
         self.name = name
         self._deviation = deviation
         self.axis = _slice_axis(along, geometry, plane, incident_angle)
@@ -87,7 +88,7 @@ class SliceIntegrator:
         self.operator = BinningOperator(counts.tocsr())
         self._axis_label = "q_h" if plane == "InPlane" else "q_v"
 
-    def integrate(self, image: Image) -> Curve:
+    def integrate(self, image: Image | LimitedImage) -> Curve:
         """Cut one image of shape (rows, columns)."""
         binned = self.operator.apply(image, deviation=self._deviation)
         return Curve(

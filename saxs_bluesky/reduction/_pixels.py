@@ -1,0 +1,51 @@
+"""The pixels of a frame as the operators read them: in a row, with what says which of them take part."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from saxs_bluesky.reduction._types import BoolImage, Image
+
+_READ_AS_THEY_ARE = (np.int32, np.uint32, np.float32)  # every other type fits one of these, or becomes float64
+
+
+@dataclass(frozen=True, eq=False)
+class LimitedImage:
+    """An image and the limits of its valid counts.
+
+    Pixels that ``image`` masks, where it is a masked array, never take part; the others do with
+    ``limits[0] <= n < limits[1]``, so NaN does not. Without limits (None) all of them do.
+    """
+
+    image: Image
+    limits: tuple[float, float] | None = None
+
+    @cached_property
+    def pixels(self) -> NDArray[Any]:
+        """Pixel values, shape (rows * columns,): the image itself where its type and order allow."""
+        values = np.ma.getdata(self.image)
+        dtype = next((dtype for dtype in _READ_AS_THEY_ARE if np.can_cast(values.dtype, dtype)), np.float64)
+        return _in_a_row(values, dtype)
+
+    @cached_property
+    def left_out(self) -> BoolImage | None:
+        """Flags of the pixels that the image masks, shape (rows * columns,); None where it masks none."""
+        if np.ma.getmask(self.image) is np.ma.nomask:
+            return None
+        return _in_a_row(np.ma.getmaskarray(self.image), np.bool_)
+
+
+def valid_limits(count_cutoff: float | None) -> tuple[float, float]:
+    """Limits of valid counts: from 0 to below ``count_cutoff``, or below infinity where it is None."""
+    # A whole number, as in a comparison of whole numbers.
+    return 0.0, math.inf if count_cutoff is None else float(math.ceil(count_cutoff))
+
+
+def _in_a_row(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    return np.require(array, dtype, ["C", "A", "E"]).reshape(-1)
