@@ -45,3 +45,7 @@ class PlanError(SaxsError):
 
 class PluginError(SaxsError):
     """A sink or integrator of another package cannot be had."""
+
+
+class WorkerDiedError(SaxsError):
+    """A worker process died of a task each time it was tried."""

@@ -1,0 +1,69 @@
+"""A task, from its submission to its outcome."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A function that tasks call, pickled once."""
+
+    number: int
+    pickled: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A call to be made.
+
+    ``deaths`` counts the workers that died when they had perhaps begun it.
+    """
+
+    future: Future[Any]
+    function: Function
+    arguments: bytes
+    deaths: int = 0
+    _wanted: bool = False
+
+    def is_wanted(self) -> bool:
+        """Whether it was not cancelled; once that is asked, it cannot be cancelled any more."""
+        self._wanted = self._wanted or self.future.set_running_or_notify_cancel()
+        return self._wanted
+
+    def settle(self, succeeded: bool, payload: memoryview) -> None:
+        """Set the outcome that a worker sent: a result, or an exception if it did not succeed."""
+        try:
+            outcome = loaded(payload)
+        except pickle.UnpicklingError as error:
+            succeeded, outcome = False, error
+        with suppress(InvalidStateError):  # somebody else set it
+            if succeeded:
+                self.future.set_result(outcome)
+            else:
+                self.future.set_exception(outcome)
+
+    def fail(self, error: Exception) -> None:
+        """Set an exception as its outcome, if it is wanted."""
+        with suppress(InvalidStateError):
+            if self.is_wanted():
+                self.future.set_exception(error)
+
+
+def loaded(payload: memoryview) -> Any:
+    """What a worker pickled.
+
+    Raises
+    ------
+    UnpicklingError
+        It cannot be unpickled here.
+    """
+    try:
+        return pickle.loads(payload)  # noqa: S301 - from a worker
+    except Exception as error:
+        text = f"wanted a result that can be unpickled, found {type(error).__name__}: {error}"
+        raise pickle.UnpicklingError(text) from error
