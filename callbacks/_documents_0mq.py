@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 from bluesky.callbacks.zmq import ClientCurve, Proxy, Publisher, ServerCurve
 
+from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.callbacks._document_formats import Format, serializer
 from saxs_bluesky.errors import SaxsError
 
@@ -18,23 +19,6 @@ _log = logging.getLogger(__name__)
 
 _LINGER = 5000  # milliseconds for what is sent and not yet gone when a publisher is closed
 _SUBSCRIPTION_SECONDS = 0.05  # from a connection to the proxy's subscription to it
-
-
-def tcp_address(address: str) -> str:
-    """Address as 0MQ wants it, on the loopback where it names no host: ``5568``, ``:5568``, ``host:5568``.
-
-    Raises
-    ------
-    SaxsError
-        It has no port.
-    """
-    protocol, found, rest = address.partition("://")
-    if found and protocol != "tcp":
-        return address
-    host, _, port = (rest if found else address).rpartition(":")
-    if not (port.isdecimal() and 0 < int(port) < 65536):
-        raise SaxsError(f"{address!r}: wanted an address host:port or tcp://host:port, found no port from 1 to 65535")
-    return f"tcp://{host or '127.0.0.1'}:{port}"
 
 
 def publish(

@@ -5,11 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from event_model import DatumPage, EventPage, unpack_datum_page, unpack_event_page
 
-from saxs_bluesky.documents._references import FrameReference, InlineFrame, from_datum, from_stream_datum
+from saxs_bluesky.documents._references import (
+    FrameReference,
+    InlineFrame,
+    TiffFrame,
+    from_datum,
+    from_stream_datum,
+)
 from saxs_bluesky.errors import FrameError
 
 Document = Mapping[str, Any]
@@ -26,6 +32,9 @@ RUN_REFERENCES = {
     "datum_page": "resource",
 }
 """Which key of a document names the document that it follows, and so leads to its run."""
+
+FILE_SOURCE = "file:image/tiff"
+"""Source of a data key whose values are paths of image files: one frame in each event."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +77,7 @@ class _ImageKey:
     key: str
     detector: str
     frames: int  # in each event
-    external: bool
+    kind: Literal["inline", "external", "file"]
 
 
 @dataclass
@@ -84,9 +93,9 @@ class _Stream:
 class RawRun:
     """Follows the documents of one run and yields its frames.
 
-    Images come inline in events, by ``resource`` and ``datum``, or by ``stream_resource`` and
-    ``stream_datum``, with events or without. A frame of a ``stream_datum`` whose event will bring
-    coordinates waits for that event.
+    Images come inline in events, by ``resource`` and ``datum``, by ``stream_resource`` and ``stream_datum``, with
+    events or without, or as paths in events (data keys of source `FILE_SOURCE`). A frame of a ``stream_datum`` whose
+    event will bring coordinates waits for that event.
 
     Parameters
     ----------
@@ -136,7 +145,8 @@ class RawRun:
         owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
         for key, entry in doc["data_keys"].items():
             shape = entry.get("shape") or []
-            if entry.get("dtype") != "array" or len(shape) < 2:
+            is_file = entry.get("dtype") == "string" and entry.get("source") == FILE_SOURCE
+            if not is_file and (entry.get("dtype") != "array" or len(shape) < 2):
                 continue
             # A detector with several images has a calibration for each data key.
             by_key = self._detectors is not None and key in self._detectors
@@ -145,7 +155,8 @@ class RawRun:
                 frames = 1
                 for size in shape[:-2]:
                     frames *= int(size or 1)
-                yield _ImageKey(key, detector, frames, "external" in entry)
+                kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
+                yield _ImageKey(key, detector, frames, "file" if is_file else kind)
 
     def _resource(self, doc: Document) -> None:
         """Note where files are."""
@@ -178,11 +189,15 @@ class RawRun:
         for image in stream.images:
             if image.key in doc["data"]:
                 first = (doc["seq_num"] - 1) * image.frames
+                # The event of a file comes when the file did; when the image was taken, its timestamp says.
+                taken = doc["timestamps"][image.key] if image.kind == "file" else doc["time"]
                 for index, reference in enumerate(self._references(image, doc["data"][image.key]), first):
-                    self._add(stream, image, index, doc["time"], reference, coordinates)
+                    self._add(stream, image, index, taken, reference, coordinates)
 
     def _references(self, image: _ImageKey, value: Any) -> list[FrameReference | str]:
-        if not image.external:
+        if image.kind == "file":
+            return [TiffFrame(value)]
+        if image.kind == "inline":
             return [InlineFrame(value, index) for index in range(image.frames)]
         datum = self._datums.pop(value, None)
         if datum is None:

@@ -6,6 +6,8 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +22,23 @@ Named = tuple[str, Document]
 
 Result = list[Curve] | str
 """The curves of a frame, or why there are none."""
+
+
+@dataclass(frozen=True)
+class WrittenFiles:
+    """What was written of a frame.
+
+    Parameters
+    ----------
+    curves
+        Path of each curve's file, in the order of the curves; empty where there is none.
+    failure
+        Why files are missing; empty where none is.
+    """
+
+    curves: tuple[str, ...] = ()
+    failure: str = ""
+
 
 _SOURCE = "saxs_bluesky.reduction"
 # What belongs to the plan and to the raw run itself, and not to what the user said of the sample.
@@ -52,6 +71,7 @@ _FRAME_KEYS: dict[str, Document] = {
     "image_time": {"dtype": "number", "shape": [], "units": "s", "source": "raw run"},
     "failure": {"dtype": "string", "shape": [], "source": _SOURCE},
 }
+_FILE_KEY: Document = {"dtype": "string", "shape": [], "source": _SOURCE}
 
 
 class ReducedRun:
@@ -68,11 +88,14 @@ class ReducedRun:
         Name of the detector.
     reducer
         What makes the curves; its calibration goes into the provenance.
+    files
+        Whether events tell the file of each curve, ``R0_file``, and in ``file_failure`` why one is missing.
     """
 
-    def __init__(self, raw_start: Mapping[str, Any], detector: str, reducer: Reducer) -> None:
+    def __init__(self, raw_start: Mapping[str, Any], detector: str, reducer: Reducer, *, files: bool = False) -> None:
         self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
+        self._file_keys = [f"{curve.name}_file" for curve in self._templates] if files else []
         self._streams: dict[str, Any] = {}
         self._failed = 0
         self._frames = 0
@@ -96,9 +119,13 @@ class ReducedRun:
             return
         now = time.time()
         object_keys = _object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {})
+        if self._file_keys:
+            object_keys["files"] = [*self._file_keys, "file_failure"]
         bundle = self._bundle.compose_descriptor(
             name=stream,
-            data_keys=_data_keys(self._templates) | {key: _copied_key(entry) for key, entry in coordinates.items()},
+            data_keys=_data_keys(self._templates)
+            | {key: dict(_FILE_KEY) for key in (*self._file_keys, *(["file_failure"] if self._file_keys else []))}
+            | {key: _copied_key(entry) for key, entry in coordinates.items()},
             object_keys=object_keys,
             configuration={curve.name: _axis_configuration(curve, now) for curve in self._templates},
             # bluesky's callbacks show all of an object that has no hint, arrays too.
@@ -107,7 +134,13 @@ class ReducedRun:
         self._streams[stream] = bundle
         yield "descriptor", dict(bundle.descriptor_doc)
 
-    def event(self, task: FrameTask, curves: Sequence[Curve] | None, failure: str = "") -> Named:
+    def event(
+        self,
+        task: FrameTask,
+        curves: Sequence[Curve] | None,
+        failure: str = "",
+        files: WrittenFiles = WrittenFiles(),
+    ) -> Named:
         """Compose the event of one frame; ``curves`` is None where it failed."""
         bundle = self._streams[task.stream]
         data: Document = {
@@ -118,6 +151,9 @@ class ReducedRun:
         }
         for curve in self._templates if curves is None else curves:
             data |= _curve_data(curve, failed=curves is None)
+        if self._file_keys:
+            data |= dict(zip_longest(self._file_keys, files.curves, fillvalue=""))
+            data["file_failure"] = files.failure
         for key, entry in bundle.descriptor_doc["data_keys"].items():
             if key not in data:
                 data[key] = task.coordinates.get(key, _missing(entry))
@@ -144,13 +180,28 @@ class ReducedRun:
 
 
 class RunReduction:
-    """The reduced runs of one raw run, one for each detector; each begins with its first frame."""
+    """The reduced runs of one raw run, one for each detector; each begins with its first frame.
 
-    def __init__(self, raw_start: Mapping[str, Any]) -> None:
+    Parameters
+    ----------
+    raw_start
+        Start document of the raw run.
+    files
+        Whether events tell the files of the curves.
+    """
+
+    def __init__(self, raw_start: Mapping[str, Any], *, files: bool = False) -> None:
         self._raw_start = raw_start
+        self._files = files
         self._runs: dict[str, ReducedRun] = {}
 
-    def frame(self, task: FrameTask, result: Result, reducer: Reducer) -> Iterator[Named]:
+    def frame(
+        self,
+        task: FrameTask,
+        result: Result,
+        reducer: Reducer,
+        files: WrittenFiles = WrittenFiles(),
+    ) -> Iterator[Named]:
         """Yield the documents of one frame: its event, after those that must come before it.
 
         Parameters
@@ -161,13 +212,16 @@ class RunReduction:
             Its curves, or why there are none.
         reducer
             What made them.
+        files
+            What was written of them.
         """
         run = self._runs.get(task.detector)
         if run is None:
-            run = self._runs[task.detector] = ReducedRun(self._raw_start, task.detector, reducer)
+            run = self._runs[task.detector] = ReducedRun(self._raw_start, task.detector, reducer, files=self._files)
             yield run.start
         yield from run.describe(task.stream, task.coordinate_keys)
-        yield run.event(task, None, result) if isinstance(result, str) else run.event(task, result)
+        curves, failure = (None, result) if isinstance(result, str) else (result, "")
+        yield run.event(task, curves, failure, files)
 
     def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[Named]:
         """Yield the stop documents; ``raw_stop`` is None where the raw run never stopped."""

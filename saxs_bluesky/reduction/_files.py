@@ -35,15 +35,19 @@ class OutputNames:
     folder
         One output folder for all images in place of ``relative``; the names then carry the
         image's whole path, with the separators replaced by underscores.
+    base
+        Folder whose own path is left out of these names, where an image lies below it.
     """
 
     relative: str = "../work"
     folder: Path | None = None
+    base: Path | None = None
 
     def stem(self, image: Path) -> Path:
         """Path of the output files of ``image`` up to where their names differ."""
         if self.folder is not None:
-            whole = os.path.normpath(image.with_suffix("")).replace(os.sep, "_")
+            named = image.relative_to(self.base) if self.base and image.is_relative_to(self.base) else image
+            whole = os.path.normpath(named.with_suffix("")).replace(os.sep, "_")
             return self.folder / whole
         return Path(os.path.normpath(image.parent / self.relative)) / image.stem
 
@@ -75,10 +79,31 @@ class FileList:
         if not keep:
             self.path.write_text("", encoding="utf-8")
 
-    def add(self, chi: Path, curve: Curve) -> None:
-        """Append the line of one written curve."""
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def line(self, chi: Path, curve: Curve) -> str:
+        """The line of one curve."""
         integral = curve.integral
         below = os.path.relpath(chi.absolute(), self._parent)
-        line = f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
+        return f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
+
+    def lines_after(self, size: int) -> list[str]:
+        """Lines that stand after so many bytes."""
+        with self.path.open("rb") as file:
+            file.seek(size)
+            return file.read().decode(errors="replace").splitlines(keepends=True)
+
+    def append(self, line: str) -> None:
+        """Append a line."""
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(line)
+
+    def add(self, chi: Path, curve: Curve) -> None:
+        """Append the line of one written curve."""
+        self.append(self.line(chi, curve))

@@ -1,0 +1,133 @@
+"""The raw run of files: one event a file."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from event_model import ComposeDescriptorBundle, compose_run
+
+from saxs_bluesky.documents import FILE_SOURCE
+from saxs_bluesky.reduction import PilatusHeader
+from saxs_bluesky.sources._ready import FoundFile
+
+Document = dict[str, Any]
+Named = tuple[str, Document]
+
+DETECTOR = "pilatus"
+_NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
+_TEXTS = ("detector_model",)
+
+
+def describe_session(kind: str, directory: str | Path, calibration_title: str = "") -> Document:
+    """Metadata for the start document: what is watched, how, and by whom.
+
+    Parameters
+    ----------
+    kind
+        Where the files come from: ``folder``, ``watch``, ``feeder``.
+    directory
+        Below which they are.
+    calibration_title
+        What the calibration is called.
+    """
+    return {
+        "plan_name": kind,
+        "detectors": [DETECTOR],
+        "directory": str(Path(directory).absolute()),
+        "calibration_title": calibration_title,
+        "login_id": f"{_user()}@{socket.gethostname()}",
+    }
+
+
+class FileRun:
+    """Composes the documents of a raw run whose frames are files.
+
+    Its events hold the path ``image_path``, in a data key whose source says that it is a file, and what the file's
+    header says: ``exposure_time``, ``exposure_period`` (s), ``wavelength`` (nm), ``detector_model``; ``image_time``
+    is when the image was taken by the detector's clock, taken to be in this computer's time zone, and ``file_time``
+    when the file was last written. ``file_stamp`` tells one content of the file from the next. Unknown numbers are
+    NaN.
+
+    Parameters
+    ----------
+    metadata
+        For the start document.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self._run = compose_run(metadata=dict(metadata))
+        self._stream: ComposeDescriptorBundle = self._run.compose_descriptor(
+            name="primary",
+            data_keys=_data_keys(),
+            object_keys={DETECTOR: list(_data_keys())},
+            hints={DETECTOR: {"fields": []}},
+        )
+
+    @property
+    def opening(self) -> list[Named]:
+        """Start and descriptor."""
+        return [("start", dict(self._run.start_doc)), ("descriptor", dict(self._stream.descriptor_doc))]
+
+    def event(self, file: FoundFile) -> Named:
+        """Compose the event of a file."""
+        header = file.header or PilatusHeader()
+        data: Document = {
+            "image_path": file.path,
+            "file_size": file.size,
+            "file_time": file.modified,
+            "file_stamp": file.stamp,
+            "image_time": _image_time(header, file.modified),
+            "exposure_time": _number(header.exposure_time),
+            "exposure_period": _number(header.exposure_period),
+            "wavelength": _number(header.wavelength),
+            "detector_model": header.model or "",
+        }
+        # The image's time is when its data were taken. Without validation: it takes longer than all else, and a
+        # test validates events.
+        stamps = dict.fromkeys(data, data["image_time"] if math.isfinite(data["image_time"]) else time.time())
+        event = self._stream.compose_event(data=data, timestamps=stamps, time=time.time(), validate=False)
+        return "event", dict(event)
+
+    def stop(self, *, reason: str = "") -> Named:
+        """Compose the stop document; with a reason where the run ended before its time."""
+        return "stop", dict(self._run.compose_stop(exit_status="abort" if reason else "success", reason=reason))
+
+
+def _data_keys() -> dict[str, Document]:
+    keys: dict[str, Document] = {"image_path": {"dtype": "string", "shape": [], "source": FILE_SOURCE}}
+    keys["file_size"] = {"dtype": "integer", "shape": [], "units": "byte", "source": "file system"}
+    keys["file_stamp"] = {"dtype": "integer", "shape": [], "source": "file system"}
+    for name, units in _NUMBERS.items():
+        source = "file system" if name == "file_time" else "file header"
+        keys[name] = {"dtype": "number", "shape": [], "units": units, "source": source}
+    for name in _TEXTS:
+        keys[name] = {"dtype": "string", "shape": [], "source": "file header"}
+    return keys
+
+
+def _image_time(header: PilatusHeader, modified: float) -> float:
+    """When the image was taken: as its header says, to a second, or else when its file was last written."""
+    try:
+        taken = header.time(UTC)
+    except ValueError:
+        taken = None
+    # A time without a zone is local, daylight saving included.
+    return modified if taken is None else taken.replace(tzinfo=None).timestamp()
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"  # a process without an entry in the list of users, as in containers

@@ -1,0 +1,256 @@
+"""Sources: files as they come, as the documents of a raw run."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
+from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
+from saxs_bluesky.sources._ready import FoundFile, Readiness, stamp_of
+from saxs_bluesky.sources._tree import Known
+
+_LONGEST_WAIT = 1.0  # seconds
+_ROOM_PAUSE = 0.002  # seconds between looks whether there is room again
+
+
+@dataclass(frozen=True)
+class SourceCounters:
+    """How a source stands: files ``accepted``, ``skipped`` since nothing was to do for them, ``pending``: not ready."""
+
+    accepted: int
+    skipped: int
+    pending: int
+
+
+class FileSource:
+    """Files that finders name, as the documents of one raw run: one event for each content of each file.
+
+    A file that is overwritten later is a new event. One that does not become a whole image in time is an event too,
+    so that its failure is recorded, and another when it changes.
+
+    Parameters
+    ----------
+    finders
+        What names files; a file named by several is one.
+    metadata
+        For the start document.
+    readiness
+        When files are ready.
+    skip
+        Tells of a path whether there is nothing to do for it, such as curves that are there already.
+
+    Examples
+    --------
+    >>> for name, doc in DirectorySource("images").documents():  # doctest: +SKIP
+    ...     reduction(name, doc)
+    """
+
+    def __init__(
+        self,
+        finders: Sequence[Finder],
+        metadata: Mapping[str, Any],
+        *,
+        readiness: Readiness | None = None,
+        skip: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.metadata = dict(metadata)
+        self._finders = list(finders)
+        self._readiness = Readiness() if readiness is None else readiness
+        self._skip = skip
+        self._known = Known()
+        #: Set when files that come are noticed.
+        self.begun = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._draining = threading.Event()
+        self._seen_all = False  # while draining
+        self._again: queue.SimpleQueue[FolderOnce] = queue.SimpleQueue()
+        self._accepted = self._skipped = 0
+
+    @property
+    def counters(self) -> SourceCounters:
+        """How it stands now; from any thread."""
+        return SourceCounters(self._accepted, self._skipped, len(self._readiness))
+
+    def stop(self, *, drain: bool = False) -> None:
+        """Accept no more files; with ``drain``, only those that were found already. From any thread."""
+        (self._draining if drain else self._stopping).set()
+        self._wake.set()
+
+    def again(self, folder: str | Path, *, below: bool = True) -> None:
+        """Take all images anew that are in a folder, whatever was accepted or is there; from any thread."""
+        self._again.put(FolderOnce(folder, below=below))
+        self._wake.set()
+
+    def remember(self, path: str, stamp: int) -> None:
+        """Take a content of a file for accepted already; before the first file is asked for."""
+        self._known.put(path, stamp)
+
+    def documents(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[Named]:
+        """Yield the documents of the raw run, until the source is exhausted or stopped.
+
+        Parameters
+        ----------
+        has_room
+            Whether a further event may come; where it may not, the source waits.
+        """
+        files = self.files(has_room)
+        run = FileRun(self.metadata)
+        yield from run.opening
+        for file in files:
+            yield run.event(file)
+        yield run.stop()
+
+    def files(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[FoundFile]:
+        """Begin to look for files, and yield them as they get ready."""
+        for finder in self._finders:
+            finder.begin(self._known, self._wake.set)
+        self.begun.set()
+        return self._files(has_room)
+
+    def _files(self, has_room: Callable[[], bool]) -> Iterator[FoundFile]:
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                self._find()
+                for file in self._readiness.due():
+                    while not (has_room() or self._stopping.is_set()):
+                        time.sleep(_ROOM_PAUSE)
+                    if self._stopping.is_set():
+                        return
+                    if self._is_accepted(file):
+                        yield file
+                if not self._readiness and self._is_over():
+                    return
+                self._wake.wait(self._pause())
+        finally:
+            for finder in self._finders:
+                finder.close()
+
+    def _is_over(self) -> bool:
+        return self._draining.is_set() or all(finder.exhausted for finder in self._finders)
+
+    def _find(self) -> None:
+        self._begin_again()
+        if self._draining.is_set():
+            if self._seen_all:
+                return
+            self._seen_all = True
+        for finder in self._finders:
+            for candidate in finder.find():
+                if candidate.path in self._readiness or self._is_news(candidate):
+                    self._readiness.note(candidate.path, promised=candidate.promised)
+
+    def _begin_again(self) -> None:
+        while not self._again.empty():
+            self._known.clear()
+            self._skip = None
+            finder = self._again.get()
+            finder.begin(self._known, self._wake.set)
+            self._finders.append(finder)
+
+    def _is_news(self, candidate: Candidate) -> bool:
+        known = self._known.get(candidate.path)
+        if known is None:
+            return True
+        try:
+            return known != stamp_of(os.stat(candidate.path))
+        except OSError:
+            return candidate.promised
+
+    def _is_accepted(self, file: FoundFile) -> bool:
+        if self._known.get(file.path) == file.stamp:
+            return False
+        self._known.put(file.path, file.stamp)
+        if self._skip is not None and self._skip(file.path):
+            self._skipped += 1
+            return False
+        self._accepted += 1
+        return True
+
+    def _pause(self) -> float:
+        looks = [self._readiness.next_look, *(finder.next_look for finder in self._finders)]
+        soonest = min((look for look in looks if look is not None), default=float("inf"))
+        return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
+
+
+class DirectorySource(FileSource):
+    """The images that are in a folder and those below it, in the order of their names.
+
+    Parameters
+    ----------
+    directory
+        The folder.
+    below
+        Whether to go into folders below.
+    follow_links
+        Whether to go where symbolic links lead out of the folder.
+    metadata
+        For the start document, beside what this source says itself.
+    readiness, skip
+        As for `FileSource`.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        below: bool = True,
+        follow_links: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        readiness: Readiness | None = None,
+        skip: Callable[[str], bool] | None = None,
+    ) -> None:
+        finder = FolderOnce(directory, below=below, follow_links=follow_links)
+        described = describe_session("folder", directory) | dict(metadata or {})
+        super().__init__([finder], described, readiness=readiness, skip=skip)
+
+
+class WatchSource(FileSource):
+    """The images in a folder and those below it, and those that come, until it is stopped.
+
+    Parameters
+    ----------
+    directory
+        The folder.
+    below
+        Whether to go into folders below.
+    existing
+        Whether to take the images that are there at the beginning.
+    hints
+        Whether to ask the operating system for hints; without them, and on network filesystems, folders are listed.
+    poll
+        Time between two listings where there are no hints, in seconds.
+    follow_links
+        Whether to go where symbolic links lead out of the folder.
+    metadata
+        For the start document, beside what this source says itself.
+    readiness, skip
+        As for `FileSource`.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        below: bool = True,
+        existing: bool = True,
+        hints: bool = True,
+        poll: float = 0.2,
+        follow_links: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        readiness: Readiness | None = None,
+        skip: Callable[[str], bool] | None = None,
+    ) -> None:
+        finder = FolderWatch(
+            directory, below=below, existing=existing, hints=hints, poll=poll, follow_links=follow_links
+        )
+        described = describe_session("watch", directory) | dict(metadata or {})
+        super().__init__([finder], described, readiness=readiness, skip=skip)
