@@ -1,7 +1,8 @@
 """Bluesky callbacks: consumers of documents."""
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter
+from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter, UnfinishedRun
 from saxs_bluesky.callbacks._chi_files import ChiFiles
+from saxs_bluesky.callbacks._curve_list import CurveList
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
@@ -12,11 +13,13 @@ __all__ = [
     "CatalogCounters",
     "CatalogWriter",
     "ChiFiles",
+    "CurveList",
     "DocumentGuard",
     "DocumentProxy",
     "DocumentReceiver",
     "LiveCurves",
     "Reduction",
     "Status",
+    "UnfinishedRun",
     "publish",
 ]

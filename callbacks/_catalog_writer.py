@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Any
 from saxs_bluesky.callbacks._delivery import Delivery, is_away
 from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
+from saxs_bluesky.callbacks._run_file import Named, RunFile
 from saxs_bluesky.catalog import open_catalog
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,18 @@ class CatalogCounters:
     lost: int
     failures: int
     last_error: str
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run in the journal that has no stop document."""
+
+    uid: str
+    _file: RunFile
+
+    def documents(self) -> Iterator[Named]:
+        """Read its documents, one after the other."""
+        return self._file.documents()
 
 
 class CatalogWriter:
@@ -121,6 +134,25 @@ class CatalogWriter:
                 failures=self._failures,
                 last_error=self._last_error,
             )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk keeps up: half the memory for documents that wait for it is free."""
+        return self._inbox.has_room
+
+    def unfinished(self) -> list[UnfinishedRun]:
+        """Runs in the journal without a stop document, such as those of a program that was killed.
+
+        Their documents go to the catalog as they are; further ones may be added as long as the writer is open.
+        """
+        with self._changed:
+            runs = [delivery.file for delivery in self._deliveries if not delivery.file.complete]
+        return [UnfinishedRun(run.uid, run) for run in runs]
+
+    def wait_for_journal(self, timeout: float | None = None) -> bool:
+        """Wait until all that was accepted so far is on disk; False at the timeout."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._inbox.waiting, timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the catalog has everything accepted so far, or refused it for good; False at the timeout."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,13 +11,12 @@ from typing import Any
 
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.outputs import Claims, FrameName, in_a_name, make_folder
 from saxs_bluesky.reduction import Calibration, Curve, FileList, OutputNames, write_chi
 
 _log = logging.getLogger(__name__)
 
-# Formats of one frame a file; in others the number of the frame belongs to the name.
-_ONE_FRAME = {".tif", ".tiff", ".cbf", ".edf"}
-_REMEMBERED_IMAGES, _REMEMBERED_FAILURES = 10_000, 100
+_REMEMBERED_FAILURES = 100
 
 
 class ChiFiles:
@@ -64,7 +62,7 @@ class ChiFiles:
         self._runs = ReducedRuns()
         self._calibrations: dict[str, Calibration] = {}
         self._lists: dict[Path, FileList | None] = {}
-        self._owners: dict[Path, Path] = {}
+        self._claims = Claims(self._names)
         self._failures: deque[str] = deque(maxlen=_REMEMBERED_FAILURES)
         self.written = 0
         self.failed = 0
@@ -99,8 +97,8 @@ class ChiFiles:
     def _write(self, frame: ReducedFrame) -> None:
         calibration = self._calibration(frame)
         image = self._image(frame)
-        self._claim(image)
-        directory = image.parent if frame.path else self._home / _in_a_name(frame.stream.start["detector"])
+        self._claims.claim(image)
+        directory = image.parent if frame.path else self._home / in_a_name(frame.stream.start["detector"])
         files: FileList | None = None
         with self._failures_counted():
             files = self._list(directory, calibration)
@@ -109,7 +107,7 @@ class ChiFiles:
                 self._write_curve(self._names.chi(image, position, curve.name), curve, calibration, files)
 
     def _write_curve(self, chi: Path, curve: Curve, calibration: Calibration, files: FileList | None) -> None:
-        _make_folder(chi.parent)
+        make_folder(chi.parent)
         write_chi(chi, curve, calibration)
         self.written += 1
         if files is not None:
@@ -124,28 +122,16 @@ class ChiFiles:
 
     def _image(self, frame: ReducedFrame) -> Path:
         """Path after which the curves of a frame are named."""
-        stream = "" if frame.stream.name == "primary" else f"_{_in_a_name(frame.stream.name)}"
-        number = f"{stream}_{frame.index:05d}"
-        if frame.path:
-            image = self._home / frame.path
-            if image.suffix.lower() in _ONE_FRAME:
-                return image
-            return image.with_name(f"{image.stem}{number}{image.suffix}")
         start = frame.stream.start
-        detector = _in_a_name(start["detector"])
-        scan = f"scan{start['original_scan_id']}_" if "original_scan_id" in start else ""
-        # A suffix, since what follows the last dot of a name is no part of the curves' names.
-        name = f"{scan}{start['original_run_uid'][:8]}_{detector}{number}.frame"
-        return Path(name) if self._names.folder is not None else self._home / detector / name
-
-    def _claim(self, image: Path) -> None:
-        """Refuse names that another image has already: they are not unique in one folder."""
-        stem = self._names.stem(image)
-        owner = self._owners.setdefault(stem, image)
-        if owner != image:
-            raise OutputError(f"{image}: wanted names of its own for its curves, found those of {owner} at {stem}")
-        if len(self._owners) > _REMEMBERED_IMAGES:
-            del self._owners[next(iter(self._owners))]
+        name = FrameName(
+            path=frame.path,
+            index=frame.index,
+            stream=frame.stream.name,
+            detector=start["detector"],
+            run_uid=start["original_run_uid"],
+            scan_id=start.get("original_scan_id"),
+        )
+        return name.image(self._home, one_folder=self._names.folder is not None)
 
     def _list(self, directory: Path, calibration: Calibration) -> FileList | None:
         if not self._file_list or not calibration.document["Live-Filelisting"]:
@@ -161,14 +147,3 @@ class ChiFiles:
                     f"found {error.strerror or error}"
                 ) from error
         return self._lists[directory]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: wanted a folder to write curves to, found {error.strerror or error}") from error
-
-
-def _in_a_name(text: str) -> str:
-    return re.sub(r"[^\w.-]|^\.", "_", text)

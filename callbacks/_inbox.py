@@ -40,6 +40,11 @@ class Inbox:
         """How many documents are not handled yet."""
         return len(self._batch) + self._in_hand
 
+    @property
+    def has_room(self) -> bool:
+        """Whether half the memory is free."""
+        return self._bytes < self._memory / 2
+
     def put(self, name: str, doc: Mapping[str, Any]) -> bool:
         """Take a document, with copies of its arrays; False where there is no room."""
         size = _size(doc)

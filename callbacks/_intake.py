@@ -59,11 +59,16 @@ class Intake:
         Whose images count; None: all do.
     inline_limit
         How many bytes of images may wait in memory.
+    files
+        Whether the events of reduced runs tell the files of the curves.
     """
 
-    def __init__(self, put: Callable[[Step], None], detectors: frozenset[str] | None, inline_limit: int) -> None:
+    def __init__(
+        self, put: Callable[[Step], None], detectors: frozenset[str] | None, inline_limit: int, *, files: bool = False
+    ) -> None:
         self._put = put
         self._detectors = detectors
+        self._files = files
         self._inline_limit = inline_limit
         self._inline_bytes = 0
         self._folder: Path | None = None
@@ -82,7 +87,7 @@ class Intake:
     def _follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
             if "original_run_uid" not in doc:
-                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors), RunReduction(doc))
+                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors), RunReduction(doc, files=self._files))
             return
         run = self._run_of(name, doc)
         if run is None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from event_model import EventPage, unpack_event_page
 
+from saxs_bluesky.documents import WrittenFiles
 from saxs_bluesky.reduction import Curve, IntegralParameters
 from saxs_bluesky.reduction._curve import CurveKind
 from saxs_bluesky.reduction._types import FloatArray
@@ -43,6 +44,8 @@ class ReducedFrame:
         Values of the scanned motors, by data key.
     curves
         Its curves in the reducer's order, exactly as the reducer made them; none where it failed.
+    files
+        What was written of it by whoever reduced it; None where nobody was asked to.
     """
 
     stream: ReducedStream
@@ -52,6 +55,7 @@ class ReducedFrame:
     failure: str
     coordinates: Document
     curves: tuple[Curve, ...]
+    files: WrittenFiles | None = None
 
 
 class ReducedStream:
@@ -85,7 +89,14 @@ class ReducedStream:
             failure=failure,
             coordinates={key: data[key] for key in self.coordinates},
             curves=() if failure else tuple(self._curve(template, data) for template in self._templates),
+            files=self._files(data),
         )
+
+    def _files(self, data: Document) -> WrittenFiles | None:
+        if "file_failure" not in self.data_keys:
+            return None
+        paths = tuple(data[f"{template.name}_file"] for template in self._templates)
+        return WrittenFiles(paths, data["file_failure"])
 
     def _curve(self, template: Curve, data: Document) -> Curve:
         name = template.name

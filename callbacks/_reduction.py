@@ -9,15 +9,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
-from saxs_bluesky.callbacks._work import RemoteWork
-from saxs_bluesky.documents import FrameTask, Result, reduce_task
-from saxs_bluesky.errors import CalibrationError, SaxsError
+from saxs_bluesky.documents import FrameTask
+from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError
+from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
+from saxs_bluesky.work import FrameOutcome, FrameWork
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Status:
 
     ``waiting`` counts documents that are accepted and not yet done with, ``reduced`` and ``failed``
     frames, ``sink_errors`` documents that a sink refused; ``lag`` is how long ago the oldest waiting
-    document was accepted, in seconds.
+    document was accepted, in seconds; ``unwritten`` counts frames of which a file could not be written.
     """
 
     waiting: int
@@ -40,16 +42,26 @@ class Status:
     failed: int
     sink_errors: int
     lag: float
+    unwritten: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _InHand:
+    """A step, and what is being made of its frame."""
+
+    step: Step
+    outcome: Future[FrameOutcome] | None = None
+    image: Path | None = None
 
 
 class Reduction:
     """Reduces every image of the runs it sees, and hands reduced runs to its sinks.
 
-    Subscribe it to a RunEngine, or call it with documents. It returns at once and never raises: the
-    documents wait in a queue, a thread follows them to their frames, and another reduces. What
-    waits is where frames are, which is small. Images that events bring along inline wait in memory up
-    to ``inline_megabytes``, beyond that in files of a temporary folder. So nothing is dropped and
-    the RunEngine never waits, however far the reduction lags behind.
+    Subscribe it to a RunEngine, or call it with documents. It returns at once and never raises: the documents wait in
+    a queue, a thread follows them to their frames, another has them reduced, and a third delivers what was made of
+    them, in the order in which they came. What waits is where frames are, which is small. Images that events bring
+    along inline wait in memory up to ``inline_megabytes``, beyond that in files of a temporary folder. So nothing is
+    dropped and the RunEngine never waits, however far the reduction lags behind.
 
     A run that has ``original_run_uid`` is itself the result of an analysis and is passed over.
 
@@ -64,10 +76,13 @@ class Reduction:
     recipes
         Further integrators beside those of the calibration.
     executor
-        Where frames are read and reduced, such as a ``ProcessPoolExecutor``; None: in this object's
-        own thread.
+        Where frames are read, reduced and written: a `WorkerPool`, a ``ProcessPoolExecutor``, or that of a Dask client;
+        None: in this object's own thread.
+    files
+        Where the curves are written, by whoever reduces the frame; the events of the reduced run then tell the file of
+        each curve. None: nothing is written (a sink such as `ChiFiles` may).
     window
-        How many frames an executor has in hand at a time.
+        How many frames may be in hand at a time, reduced and not yet delivered.
     patience
         For how long after its document a file that is absent or half written is looked for, seconds.
     deviation
@@ -88,7 +103,8 @@ class Reduction:
         *,
         recipes: Sequence[Integrator] = (),
         executor: Executor | None = None,
-        window: int = 4,
+        files: CurveFiles | None = None,
+        window: int = 64,
         patience: float = 10.0,
         deviation: bool = False,
         inline_megabytes: float = 256.0,
@@ -97,19 +113,26 @@ class Reduction:
         self._reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
         for reducer in self._reducers.values():
             _check_recipes(reducer)
-        self._remote = {name: RemoteWork(one, tuple(recipes), deviation) for name, one in by_name.items()}
+        self._work = {
+            name: FrameWork(one, tuple(recipes), deviation, files, reducer=self._reducers[name])
+            for name, one in by_name.items()
+        }
         self._detectors = None if isinstance(calibration, Calibration) else frozenset(by_name)
         self.sinks: list[Sink] = list(sinks)
         self._executor = executor
-        self._window = window
+        self._files = files
+        self._claims = Claims(files.names) if files else None
+        self._home = Path.cwd()  # a program may change its directory while it runs
         self._patience = patience
 
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6))
+        self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6), files=files is not None)
+        self._in_hand: queue.Queue[Any] = queue.Queue(window)
+        self._writing: dict[Path, Future[FrameOutcome]] = {}
 
         self._changed = threading.Condition()
-        self._accepted = self._finished = self._reduced = self._failed = self._sink_errors = 0
+        self._accepted = self._finished = self._reduced = self._failed = self._sink_errors = self._unwritten = 0
         self._waiting_since: deque[float] = deque()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -130,7 +153,7 @@ class Reduction:
         self._inbox.put((now, name, doc))
 
     def _start(self) -> None:
-        for target in (self._follow, self._reduce):
+        for target in (self._follow, self._reduce, self._deliver):
             thread = threading.Thread(target=target, name=f"saxs-bluesky{target.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -145,7 +168,7 @@ class Reduction:
             waiting = self._accepted - self._finished
             since = self._waiting_since[0] if self._waiting_since else time.time()
             lag = max(0.0, time.time() - since) if waiting else 0.0
-            return Status(waiting, self._reduced, self._failed, self._sink_errors, lag)
+            return Status(waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted is reduced and delivered, also by sinks that can be waited for.
@@ -155,9 +178,8 @@ class Reduction:
         Whether it is; False when ``timeout`` seconds were not enough.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._finished == self._accepted, timeout):
-                return False
+        if not self.wait_for_frames(timeout):
+            return False
         for sink in self.sinks:
             wait = getattr(sink, "wait", None)
             if wait is not None:
@@ -165,6 +187,11 @@ class Reduction:
                 if wait(left) is False:
                     return False
         return True
+
+    def wait_for_frames(self, timeout: float | None = None) -> bool:
+        """Wait until everything accepted is reduced and handed to the sinks; False at the timeout."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._finished == self._accepted, timeout)
 
     def flush(self) -> None:
         """Wait without limit: the end of a session."""
@@ -191,34 +218,69 @@ class Reduction:
         self._intake.close()
         self._steps.put(_CLOSE)
 
-    # The reducing thread
+    # The thread that has frames reduced: here, or by the executor
 
     def _reduce(self) -> None:
-        in_hand: deque[tuple[Step, Future[Result] | None]] = deque()
-        step = None
-        while step is not _CLOSE:
-            step = self._steps.get()
-            if step is not _CLOSE:
-                in_hand.append((step, self._begin(step)))
-            while in_hand and (step is _CLOSE or len(in_hand) > self._window or self._steps.empty()):
-                self._end(*in_hand.popleft())
+        while (step := self._steps.get()) is not _CLOSE:
+            self._in_hand.put(self._begin(step))
+        self._in_hand.put(_CLOSE)
+
+    def _begin(self, step: Step) -> _InHand:
+        if step.task is None or step.run is None:
+            return _InHand(step)
+        try:
+            image = self._image(step.run, step.task)
+        except (OutputError, ValueError) as error:  # ValueError: a path that can be none
+            return _InHand(step, _done(FrameOutcome(str(error))))
+        if image is not None and image in self._writing:
+            # Or the curves of an image that was overwritten might be replaced by those of what it was before.
+            wait([self._writing[image]])
+        work = self._work[self._name(step.task)]
+        outcome = self._submit(work, step.task, image, step.accepted + self._patience)
+        if image is not None:
+            self._writing[image] = outcome
+        return _InHand(step, outcome, image)
+
+    def _submit(self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float) -> Future[FrameOutcome]:
+        if self._executor is not None and task.reference is not None:
+            try:
+                return self._executor.submit(work, task, image, deadline)
+            except RuntimeError:
+                pass  # an executor that is broken or shut down: the frame is done here
+        return _done(work(task, image, deadline))
+
+    def _image(self, run: RunState, task: FrameTask) -> Path | None:
+        """After which the files of a frame are named; None where none are written.
+
+        Raises
+        ------
+        OutputError
+            Another image has these names.
+        """
+        if self._files is None or self._claims is None:
+            return None
+        start = run.raw.start_document
+        path = task.reference.path if task.reference else ""
+        name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"))
+        image = name.image(self._home, one_folder=self._files.names.folder is not None)
+        self._claims.claim(image)
+        return image
+
+    # The thread that delivers, in order
+
+    def _deliver(self) -> None:
+        while (item := self._in_hand.get()) is not _CLOSE:
+            self._end(item)
         self._intake.clean_up()
 
-    def _begin(self, step: Step) -> Future[Result] | None:
-        if self._executor is None or step.task is None or step.task.reference is None:
-            return None
+    def _end(self, item: _InHand) -> None:
+        step = item.step
         try:
-            return self._executor.submit(self._remote[self._name(step.task)], step.task, self._deadline(step))
-        except RuntimeError:
-            return None  # an executor that is broken or shut down: the frame is done here
-
-    def _end(self, step: Step, future: Future[Result] | None) -> None:
-        try:
-            if step.task is not None and step.run is not None:
-                self._deliver_frame(step.run, step.task, self._result(step, step.task, future))
+            if step.task is not None and step.run is not None and item.outcome is not None:
+                self._deliver_frame(step.run, step.task, self._outcome(item, step.task, item.outcome))
             if step.closing and step.run is not None:
                 for name, doc in step.run.reduced.stop(step.stop):
-                    self._deliver(name, doc)
+                    self._hand_out(name, doc)
         # A fault here must not end the thread: the frames behind this one would be lost.
         except Exception:  # noqa: BLE001
             _log.exception("a step of the reduction failed")
@@ -228,31 +290,34 @@ class Reduction:
                 self._finished += 1
                 self._changed.notify_all()
 
-    def _result(self, step: Step, task: FrameTask, future: Future[Result] | None) -> Result:
-        result: Result
-        if future is None:
-            result = self._reduce_here(step, task)
-        else:
-            try:
-                result = future.result()
-            except BrokenExecutor:
-                _log.warning("a worker died; frame %s is reduced without it", task.index)
-                result = self._reduce_here(step, task)
-            except Exception as error:  # noqa: BLE001
-                result = f"unexpected {type(error).__name__}: {error}"
+    def _outcome(self, item: _InHand, task: FrameTask, future: Future[FrameOutcome]) -> FrameOutcome:
+        try:
+            outcome = future.result()
+        except BrokenExecutor:
+            _log.warning("a worker died; frame %s is reduced without it", task.index)
+            outcome = self._work[self._name(task)](task, item.image, item.step.accepted + self._patience)
+        except SaxsError as error:
+            outcome = FrameOutcome(str(error))
+        except Exception as error:  # noqa: BLE001
+            outcome = FrameOutcome(f"unexpected {type(error).__name__}: {error}")
+        if item.image is not None and self._writing.get(item.image) is future:
+            del self._writing[item.image]
         self._intake.release(task)
-        return result
+        return outcome
 
-    def _deliver_frame(self, run: RunState, task: FrameTask, result: Result) -> None:
-        if isinstance(result, str):
-            _log.warning("frame %s of run %s failed: %s", task.index, run.raw.start_document["uid"], result)
-        for name, doc in run.reduced.frame(task, result, self._reducers[self._name(task)]):
-            self._deliver(name, doc)
+    def _deliver_frame(self, run: RunState, task: FrameTask, outcome: FrameOutcome) -> None:
+        uid = run.raw.start_document["uid"]
+        for what in filter(None, (outcome.failure, outcome.files.failure)):
+            _log.warning("frame %s of run %s failed: %s", task.index, uid, what)
+        reducer = self._reducers[self._name(task)]
+        for name, doc in run.reduced.frame(task, outcome.result(reducer.template), reducer, outcome.files):
+            self._hand_out(name, doc)
         with self._changed:
-            self._failed += isinstance(result, str)
-            self._reduced += not isinstance(result, str)
+            self._failed += bool(outcome.failure)
+            self._reduced += not outcome.failure
+            self._unwritten += bool(outcome.files.failure)
 
-    def _deliver(self, name: str, doc: dict[str, Any]) -> None:
+    def _hand_out(self, name: str, doc: dict[str, Any]) -> None:
         for sink in self.sinks:
             try:
                 sink(name, doc)
@@ -262,14 +327,14 @@ class Reduction:
                 with self._changed:
                     self._sink_errors += 1
 
-    def _reduce_here(self, step: Step, task: FrameTask) -> Result:
-        return reduce_task(self._reducers[self._name(task)], task, self._deadline(step))
-
     def _name(self, task: FrameTask) -> str:
         return "" if self._detectors is None else task.detector
 
-    def _deadline(self, step: Step) -> float:
-        return step.accepted + self._patience
+
+def _done(outcome: FrameOutcome) -> Future[FrameOutcome]:
+    future: Future[FrameOutcome] = Future()
+    future.set_result(outcome)
+    return future
 
 
 def _check_recipes(reducer: Reducer) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,12 @@ class RunFile:
             self._offset = file.tell()
         self._next += count
         return found
+
+    def documents(self) -> Iterator[Named]:
+        """Yield the documents that are in the file now, apart from `read`."""
+        with self.path.open("rb") as file:
+            for _ in range(self.lines):
+                yield decode(file.readline())
 
     def rewind(self) -> None:
         """Read from the first line again."""

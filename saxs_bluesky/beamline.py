@@ -117,7 +117,7 @@ def show_where_possible(live: LiveCurves) -> bool:
     except ImportError:
         return False
     shell = get_ipython()
-    if shell is None or not _is_interactive(os.environ.get("MPLBACKEND", "auto")):
+    if shell is None or not has_windows(os.environ.get("MPLBACKEND", "auto")):
         return False
     try:
         # Lets windows live while the prompt waits for input.
@@ -126,13 +126,13 @@ def show_where_possible(live: LiveCurves) -> bool:
     except (ImportError, RuntimeError, ValueError) as error:
         _log.warning("no window for the live plot: %s", error)
         return False
-    if not _is_interactive(backend):
+    if not has_windows(backend):
         return False
     live.show()
     return True
 
 
-def _is_interactive(backend: str) -> bool:
+def has_windows(backend: str) -> bool:
     """Whether a backend of Matplotlib has windows; one that is yet to be chosen may have."""
     headless = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
     return backend.lower() not in {name.lower() for name in headless}
