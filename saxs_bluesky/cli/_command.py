@@ -64,6 +64,14 @@ def positive(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """A time as an argument: 0 or more, in seconds."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
+    return number
+
+
 def say(text: str) -> None:
     """Write a line to standard output."""
     sys.stdout.write(text + "\n")

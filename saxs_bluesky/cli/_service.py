@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -58,8 +58,9 @@ class StatusLine:
 class _Complaints(logging.Handler):
     """Log records as lines on standard error that do not run into the status line."""
 
-    def __init__(self, command: str, line: StatusLine) -> None:
+    def __init__(self, command: str, line: StatusLine, but_not: Sequence[str]) -> None:
         super().__init__(logging.WARNING)
+        self.addFilter(lambda record: record.name not in but_not)
         self._command = command
         self._line = line
 
@@ -94,9 +95,9 @@ def stop_signals() -> Iterator[Stop]:
 
 
 @contextmanager
-def complaints(command: str, line: StatusLine) -> Iterator[None]:
-    """Show warnings beside the status line."""
-    handler = _Complaints(command, line)
+def complaints(command: str, line: StatusLine, *, but_not: Sequence[str] = ()) -> Iterator[None]:
+    """Show warnings beside the status line, except those of the loggers ``but_not``, which are told otherwise."""
+    handler = _Complaints(command, line, but_not)
     logger = logging.getLogger("saxs_bluesky")
     logger.addHandler(handler)
     before, logger.propagate = logger.propagate, False

@@ -20,7 +20,7 @@ from saxs_bluesky.callbacks._document_formats import FORMATS
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
-from saxs_bluesky.cli._command import Exit, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--workers", type=_not_negative, default=0, metavar="N", help="processes that reduce; default: 0, this one")
     option(
         "--patience",
-        type=_seconds,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="for how long to look for a file that is absent or half written; default: 10 s",
@@ -82,13 +82,6 @@ def _not_negative(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"wanted a number from 0 up, found {text}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
     return number
 
 

@@ -1,25 +1,22 @@
-"""``saxsdog``: reduce the images of a folder."""
+"""``saxsdog``: reduce the images of a folder, or as they come."""
 
 from __future__ import annotations
 
 import argparse
-import cProfile
-import io
-import pstats
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from tqdm import tqdm
-
-from saxs_bluesky.batch import ImageJob, Outcome, find_images, run_all
-from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, say
+from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds
+from saxs_bluesky.cli._file_session import Session
+from saxs_bluesky.cli._service import stop_signals
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.reduction import Calibration, FileList, OutputNames, Reducer
+from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.reduction import Calibration
 
-_LATER = {"watch": "-w/--watch", "plotmonitor": "-m/--plotmonitor", "servermode": "-V/--servermode"}
+_LOOK_EVERY = 0.1  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "saxsdog",
-        "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files). "
+        "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files): those that are there, "
+        "and with -w those that come. SIGINT and SIGTERM let it finish what is in hand. A program that was killed goes "
+        "on where it was when it is started again with the same options. "
         "Exit code 0: all done; 1: some image failed, each named with the reason; 2: wrong usage.",
     )
     parser.add_argument("directory", type=Path, help="folder of the images")
     option = parser.add_argument
     option("-c", "--calibration", type=Path, default=Path("cal.json"), metavar="FILE", help="default: cal.json")
-    option("-t", "--threads", type=positive, metavar="N", help="images at a time; default: as the calibration says")
+    option("-w", "--watch", action="store_true", help="go on with images that come, or are overwritten")
+    option(
+        "-n",
+        "--nowalk",
+        action="store_true",
+        help="stay in the folder, leave those below it; with -w or -f: leave the images that are there already",
+    )
+    option("-f", "--feeder", metavar="ADDRESS", help="go on with images that a feeder announces: tcp://HOST:PORT")
     option("-r", "--resume", action="store_true", help="skip images whose curves are complete and up to date")
     option("-o", "--out", type=Path, metavar="OUTDIR", help="one folder for all curves, named after the whole path")
     option(
@@ -47,95 +53,81 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RELPATH",
         help="folder of the curves, relative to that of each image; default: ../work",
     )
+    option("--catalog", metavar="WHERE", help="record the runs in a catalog: a folder, or the URI of a Tiled server")
+    option(
+        "-t",
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="processes that work; 1: this one alone; default: as the calibration says",
+    )
+    option("--dask", metavar="ADDRESS", help="let a Dask cluster work: address of its scheduler, tcp://HOST:PORT")
     option("-s", "--svg", action="store_true", help="draw the curves of each image (SVG)")
     option("-p", "--png", action="store_true", help="draw each image (PNG)")
-    option("-P", "--profile", action="store_true", help="print where the time goes, working on one image at a time")
+    option("-m", "--plotmonitor", action="store_true", help="show the latest curves in a window")
     option("-S", "--silent", action="store_true", help="say nothing but what fails")
-    option("-n", "--nowalk", action="store_true", help="stay in the folder, leave those below it")
+    option("-V", "--servermode", action="store_true", help="statistics as lines with date and time, for a log")
+    option("-P", "--profile", action="store_true", help="print where the time goes, working in this process alone")
     option("-D", "--walkdirinthreads", action="store_true", help="start while the folders are still being walked")
-    for name, spelling in _LATER.items():
-        short, long = spelling.split("/")
-        option(short, long, dest=name, action="store_true", help="(not available yet)")
+    option(
+        "--deadline",
+        type=seconds,
+        default=10.0,
+        metavar="S",
+        help="for how long an image that is not whole may stand still before it has failed; default: 10 s",
+    )
+    option("--poll-only", action="store_true", help="find images by listing folders alone, as on network filesystems")
+    option("--follow-links", action="store_true", help="go where symbolic links lead out of the folder")
+    option(
+        "--journal",
+        type=Path,
+        metavar="FOLDER",
+        help="where it is noted what is done, to survive a crash; default: in the user's folder for state",
+    )
     return parser
 
 
 def _saxsdog(options: argparse.Namespace) -> int:
-    later = [spelling for name, spelling in _LATER.items() if getattr(options, name)]
-    if later:
-        raise SaxsError(f"{', '.join(later)}: not available yet in this version")
     if not options.directory.is_dir():
         raise SaxsError(f"{options.directory}: wanted a folder of images, found no folder")
-    job = _make_job(options)
-    threads = 1 if options.profile else options.threads or int(job.reducer.calibration.document["Threads"])
-    images: Iterable[Path] = find_images(options.directory, below=not options.nowalk)
-    if not options.walkdirinthreads:
-        images = list(images)
-    with _profiling(options.profile):
-        counts = _report(_with_progress(run_all(images, job, threads), images, options.silent))
-    if not options.silent:
-        say(_summary(counts))
-    return Exit.SOME_FAILED if counts["failed"] else Exit.DONE
-
-
-def _make_job(options: argparse.Namespace) -> ImageJob:
+    if options.dask and options.profile:
+        raise SaxsError("wanted one of --dask and --profile, found both: a profile is of this process alone")
     calibration = Calibration.from_file(options.calibration)
-    document = calibration.document
-    overwrite = bool(document["OverwriteFiles"])
-    return ImageJob(
-        reducer=Reducer(calibration, deviation=options.svg),
-        names=OutputNames(options.relpath, options.out),
-        file_list=FileList(options.directory, keep=options.resume or not overwrite)
-        if document["Live-Filelisting"]
-        else None,
-        resume=options.resume,
-        overwrite=overwrite,
-        plot_curves=options.svg,
-        plot_image=options.png,
-    )
+    # What it closes at the end is closed already, unless an error or a second signal came before.
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        session = Session(options, calibration, stack)
+        working = _Working(session.pipeline)
+        while working.is_alive():
+            if stop.asked:
+                session.pipeline.stop()
+            session.show()
+            working.join(_LOOK_EVERY)
+        if working.error is not None:
+            raise working.error
+        session.finish(lambda: stop.asked)
+        if stop.asked and not session.goes_on:
+            complain("saxsdog: interrupted")
+            return Exit.INTERRUPTED
+        return Exit.SOME_FAILED if session.some_failed else Exit.DONE
 
 
-def _with_progress(outcomes: Iterator[Outcome], images: Iterable[Path], silent: bool) -> Iterator[Outcome]:
-    """Show a bar on a terminal, a line an image elsewhere."""
-    if silent:
-        yield from outcomes
-    elif sys.stderr.isatty():
-        total = len(images) if isinstance(images, list) else None
-        yield from tqdm(outcomes, total=total, unit="image")
-    else:
-        for outcome in outcomes:
-            if outcome.skipped:
-                say(f"{outcome.image}: skipped, its curves are there")
-            elif outcome.failure is None:
-                say(f"{outcome.image}: {', '.join(path.name for path in outcome.written)}")
-            yield outcome
+class _Working(threading.Thread):
+    """The pipeline at work in a thread, so that the main one is free for signals and windows."""
+
+    def __init__(self, pipeline: FilePipeline) -> None:
+        super().__init__(name="saxsdog", daemon=True)
+        self.error: BaseException | None = None
+        self._pipeline = pipeline
+        self.start()
+
+    def run(self) -> None:
+        """Work until the source is exhausted or stopped."""
+        try:
+            self._pipeline.run()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            self.error = error
 
 
-def _report(outcomes: Iterable[Outcome]) -> Counter[str]:
-    """Name each failure as it happens, and count."""
-    counts: Counter[str] = Counter()
-    for outcome in outcomes:
-        if outcome.failure is not None:
-            with tqdm.external_write_mode(file=sys.stderr):
-                complain(f"{outcome.image}: {outcome.failure}")
-            counts["failed"] += 1
-        else:
-            counts["skipped" if outcome.skipped else "reduced"] += 1
-    return counts
-
-
-def _summary(counts: Counter[str]) -> str:
-    return f"{counts.total()} images: " + ", ".join(
-        f"{counts[what]} {what}" for what in ("reduced", "skipped", "failed")
-    )
-
-
-@contextmanager
-def _profiling(wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    with cProfile.Profile() as profile:
-        yield
-    text = io.StringIO()
-    pstats.Stats(profile, stream=text).sort_stats("cumulative").print_stats(25)
-    say(text.getvalue())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""A window beside the work of a command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from saxs_bluesky.beamline import has_windows
+from saxs_bluesky.callbacks import LiveCurves
+from saxs_bluesky.errors import SaxsError
+
+_PAUSE = 0.05  # seconds
+
+
+class Window:
+    """Shows the latest curves; used in the main thread.
+
+    Parameters
+    ----------
+    live
+        What draws them.
+
+    Raises
+    ------
+    SaxsError
+        There is no display, or no toolkit for windows.
+    """
+
+    def __init__(self, live: LiveCurves) -> None:
+        import matplotlib.pyplot as plt  # chooses a toolkit
+
+        if not has_windows(plt.get_backend()):
+            raise SaxsError("wanted a display and a toolkit for a window (Tk, or pip install pyside6), found none")
+        self._plt = plt
+        self._figure = live.show()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it."""
+        return bool(self._plt.fignum_exists(self._figure.number))
+
+    def live_on(self) -> None:
+        """Answer the mouse, and draw what is new."""
+        if self.is_open:
+            self._figure.canvas.flush_events()
+
+    def wait(self, stopped: Callable[[], bool]) -> None:
+        """Leave it open until somebody closes it, or ``stopped`` says so."""
+        while self.is_open and not stopped():
+            self.live_on()
+            time.sleep(_PAUSE)

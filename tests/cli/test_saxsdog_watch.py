@@ -1,0 +1,203 @@
+"""``saxsdog`` on a folder that images come into: workers killed, the program killed, the catalog."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saxs_bluesky.reduction import write_frame
+from tests.cli.conftest import HEADER
+from tests.cli.watching import Catalogued, Results, Saxsdog
+
+Start = Callable[..., Saxsdog]
+
+
+@pytest.fixture
+def start(beamtime: Path) -> Iterator[Start]:
+    started: list[Saxsdog] = []
+
+    def begin(*options: str) -> Saxsdog:
+        started.append(Saxsdog(beamtime, options))
+        started[-1].start()
+        return started[-1]
+
+    yield begin
+    for one in started:
+        if one.process is not None and one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def add(beamtime: Path, name: str, rng: np.random.Generator) -> Path:
+    path = beamtime / "data" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_frame(path, rng.poisson(20, (60, 80)), HEADER)
+    return path
+
+
+def images(beamtime: Path) -> list[Path]:
+    return sorted((beamtime / "data").rglob("*.tif"))
+
+
+@pytest.mark.parametrize("options", [("-w",), ("-w", "--poll-only"), ("-w", "-t", "2")])
+def test_images_become_curves_as_they_come(
+    beamtime: Path, start: Start, rng: np.random.Generator, options: tuple[str, ...]
+) -> None:
+    results = Results(beamtime)
+    saxsdog = start(*options)
+    saxsdog.until(lambda: all(results.chi(image).exists() for image in images(beamtime)))
+    add(beamtime, "later.tif", rng)
+    add(beamtime, "new/deep/below.tif", rng)
+    saxsdog.until(lambda: all(results.chi(image).exists() for image in images(beamtime)))
+    assert saxsdog.stop() == 0
+    for image in images(beamtime):
+        results.assert_current(image)
+    assert saxsdog.log.splitlines()[-1] == "5 images: 5 reduced, 0 skipped, 0 failed"
+    assert set(results.listed().values()) == {1}
+    assert sum(results.listed().values()) == 10  # two curves an image
+    assert results.left_over() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_only_new_images_where_asked(
+    beamtime: Path, start: Start, rng: np.random.Generator, number: signal.Signals
+) -> None:
+    results = Results(beamtime)
+    saxsdog = start("-w", "-n", "-V")
+    saxsdog.until(lambda: "watching" in saxsdog.log)
+    new = add(beamtime, "new.tif", rng)
+    saxsdog.until(lambda: results.chi(new).exists())
+    assert saxsdog.stop(number) == 0
+    assert list(results.listed()) == ["work/new.chi", "work/new_cS1.chi"]
+    assert "1 images: 1 reduced, 0 skipped, 0 failed" in saxsdog.log
+
+
+def test_image_that_is_overwritten_has_its_new_curve(beamtime: Path, start: Start, rng: np.random.Generator) -> None:
+    results = Results(beamtime)
+    saxsdog = start("-w", "-t", "2")
+    image = beamtime / "data" / "a.tif"
+    for count in range(2, 5):
+        saxsdog.until(lambda count=count: results.chi(image).exists() and results.listed()["work/a.chi"] == count - 1)
+        add(beamtime, "a.tif", rng)
+    saxsdog.until(lambda: results.listed()["work/a.chi"] == 4)
+    assert saxsdog.stop() == 0
+    results.assert_current(image)
+
+
+def test_image_that_fails_is_done_when_it_is_whole(beamtime: Path, start: Start, rng: np.random.Generator) -> None:
+    results = Results(beamtime)
+    whole = (beamtime / "data" / "a.tif").read_bytes()
+    short = beamtime / "data" / "short.tif"
+    short.write_bytes(whole[:-10])
+    saxsdog = start("-w", "--deadline", "0.2")
+    saxsdog.until(lambda: "short.tif: wanted an image that ends at byte" in saxsdog.log)
+    short.write_bytes(whole)
+    saxsdog.until(lambda: results.chi(short).exists())
+    assert saxsdog.stop() == 1
+    results.assert_current(short)
+    assert "5 images: 4 reduced, 0 skipped, 1 failed" in saxsdog.log
+
+
+def test_killed_workers_cost_no_image(beamtime: Path, start: Start, rng: np.random.Generator) -> None:
+    results = Results(beamtime)
+    saxsdog = start("-w", "-t", "2")
+    saxsdog.until(lambda: len(saxsdog.workers) == 2)
+    for number in range(60):
+        add(beamtime, f"{number % 3}/work_{number:02d}.tif", rng)
+        if number % 20 == 10:
+            saxsdog.workers[0].kill()
+    saxsdog.until(lambda: sum(results.listed().values()) >= 2 * 63)
+    assert saxsdog.stop() == 0
+    for image in images(beamtime):
+        results.assert_current(image)
+    assert set(results.listed().values()) == {1}
+    assert "63 images: 63 reduced, 0 skipped, 0 failed" in saxsdog.log
+    assert results.left_over() == []
+
+
+@pytest.mark.parametrize("catalog", [False, True])
+def test_after_a_crash_it_goes_on_where_it_was(
+    beamtime: Path, start: Start, rng: np.random.Generator, catalog: bool
+) -> None:
+    results = Results(beamtime)
+    options = ("-w", "-t", "2", *(("--catalog", str(beamtime / "catalog")) if catalog else ()))
+    saxsdog = start(*options)
+    number = 0
+    for crash in range(4):
+        for _ in range(25):
+            add(beamtime, f"{number % 3}/{number:03d}.tif", rng)
+            number += 1
+        wanted = 15 + 40 * crash
+        saxsdog.until(lambda wanted=wanted: saxsdog_lines(results) >= wanted)
+        saxsdog.kill()
+        saxsdog.start()
+    saxsdog.until(lambda: saxsdog_lines(results) >= 2 * 103)
+    time.sleep(0.5)  # for what would come twice
+    assert saxsdog.stop() == 0
+    for image in images(beamtime):
+        results.assert_current(image)
+    assert set(results.listed().values()) == {1}
+    assert len(results.listed()) == 2 * 103
+    assert results.left_over() == []
+    if catalog:
+        found = Catalogued.read(beamtime / "catalog")
+        once = Counter(str(image) for image in images(beamtime))
+        assert found.raw == once
+        assert found.reduced == once
+        assert found.failed == Counter()
+        assert None not in found.stops
+
+
+def saxsdog_lines(results: Results) -> int:
+    return sum(results.listed().values())
+
+
+def test_crash_is_forgotten_when_the_calibration_changes(
+    beamtime: Path, start: Start, rng: np.random.Generator
+) -> None:
+    results = Results(beamtime)
+    saxsdog = start("-w")
+    saxsdog.until(lambda: saxsdog_lines(results) >= 6)
+    saxsdog.kill()
+    calibration = beamtime / "cal.json"
+    calibration.write_text(calibration.read_text().replace("1.54", "1.24"))
+    saxsdog.start()
+    new = Results(beamtime)
+    image = beamtime / "data" / "a.tif"
+    first = results.chi(image).stat().st_mtime_ns
+    saxsdog.until(lambda: results.chi(image).stat().st_mtime_ns != first and saxsdog_lines(results) >= 6)
+    assert saxsdog.stop() == 0
+    assert saxsdog.log.splitlines()[-1] == "3 images: 3 reduced, 0 skipped, 0 failed"
+    for image in images(beamtime):
+        new.assert_current(image)
+
+
+def test_second_program_on_the_same_folder_is_refused(beamtime: Path, start: Start) -> None:
+    first = start("-w", "-V")
+    first.until(lambda: "done" in first.log)
+    second = start("-w")
+    assert second.wait() == 2
+    assert "wanted a journal of one's own, found another program at work" in second.log
+    assert first.stop() == 0
+
+
+def test_nothing_is_left_of_a_journal_after_a_clean_end(beamtime: Path, start: Start, state_folder: Path) -> None:
+    saxsdog = start()
+    assert saxsdog.wait() == 0
+    assert [path.name for path in state_folder.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_disk_that_is_full_costs_files_and_no_curve(beamtime: Path, start: Start) -> None:
+    (beamtime / "work").symlink_to("/dev/full")  # no folder, and nothing can be written there
+    saxsdog = start("--catalog", str(beamtime / "catalog"), "-n")
+    assert saxsdog.wait() == 1
+    assert "2 images: 2 reduced, 0 skipped, 0 failed, 2 not written" in saxsdog.log
+    found = Catalogued.read(beamtime / "catalog")
+    assert sum(found.reduced.values()) == 2
+    assert found.failed == Counter()
