@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import pipeline, reduction
+from benchmarks import files, pipeline, reduction
 
 if __name__ == "__main__":
     reduction.main()
+    files.main()
     pipeline.main()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduced_runs
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import read_frame
+from saxs_bluesky.workers import WorkerPool
 
 EVENTS = 40
 ROUNDS = 3
@@ -103,7 +102,7 @@ def sustained(folder: Path) -> None:
     catalog = open_catalog(folder / "catalog")
     writer = CatalogWriter(catalog)
     process = psutil.Process()
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(1) as pool:
         reduction = Reduction(pilatus.calibration(), [writer], executor=pool)
         documents = _run_of_files(sorted(pilatus.directory.glob("*.tif")), SUSTAINED)
         samples: list[tuple[int, float, int, int]] = []

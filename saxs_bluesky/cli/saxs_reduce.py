@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +21,7 @@ from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.workers import WorkerPool
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
@@ -157,8 +155,7 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Calibration], stack: ExitStack) -> _Parts:
     executor = None
     if options.workers:
-        # spawn: forking a process with threads, such as 0MQ's, may hang the child.
-        executor = ProcessPoolExecutor(options.workers, get_context("spawn"), initializer=_ignore_interrupts)
+        executor = WorkerPool(options.workers)
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     writer = None if options.catalog is None else _writer(options, stack)
     chi = None if options.chi is None else _chi_files(options.chi)
@@ -201,11 +198,6 @@ def _calibration(texts: Sequence[str]) -> Calibration | dict[str, Calibration]:
             raise SaxsError(f"--calibration {text}: wanted one calibration for {name}, found another before")
         named[name] = Calibration.from_file(Path(file))
     return named
-
-
-def _ignore_interrupts() -> None:
-    """Leave a terminal's ^C, which goes to all processes, to the one that has frames to finish."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _receiver(options: argparse.Namespace, guard: DocumentGuard, stack: ExitStack) -> DocumentReceiver:

@@ -126,7 +126,7 @@ class FolderWatch:
         below: bool = True,
         existing: bool = True,
         hints: bool = True,
-        poll: float = 0.2,
+        poll: float = 0.1,
         follow_links: bool = False,
     ) -> None:
         self._root = root
@@ -176,10 +176,10 @@ class FolderWatch:
         paths = list(tree.sweep() if sweep else tree.scan())
         took = time.monotonic() - begin
         # Hints make listing a matter of safety.
-        pause = max((5 if self._hints else 1) * self._poll, took / _SHARE)
+        pause = max((10 if self._hints else 1) * self._poll, took / _SHARE)
         self._scan_at = begin + pause
         if sweep:
-            self._sweep_at = begin + max(5 * self._poll, 2 * took / _SHARE)
+            self._sweep_at = begin + max(10 * self._poll, 2 * took / _SHARE)
         for path in paths:
             yield Candidate(path)
 

@@ -243,7 +243,7 @@ class WatchSource(FileSource):
         below: bool = True,
         existing: bool = True,
         hints: bool = True,
-        poll: float = 0.2,
+        poll: float = 0.1,
         follow_links: bool = False,
         metadata: Mapping[str, Any] | None = None,
         readiness: Readiness | None = None,
