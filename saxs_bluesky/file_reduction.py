@@ -1,0 +1,230 @@
+"""The reduction of the files of one place, put together: what ``saxsdog`` and a server run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.sources import (
+    FeederListener,
+    FileSource,
+    Finder,
+    FolderOnce,
+    FolderWatch,
+    Progress,
+    Readiness,
+    describe_session,
+)
+
+_PATIENCE = 2.0  # seconds for a file that changes after it was found whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where images come from, and how they are found.
+
+    Parameters
+    ----------
+    directory
+        Below which they are; absolute, since documents tell it to people elsewhere.
+    watch
+        Whether to go on with images that come.
+    feeder
+        Addresses of feeders that announce images.
+    base
+        What the paths of announcements are relative to; None: the directory.
+    existing
+        Whether to take the images that are there at the beginning.
+    below
+        Whether to go into folders below.
+    hints
+        Whether to ask the operating system for hints of new files.
+    follow_links
+        Whether to go where symbolic links lead out of the directory.
+    at_once
+        Whether to know all images that are there before the first is reduced.
+    deadline
+        For how long an image that is not whole may stand still before it has failed, in seconds.
+    """
+
+    directory: Path
+    watch: bool = False
+    feeder: tuple[str, ...] = ()
+    base: Path | None = None
+    existing: bool = True
+    below: bool = True
+    hints: bool = True
+    follow_links: bool = False
+    at_once: bool = True
+    deadline: float = 10.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether images may come as long as nobody says stop."""
+        return self.watch or bool(self.feeder)
+
+    def finders(self) -> list[Finder]:
+        """What names the images."""
+        links = self.follow_links
+        found: list[Finder] = []
+        if self.watch:
+            watch = FolderWatch(
+                self.directory, below=self.below, existing=self.existing, hints=self.hints, follow_links=links
+            )
+            found.append(watch)
+        elif self.existing:
+            found.append(FolderOnce(self.directory, below=self.below, follow_links=links, at_once=self.at_once))
+        if self.feeder:
+            found.append(FeederListener(self.feeder, self.directory, base=self.base, follow_links=links))
+        return found
+
+    def source(self, title: str, metadata: Mapping[str, Any], skip: Callable[[str], bool] | None) -> FileSource:
+        """Make the source; ``title`` is that of the calibration."""
+        kind = "feeder" if self.feeder else "watch" if self.watch else "folder"
+        described = describe_session(kind, self.directory, title) | dict(metadata)
+        return FileSource(self.finders(), described, readiness=Readiness(deadline=self.deadline), skip=skip)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What several reductions may share, one after the other.
+
+    Parameters
+    ----------
+    executor
+        Where frames are reduced; None: in a thread of the reduction.
+    writer
+        Of the catalog.
+    progress
+        Journal of what is done.
+    in_hand
+        How many files may be on their way through the reduction.
+    """
+
+    executor: Executor | None = None
+    writer: CatalogWriter | None = None
+    progress: Progress | None = None
+    in_hand: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """How the images are reduced, beside what the calibration says.
+
+    Parameters
+    ----------
+    files
+        What is written of each.
+    resume
+        Whether to skip images whose curves are there, whole and not older.
+    deviation
+        Whether curves carry the standard deviation of the pixels too.
+    identity
+        What is asked for, as a text: over a crash, files are remembered as long as it is the same.
+    metadata
+        For the start document.
+    """
+
+    files: CurveFiles
+    resume: bool = False
+    deviation: bool = False
+    identity: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FileReduction:
+    """A source, the reduction, the list of curves and the pipeline that joins them.
+
+    Parameters
+    ----------
+    calibration
+        What to reduce with.
+    place
+        Where images come from.
+    wishes
+        How they are reduced.
+    services
+        What this reduction shares with others.
+    sinks
+        Further takers of the documents of the reduced run.
+    skipped
+        Called with the path of each image that is skipped.
+
+    Raises
+    ------
+    OutputError
+        The list of curves cannot be kept.
+    CalibrationError, MaskError
+        As `Reducer` does.
+    """
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        place: Place,
+        wishes: Wishes,
+        services: Services,
+        *,
+        sinks: Sequence[Callable[[str, dict[str, Any]], Any]] = (),
+        skipped: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._calibration = calibration
+        self._wishes = wishes
+        self._skipped = skipped
+        left = services.progress.left if services.progress is not None else None
+        goes_on = left is not None and left.identity == wishes.identity
+        self.curves = self._list(place.directory, keep=goes_on)
+        self.reduction = Reduction(
+            calibration,
+            sinks,
+            executor=services.executor,
+            files=wishes.files,
+            patience=_PATIENCE,
+            deviation=wishes.deviation,
+        )
+        self.source = place.source(str(calibration.document["Title"]), wishes.metadata, self._skip())
+        self.pipeline = FilePipeline(
+            self.source,
+            self.reduction,
+            writer=services.writer,
+            curves=self.curves,
+            progress=services.progress,
+            identity=wishes.identity,
+            in_hand=services.in_hand,
+        )
+
+    def _list(self, directory: Path, *, keep: bool) -> CurveList | None:
+        if not self._calibration.document["Live-Filelisting"]:
+            return None
+        try:
+            return CurveList(directory, keep=keep or self._wishes.resume or not self._wishes.files.overwrite)
+        except OSError as error:
+            raise OutputError(
+                f"{directory.parent / 'results'}: wanted to keep the list of curves there, found {error.strerror}"
+            ) from error
+
+    def _skip(self) -> Callable[[str], bool] | None:
+        """Whether there is nothing to do for an image; None where there always is."""
+        files, names = self._wishes.files, self._calibration.curve_names
+        if self._wishes.resume:
+            is_done = files.are_current
+        elif not files.overwrite:
+            is_done = files.are_there
+        else:
+            return None
+
+        def skip(path: str) -> bool:
+            done = is_done(Path(path), names)
+            if done:
+                self._skipped(path)
+            return done
+
+        return skip
