@@ -7,6 +7,7 @@ from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.callbacks._live_curves import LiveCurves
+from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.callbacks._reduction import Reduction, Status
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "DocumentProxy",
     "DocumentReceiver",
     "LiveCurves",
+    "ReducedFrame",
+    "ReducedRuns",
     "Reduction",
     "Status",
     "UnfinishedRun",

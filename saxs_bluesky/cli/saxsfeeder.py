@@ -14,7 +14,7 @@ from itertools import count
 from logging import getLogger
 from pathlib import Path, PurePosixPath
 
-from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say
+from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import OutputError, SaxsError
 from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Readiness, SourceCounters, WatchSource
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--poll-only", action="store_true", help="list the folder, ask the operating system for no hints")
     option(
         "--patience",
-        type=_seconds,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="for how long to wait for a half written file that stands still; default: 10 s",
@@ -86,13 +86,6 @@ def _rate(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"wanted a rate above 0 Hz, found {text}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
     return number
 
 

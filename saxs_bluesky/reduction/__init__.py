@@ -1,7 +1,7 @@
-"""The reduction: calibrations, frames in, curves out. NumPy and SciPy only; no Bluesky, no network."""
+"""The reduction: calibrations, frames in, curves out. NumPy, SciPy and numba; no Bluesky, no network."""
 
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
-from saxs_bluesky.reduction._chi import ChiFile, chi_is_whole, read_chi, write_chi
+from saxs_bluesky.reduction._chi import ChiFile, chi_is_whole, chi_labels, read_chi, write_chi
 from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
 from saxs_bluesky.reduction._files import FileList, OutputNames
@@ -45,6 +45,7 @@ __all__ = [
     "SliceIntegrator",
     "SliceSettings",
     "chi_is_whole",
+    "chi_labels",
     "conversion",
     "convert",
     "ends_in_zeros",

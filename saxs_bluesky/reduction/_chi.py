@@ -61,8 +61,7 @@ def write_chi(path: str | Path, curve: Curve, calibration: Calibration) -> None:
 
 
 def _format(curve: Curve, calibration: Calibration) -> bytes:
-    label = _LABELS.get(curve.axis_label, f"{curve.axis_label} [{curve.axis_unit}]")
-    labels = json.dumps([label, "Intensity (Count/Pixel)", "Error Margin"])
+    labels = json.dumps(chi_labels(curve))
     integral = curve.integral
     if curve.kind == "slice":
         header = [calibration.json(), labels, "Intensity"]
@@ -74,6 +73,12 @@ def _format(curve: Curve, calibration: Calibration) -> bytes:
         ]
     count = curve.axis.size
     return "\n".join([*header, f"{count:7d}\n"]).encode() + _rows(curve)
+
+
+def chi_labels(curve: Curve) -> list[str]:
+    """What the format calls the three columns of a curve."""
+    label = _LABELS.get(curve.axis_label, f"{curve.axis_label} [{curve.axis_unit}]")
+    return [label, "Intensity (Count/Pixel)", "Error Margin"]
 
 
 def _rows(curve: Curve) -> bytes:

@@ -1,7 +1,8 @@
-"""Compiled sums over the pixels of each bin.
+"""Compiled sums over the pixels of each class.
 
-One pass over the matrix, straight on the image as the detector wrote it, makes all the sums of a frame:
-nothing as large as an image is allocated, and the time goes into reading memory.
+One pass over the used pixels in the order of memory, straight on the image as the detector wrote it, makes all
+the sums of a frame: nothing as large as an image is allocated, and no more is read beside the image than two bytes
+a pixel, mostly.
 """
 
 from __future__ import annotations
@@ -9,61 +10,79 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pickle import UnpicklingError
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, IndexArray
+from saxs_bluesky.reduction._types import BoolImage, FloatArray
 
 _COMPILING = Lock()
-_COMPILED: set[tuple[np.dtype[Any] | None, ...]] = set()
+_COMPILED: set[tuple[object, ...]] = set()
 
 
-def bin_sums(
-    matrix: tuple[IndexArray, IndexArray, NDArray[Any]],
+class ClassSums(NamedTuple):
+    """Sums over the pixels of each class that take part, with ``c`` their factors and ``n`` their counts."""
+
+    valid: NDArray[np.int64]
+    """Number of pixels."""
+    signal: NDArray[Any]
+    """``sum(c n)``, in whole numbers if they are."""
+    variance: NDArray[Any]
+    """``sum(c**2 n)``, likewise."""
+    square: FloatArray | None
+    """``sum(c**2 n**2)``, if asked for."""
+
+
+def class_sums(
+    stretches: NDArray[np.int64],
+    classes: NDArray[np.unsignedinteger[Any]],
+    sizes: NDArray[np.int64],
     factors: FloatArray | None,
     pixels: NDArray[Any],
     left_out: BoolImage | None,
     limits: tuple[float, float] | None,
-) -> FloatArray:
-    """Sums over the pixels of each bin.
-
-    With ``w`` the subpixels of a pixel in a bin, ``c`` its correction factor and ``n`` its counts.
+    *,
+    squares: bool,
+) -> ClassSums:
+    """Sums over the pixels of each class.
 
     Parameters
     ----------
-    matrix
-        ``indptr``, ``indices`` and ``data`` of the sparse matrix (bins, pixels) by rows that holds ``w``.
+    stretches
+        First and last + 1 of the pixels of each uninterrupted row of used ones, in ascending order; shape (m, 2).
+    classes
+        Class of each used pixel.
+    sizes
+        Number of pixels of each class.
     factors
-        ``c`` of each entry of the matrix; None for 1.
+        ``c`` of each used pixel; None for 1.
     pixels
         ``n``, shape (pixels,).
     left_out
         Flags of pixels that do not take part, shape (pixels,); None where there are none.
     limits
         Pixels take part only with ``limits[0] <= n < limits[1]``; None for no such limits.
-
-    Returns
-    -------
-    ``sum(w)``, ``sum(w c n)``, ``sum(w**2 c**2 n)``, ``sum(w c**2 n**2)``; shape (4, bins).
+    squares
+        Whether to make the last sum.
     """
-    # A ring jumps from row to row of the image. Read in order before, a byte of each cache line, it is
-    # found in the cache then: that saves 5 to 30 % of the time, most where processes share the memory.
-    np.count_nonzero(pixels.view(np.uint8)[::64])
-    sums = np.empty((4, matrix[0].size - 1))
-    arrays = [_read_only(array) for array in (*matrix, factors, pixels, left_out)]
-    types = tuple(None if array is None else array.dtype for array in arrays)
+    whole = pixels.dtype.kind in "iu" and factors is None
+    valid = sizes.copy()
+    signal = np.zeros(sizes.size, np.int64 if whole else np.float64)
+    variance = None if factors is None else np.zeros(sizes.size)
+    square = np.zeros(sizes.size) if squares else None
+    arrays = [_read_only(array) for array in (stretches, classes, factors, pixels, left_out)]
+    types = (limits is None, *(None if array is None else array.dtype for array in (*arrays, square)))
     # numba 0.68 fails in the first calls of a process if they come from several threads at once.
     with nullcontext() if types in _COMPILED else _COMPILING:
-        arguments = (*arrays, limits or (0.0, 0.0), limits is not None, sums)
+        arguments = (*arrays, limits, valid, signal, variance, square)
         try:
             _sum_kept(*arguments)
         except (OSError, EOFError, UnpicklingError):  # the disk is full, or a file on it damaged or another user's
             _sum_unkept(*arguments)
     _COMPILED.add(types)
-    return sums
+    return ClassSums(valid, signal, signal if variance is None else variance, square)
 
 
 def _read_only(array: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -76,46 +95,46 @@ def _read_only(array: NDArray[Any] | None) -> NDArray[Any] | None:
 
 
 def _sum(
-    indptr: IndexArray,
-    indices: IndexArray,
-    counts: NDArray[Any],
+    stretches: NDArray[np.int64],
+    classes: NDArray[np.unsignedinteger[Any]],
     factors: FloatArray | None,
     pixels: NDArray[Any],
     left_out: BoolImage | None,
-    limits: tuple[float, float],
-    limited: bool,
-    sums: FloatArray,
+    limits: tuple[float, float] | None,
+    valid: NDArray[np.int64],
+    signal: NDArray[Any],
+    variance: FloatArray | None,
+    square: FloatArray | None,
 ) -> None:
-    lowest, cutoff = limits
-    for b in range(sums.shape[1]):
-        area = signal = variance = square = 0.0
-        for j in range(indptr[b], indptr[b + 1]):
-            pixel = np.uint32(indices[j])  # an index that has no sign need not be tried for counting from the end
-            n = np.float64(pixels[pixel])
-            takes_part = bool(not limited or (n >= lowest and n < cutoff))
+    first = 0
+    for s in range(stretches.shape[0]):
+        start, stop = stretches[s]
+        members = classes[first : first + stop - start]
+        counts = pixels[start:stop]
+        for i in range(members.size):
+            k = members[i]
+            n = counts[i]
+            takes_part = True
+            if limits is not None:
+                takes_part = n >= limits[0] and n < limits[1]
             if left_out is not None:
-                takes_part = takes_part and not left_out[pixel]
-            w = np.float64(counts[j]) if takes_part else 0.0
-            cn = n if takes_part else 0.0
-            wc = w
+                takes_part = takes_part and not left_out[start + i]
+            if not takes_part:
+                valid[k] -= 1
+            cn = n if takes_part else 0
             if factors is not None:
-                cn *= factors[j]
-                wc *= factors[j]
-            area += w
-            signal += w * cn
-            variance += wc * (w * cn)
-            square += w * cn * cn
-        sums[0, b] = area
-        sums[1, b] = signal
-        sums[2, b] = variance
-        sums[3, b] = square
+                cn *= factors[first + i]
+            signal[k] += cn
+            if factors is not None and variance is not None:
+                variance[k] += factors[first + i] * cn
+            if square is not None:
+                square[k] += np.float64(cn) * np.float64(cn)
+        first += stop - start
 
 
 # Compiled when first called, for the types it is called with, and kept on the disk: a list of signatures
 # would be compiled on import, a fifth of a second for each, and a process hardly needs more than one.
-# Sums of whole numbers are exact in any order, so they may be reordered to fill vector registers; the
-# rest of "fast math" would take NaN for granted not to be there.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract"}}
+_OPTIONS: dict[str, Any] = {"nogil": True}
 _sum_unkept = njit(**_OPTIONS)(_sum)
 try:
     _sum_kept = njit(cache=True, **_OPTIONS)(_sum)

@@ -7,15 +7,18 @@ single frames without rounding residues. The common factor ``oversampling**2`` c
 
 The matrix is built from the pixels, a cache-sized block at a time: the subpixels in the lowest bin of
 each pixel are counted, then those in the next one, and so on to its highest. That needs neither a
-sort over subpixels nor a matrix as large as the oversampled image. The counts are kept in a byte each, since
-the time a frame takes is that of reading the matrix.
+sort over subpixels nor a matrix as large as the oversampled image.
+
+Many pixels have the same counts in the same bins: nine classes of pixels a bin do where a pixel has nine subpixels
+and bins are as wide as it is. A frame is summed up over the classes first, and the matrix has a column a class, not
+a pixel. It stays in the cache then, and the time a frame takes is that of reading the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +38,13 @@ _Entries: TypeAlias = tuple[IndexArray, IndexArray, NDArray[np.intp]]
 _SUBPIXELS_PER_BLOCK = 65536  # half a megabyte a temporary array: they stay in the second-level cache
 _NARROW = 4  # bins: hardly a pixel away from the beam centre reaches over more
 _TAKEN = np.iinfo(np.int32).max
+_SPARSE = 16  # times the keys: how far up they may go for a table of all numbers to be worth its while
+_SHORT = 2**16  # classes that two bytes can tell apart
 
 
 def count_subpixels(
     geometry: Geometry, used: BoolImage, oversampling: int, bin_of: BinOf, bins: int
-) -> sparse.csr_array:
+) -> sparse.coo_array:
     """Count the subpixels of each pixel in each bin.
 
     Parameters
@@ -70,9 +75,9 @@ def count_subpixels(
         parts.extend(_shares(chunk, bin_of(x, y).reshape(-1, chunk.size)))
     shape, dtype = (bins, used.size), np.min_scalar_type(oversampling**2)
     if not parts:
-        return sparse.csr_array(shape, dtype=dtype)
+        return sparse.coo_array(shape, dtype=dtype)
     bin_numbers, pixel_numbers, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return sparse.coo_array((counts.astype(dtype), (bin_numbers, pixel_numbers)), shape=shape).tocsr()
+    return sparse.coo_array((counts.astype(dtype), (bin_numbers, pixel_numbers)), shape=shape)
 
 
 def _shares(pixels: IndexArray, bins: IndexArray) -> Iterator[_Entries]:
@@ -123,14 +128,35 @@ class BinningOperator:
     Parameters
     ----------
     counts
-        Subpixels of each pixel in each bin, shape (bins, pixels), from `count_subpixels`.
+        Subpixels of each pixel in each bin, whole numbers, shape (bins, pixels), from `count_subpixels`.
     correction
         Factor for each pixel, shape (rows, columns); None for 1.
     """
 
-    def __init__(self, counts: sparse.csr_array, correction: FloatImage | None = None) -> None:
-        self.counts = counts
-        self._factors: FloatArray | None = None if correction is None else correction.ravel()[counts.indices]
+    def __init__(self, counts: sparse.coo_array | sparse.csr_array, correction: FloatImage | None = None) -> None:
+        columns = counts.tocsc()  # sorts each column
+        pixels = np.flatnonzero(np.diff(columns.indptr))
+        self._pixels = columns.shape[1]
+        self._stretches = _stretches(pixels)
+        self._classes = _classes(columns, pixels)
+        self._sizes = np.bincount(self._classes)
+        one_of_each = np.zeros(self._sizes.size, np.intp)
+        one_of_each[self._classes] = pixels
+        self._weights = columns[:, one_of_each].tocsr().astype(np.float64)
+        self._squared_weights = self._weights.power(2)
+        self._factors: FloatArray | None = None if correction is None else correction.ravel()[pixels]
+
+    @property
+    def counts(self) -> sparse.csr_array:
+        """Subpixels of each pixel in each bin, shape (bins, pixels); put together when asked for."""
+        changes = np.zeros(self._pixels + 1, np.intp)
+        changes[self._stretches[:, 0]] = 1
+        changes[self._stretches[:, 1]] = -1
+        indptr = np.r_[0, changes[:-1].cumsum().cumsum()]
+        ones = np.ones(self._classes.size)
+        members = sparse.csc_array((ones, self._classes.astype(np.intp), indptr), (self._sizes.size, self._pixels))
+        counts: sparse.csr_array = self._weights @ members.tocsr()
+        return counts
 
     def apply(self, image: Image | LimitedImage, *, deviation: bool = False) -> BinnedFrame:
         """Average a frame over the bins.
@@ -142,21 +168,70 @@ class BinningOperator:
         FrameError
             The image has another number of pixels than the operator.
         """
-        from saxs_bluesky.reduction._kernels import bin_sums  # numba takes longer to load than all the rest
+        from saxs_bluesky.reduction._kernels import class_sums  # numba takes longer to load than all the rest
 
         frame = image if isinstance(image, LimitedImage) else LimitedImage(image)
-        if frame.pixels.size != self.counts.shape[1]:
-            raise FrameError(f"wanted an image of {self.counts.shape[1]} pixels, found {frame.pixels.size}")
-        matrix = (self.counts.indptr, self.counts.indices, self.counts.data)
-        area, signal, variance, square = bin_sums(matrix, self._factors, frame.pixels, frame.left_out, frame.limits)
+        if frame.pixels.size != self._pixels:
+            raise FrameError(f"wanted an image of {self._pixels} pixels, found {frame.pixels.size}")
+        sums = class_sums(
+            self._stretches,
+            self._classes,
+            self._sizes,
+            self._factors,
+            frame.pixels,
+            frame.left_out,
+            frame.limits,
+            squares=deviation,
+        )
+        area, signal = self._weights @ sums.valid, self._weights @ sums.signal
+        variance = self._squared_weights @ sums.variance
         with np.errstate(divide="ignore", invalid="ignore"):
             intensity = signal / area
             # Negative pixels have no Poisson variance; they are here only where a user keeps them.
             sigma = np.sqrt(np.maximum(variance, 0)) / area
-            if not deviation:
+            if sums.square is None:
                 return BinnedFrame(intensity, sigma, None)
+            square = self._weights @ sums.square
             # About the whole number next to the mean: of whole counts, all terms are whole and cancel exactly.
             near = np.rint(intensity)
             rest = signal - near * area
             mean_square = (square - near * (signal + rest) - rest * rest / area) / area
             return BinnedFrame(intensity, sigma, np.sqrt(np.maximum(mean_square, 0)))
+
+
+def _stretches(pixels: NDArray[np.intp]) -> NDArray[np.int64]:
+    """First and last + 1 of each row of successive numbers, shape (n, 2)."""
+    breaks = np.flatnonzero(np.diff(pixels) != 1)
+    return np.stack([np.r_[pixels[:1], pixels[breaks + 1]], np.r_[pixels[breaks], pixels[-1:]] + 1], axis=1)
+
+
+def _classes(columns: sparse.csc_array, pixels: NDArray[np.intp]) -> NDArray[np.unsignedinteger[Any]]:
+    """Number the pixels from 0, so that those have the same number whose columns are the same."""
+    lengths, firsts = np.diff(columns.indptr)[pixels], columns.indptr[pixels]
+    largest = int(columns.data.max(initial=0))
+    classes, found = np.zeros(pixels.size, np.uint32), 0
+    for length in np.flatnonzero(np.bincount(lengths)):
+        those = np.flatnonzero(lengths == length)
+        entries = firsts[those]
+        keys, bins = np.zeros(those.size, np.int64), np.zeros(those.size, np.int64)
+        for _ in range(length):  # an entry more of each column: how far the bin is from the one before, and its count
+            steps, bins = columns.indices[entries] - bins, columns.indices[entries].astype(np.int64)
+            numbers = steps * (largest + 1) + columns.data[entries]
+            base = int(numbers.max()) + 1
+            if int(keys.max()) * base > _SPARSE * keys.size:
+                keys = _numbered(keys)
+            keys = keys * base + numbers
+            entries = entries + 1
+        numbered = _numbered(keys)
+        classes[those] = numbered + found
+        found += int(numbered.max()) + 1
+    return classes.astype(np.uint16) if found <= _SHORT else classes
+
+
+def _numbered(keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Number different keys in their order, from 0."""
+    if keys.max() > _SPARSE * keys.size:
+        return np.unique(keys, return_inverse=True)[1]
+    there = np.zeros(keys.max() + 1, bool)  # several times as fast
+    there[keys] = True
+    return (there.cumsum() - 1)[keys]

@@ -85,7 +85,7 @@ class SliceIntegrator:
         self._deviation = deviation
         self.axis = _slice_axis(along, geometry, plane, incident_angle)
         self.axis.flags.writeable = False
-        self.operator = BinningOperator(counts.tocsr())
+        self.operator = BinningOperator(counts)
         self._axis_label = "q_h" if plane == "InPlane" else "q_v"
 
     def integrate(self, image: Image | LimitedImage) -> Curve:

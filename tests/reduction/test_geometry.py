@@ -71,7 +71,8 @@ def test_detector_behind_the_sample_is_refused() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    tilt=st.floats(-40, 40),
+    # pyFAI finds its rotations by inverse cosines, which loses the direction of a tilt of nearly nothing.
+    tilt=st.floats(-40, 40).map(lambda tilt: tilt if abs(tilt) > 1e-3 else 0.0),
     rotation=st.floats(-360, 360),
     distance=st.floats(100, 5000),
     center=st.tuples(st.floats(-50, 150), st.floats(-50, 150)),

@@ -69,6 +69,57 @@ def test_valid_pixels_of_any_type_are_summed_exactly(seed: int, dtype: str, larg
     np.testing.assert_allclose(binned.deviation, deviation, rtol=1e-14)
 
 
+@st.composite
+def columns_of_few_kinds(draw: st.DrawFn) -> np.ndarray:
+    """Counts (bins, pixels) as pixels have them: many alike, some unused, wide, or in the first bin and the last."""
+    rng = np.random.default_rng(draw(seeds))
+    bins, pixels, kinds = draw(st.integers(1, 40)), draw(st.integers(1, 300)), draw(st.integers(1, 30))
+    largest = draw(st.sampled_from([1, 9, 225, 256, 1024]))
+    counts = np.zeros((kinds, bins), np.min_scalar_type(largest))
+    for kind in counts[draw(st.integers(0, 1)) :]:  # the first perhaps unused
+        reach = rng.integers(1, min(bins, rng.choice([2, 3, 40])) + 1)
+        kind[(rng.integers(bins) + np.arange(reach)) % bins] = rng.integers(0, largest + 1, reach)
+    return counts[rng.integers(kinds, size=pixels)].T
+
+
+@given(counts=columns_of_few_kinds(), seed=seeds, dtype=st.sampled_from(["i4", "u4", "f4"]), valid=st.booleans())
+@settings(deadline=None)
+def test_pixels_alike_in_some_bins_are_told_apart_by_the_others(
+    counts: np.ndarray, seed: int, dtype: str, valid: bool
+) -> None:
+    image = np.random.default_rng(seed).integers(0 if valid else CUTOFF - 20, CUTOFF + 20, (1, counts.shape[1]))
+    operator = BinningOperator(sparse.csr_array(counts))
+    np.testing.assert_array_equal(operator.counts.toarray(), counts)
+    binned = operator.apply(LimitedImage(image.astype(dtype), valid_limits(CUTOFF)), deviation=True)
+    intensity, sigma, deviation = plain_curve(sparse.csr_array(counts), image, image < CUTOFF)
+    np.testing.assert_array_equal(binned.intensity, intensity)
+    np.testing.assert_array_equal(binned.sigma, sigma)
+    assert binned.deviation is not None
+    np.testing.assert_allclose(binned.deviation, deviation, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kinds", [2**16, 2**16 + 1])
+def test_as_many_kinds_of_pixels_as_two_bytes_number_and_one_more(kinds: int) -> None:
+    numbers = np.arange(kinds)
+    counts = sparse.coo_array((numbers + 1, (numbers % 7, numbers)), shape=(7, kinds))
+    image = np.arange(kinds, dtype=np.int32)[None, :] % 50
+    wanted = [np.average(image[0, b::7], weights=numbers[b::7] + 1) for b in range(7)]
+    np.testing.assert_allclose(BinningOperator(counts).apply(image).intensity, wanted, rtol=1e-14)
+
+
+def test_frame_without_a_valid_pixel_has_no_curve() -> None:
+    operator = BinningOperator(random_matrix(np.random.default_rng(1)))
+    for invalid in (-1, CUTOFF, np.iinfo(np.int32).min, np.iinfo(np.int32).max):
+        frame = LimitedImage(np.full(SHAPE, invalid, np.int32), valid_limits(CUTOFF))
+        assert np.isnan(operator.apply(frame).intensity).all()
+
+
+def test_bins_without_any_pixel_have_no_curve() -> None:
+    operator = BinningOperator(sparse.csr_array((BINS, 30), dtype=np.uint8))
+    assert np.isnan(operator.apply(np.ones(SHAPE, np.int32), deviation=True).intensity).all()
+    np.testing.assert_array_equal(operator.counts.toarray(), np.zeros((BINS, 30)))
+
+
 @given(seed=seeds, dtype=st.sampled_from(TYPES), limited=st.booleans())
 @settings(deadline=None)
 def test_masked_pixels_are_left_out_with_limits_and_without(seed: int, dtype: str, limited: bool) -> None:
