@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := -qq --disable-pip-version-check
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test soak lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulated Pilatus 1M frames become curves; ends with a picture"
 	@echo "make test    run the tests"
+	@echo "make soak    thousands of files while processes are killed: some minutes"
 	@echo "make lint    style, types, layers"
 	@echo "make bench   print speed and memory figures"
 
@@ -38,6 +39,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m soak -n 0 -v
 
 # A checker does not follow the folder mapping of an editable install, so types and layers are
 # checked on an installed wheel.

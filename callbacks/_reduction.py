@@ -193,6 +193,12 @@ class Reduction:
         with self._changed:
             return self._changed.wait_for(lambda: self._finished == self._accepted, timeout)
 
+    def clean_up(self, image: str | Path) -> None:
+        """Remove what a program left that was killed while it wrote the files of an image, before that is reduced."""
+        if self._files is not None:
+            names = {curve.name: None for reducer in self._reducers.values() for curve in reducer.template}
+            self._files.clean_up(self._home / image, names)
+
     def flush(self) -> None:
         """Wait without limit: the end of a session."""
         self.wait()

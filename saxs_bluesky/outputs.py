@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,11 @@ class CurveFiles:
         OutputError
             A file cannot be written.
         """
-        make_folder(self.names.stem(path).parent)
-        for curve, chi in zip(curves, self.targets(path, [curve.name for curve in curves]), strict=True):
+        targets = self.targets(path, [curve.name for curve in curves])
+        # Asked for by every frame, and made once: this is quicker than trying to make it.
+        if not targets[0].parent.is_dir():
+            make_folder(targets[0].parent)
+        for curve, chi in zip(curves, targets, strict=True):
             if self.overwrite or not chi.exists():
                 write_chi(chi, curve, calibration)
             yield chi
@@ -97,11 +101,15 @@ class CurveFiles:
         if self.png:
             save_figure(plot_frame(Frame(image, PilatusHeader(), path)), stem.with_name(f"{stem.name}.png"))
 
-    def clean_up(self, path: Path) -> None:
-        """Remove what a writer left that was killed while it wrote the files of a frame."""
+    def clean_up(self, path: Path, curve_names: Iterable[str]) -> None:
+        """Remove what a writer left that was killed while it wrote the files of a frame, and of no other."""
         stem = self.names.stem(path)
-        for left in stem.parent.glob(f".{_literal(stem.name)}*.tmp"):
-            left.unlink(missing_ok=True)
+        pictures = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
+        beginnings = tuple(f".{target.name}." for target in [*self.targets(path, curve_names), *pictures])
+        with suppress(OSError):  # they are no obstacle
+            for left in stem.parent.iterdir():
+                if left.name.startswith(beginnings) and left.suffix == ".tmp":
+                    left.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -201,11 +209,6 @@ class FrameName:
 def in_a_name(text: str) -> str:
     """Text as it may be part of a file's name."""
     return re.sub(r"[^\w.-]|^\.", "_", text)
-
-
-def _literal(name: str) -> str:
-    """A name in a pattern of ``glob`` that stands for itself."""
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def reason_of(error: Exception) -> str:

@@ -94,13 +94,23 @@ class FilePipeline:
         self._progress = progress
         self._identity = identity
         self._in_hand = in_hand
+        self._suspended = False
         self._recent: deque[tuple[float, int]] = deque()
         # The catalog first: a frame is done when the others know that it is there.
         mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._count]
         reduction.sinks[:0] = [sink for sink in mine if sink is not None]
 
-    def stop(self, *, drain: bool = False) -> None:
-        """Accept no more files, finish what is in hand and let `run` return; with ``drain``, also what was found."""
+    def stop(self, *, drain: bool = False, suspend: bool = False) -> None:
+        """Accept no more files, finish what is in hand and let `run` return.
+
+        Parameters
+        ----------
+        drain
+            Finish also what was found.
+        suspend
+            Keep in the journal which files were accepted, for a program that goes on with the others.
+        """
+        self._suspended |= suspend
         self._source.stop(drain=drain)
 
     def run(self) -> None:
@@ -110,12 +120,15 @@ class FilePipeline:
             self._source.remember(path, stamp)
         if self._progress is not None:
             self._progress.begin(self._identity, known)
+            self._progress.left = None  # it is dealt with, and none of the next pipeline's business
         for name, doc in self._source.documents(self._has_room):
             if name == "stop":
                 self._finish(doc, self._writer)
             else:
                 self._emit(name, doc)
-        if self._progress is not None:
+        if self._progress is not None and self._suspended:
+            self._progress.begin(self._identity, self._source.accepted())
+        elif self._progress is not None:
             self._progress.clear()
 
     @property
@@ -193,6 +206,8 @@ class FilePipeline:
         for name, doc in recovery.unreduced():
             while not self._has_room():
                 time.sleep(0.002)
+            if name == "event":
+                self._reduction.clean_up(doc["data"]["image_path"])
             self._reduction(name, doc)
         stop = {"uid": str(uuid4()), "time": time.time(), "run_start": recovery.uid, "exit_status": "abort"}
         stop |= {"reason": _INTERRUPTED, "num_events": {"primary": recovery.accepted}}

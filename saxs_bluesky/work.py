@@ -111,7 +111,7 @@ class FrameWork:
         written: list[str] = []
         try:
             if is_retry():
-                self.files.clean_up(path)
+                self.files.clean_up(path, [curve.name for curve in curves])
             written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration))
         # The curves are good all the same, and go their other ways.
         except Exception as error:  # noqa: BLE001

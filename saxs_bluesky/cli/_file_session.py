@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 _LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
 _CLUSTER_SECONDS = 10.0  # for a Dask scheduler to answer
-_CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
+_CATALOG_SECONDS = 20.0  # for a catalog that is slow or away when the command ends
 
 
 class Session:
@@ -123,7 +123,7 @@ class Session:
     def _executor(self, calibration: Calibration, stack: ExitStack) -> Executor | None:
         if self._profiling is not None:
             return self._profiling
-        if self._options.dask:
+        if self._options.dask is not None:
             return dask_executor(self._options.dask, stack)
         workers = self._options.threads or int(calibration.document["Threads"])
         if workers == 1:
@@ -170,9 +170,10 @@ class Session:
 
     def finish(self, stopped: Callable[[], bool]) -> None:
         """Deliver what is left, tell how it ended, and leave the window until it is closed or ``stopped``."""
-        self._work.reduction.close()
+        # The frames are done; what may take long is a catalog that is slow or away.
+        self._work.reduction.close(_CATALOG_SECONDS)
         if self._writer is not None:
-            self._writer.close(_CATALOG_SECONDS)
+            self._writer.close(0)
         if not self._options.silent:
             self._line.clear()
             say(self._stamped(_summary(self.pipeline.statistics)))

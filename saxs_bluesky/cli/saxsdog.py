@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 def _saxsdog(options: argparse.Namespace) -> int:
     if not options.directory.is_dir():
         raise SaxsError(f"{options.directory}: wanted a folder of images, found no folder")
-    if options.dask and options.profile:
+    if options.dask is not None and options.profile:
         raise SaxsError("wanted one of --dask and --profile, found both: a profile is of this process alone")
     calibration = Calibration.from_file(options.calibration)
     # What it closes at the end is closed already, unless an error or a second signal came before.

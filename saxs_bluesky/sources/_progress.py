@@ -62,8 +62,8 @@ class Progress:
     """A journal of one raw run of files after the other, in a folder that one program at a time may use.
 
     Lines are handed to the operating system as they come, which the end of the program, however sudden, does not
-    undo; a power failure may cost the last seconds. Where the disk takes no more, a warning says so, and after a
-    crash more would be done again than needed.
+    undo; a power failure may cost the last seconds. Where the disk takes no more, a warning says so, nothing more is
+    noted until the next run, and after a crash more would be done again than needed.
 
     Parameters
     ----------
@@ -79,6 +79,7 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
         self._told = False
+        self._has_gap = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / _LOCK).open("ab")
@@ -122,6 +123,7 @@ class Progress:
                 file.write(_line("identity", identity))
                 file.writelines(_line("known", path, stamp) for path, stamp in known)
             draft.replace(self._path)
+            self._has_gap = False
         except OSError as error:
             self._warn(error)
 
@@ -152,6 +154,8 @@ class Progress:
         self._lock.close()
 
     def _append(self, line: bytes) -> None:
+        if self._has_gap:
+            return  # or the frames behind it would be taken for those before them
         try:
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
@@ -163,6 +167,7 @@ class Progress:
             self._warn(error)
 
     def _warn(self, error: OSError) -> None:
+        self._has_gap = True
         if not self._told:
             self._told = True
             _log.warning(
@@ -188,9 +193,11 @@ def _take(left: Interrupted, kind: str, rest: list[Any]) -> bool:
             left.identity = identity
         case "known", [str(path), int(stamp)]:
             left.known.append((path, stamp))
-        case (("start" | "descriptor" | "event"), [dict(doc)]):
+        case (("start" | "descriptor"), [dict(doc)]):
             left.documents.append((kind, doc))
-        case "done", [int(frames), int(size)]:
+        case "event", [{"data": {"image_path": str(), "file_stamp": int()}} as doc]:
+            left.documents.append((kind, doc))
+        case "done", [int(frames), int(size)] if frames > 0:
             # A frame may be done twice, and a mark may be missing where the disk was full.
             del left.list_sizes[frames:]
             left.list_sizes += [size] * (frames + 1 - len(left.list_sizes))

@@ -93,6 +93,10 @@ class FileSource:
         """Take a content of a file for accepted already; before the first file is asked for."""
         self._known.put(path, stamp)
 
+    def accepted(self) -> list[tuple[str, int]]:
+        """Which contents of which files were accepted; when there are no more to come."""
+        return list(self._known)
+
     def documents(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[Named]:
         """Yield the documents of the raw run, until the source is exhausted or stopped.
 

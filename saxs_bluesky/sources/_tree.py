@@ -41,6 +41,12 @@ class Known:
         folder, name = os.path.split(path)
         self._folders.setdefault(folder, {})[name] = stamp
 
+    def __iter__(self) -> Iterator[tuple[str, Stamp]]:
+        """Paths and stamps of all files."""
+        for folder, names in self._folders.items():
+            for name, stamp in names.items():
+                yield os.path.join(folder, name), stamp
+
     def names(self, folder: str) -> dict[str, Stamp]:
         """Files of a folder."""
         return self._folders.get(folder, {})

@@ -201,3 +201,10 @@ def test_disk_that_is_full_costs_files_and_no_curve(beamtime: Path, start: Start
     found = Catalogued.read(beamtime / "catalog")
     assert sum(found.reduced.values()) == 2
     assert found.failed == Counter()
+
+
+def test_catalog_that_is_away_does_not_keep_it_from_its_end(beamtime: Path, start: Start, state_folder: Path) -> None:
+    saxsdog = start("--catalog", "http://127.0.0.1:1", "-n")
+    assert saxsdog.wait() == 1
+    assert "2 images: 2 reduced, 0 skipped, 0 failed" in saxsdog.log
+    assert list(state_folder.rglob("*.jsonl"))  # the runs wait there for the catalog

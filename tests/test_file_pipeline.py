@@ -1,0 +1,557 @@
+"""From files to curves and documents: what a pipeline makes of them, and what is left of it when it is killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import event_model
+import numpy as np
+import pytest
+
+from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
+from saxs_bluesky.callbacks._run_file import decode
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.reduction import Calibration, OutputNames, PilatusHeader, Reducer, read_chi, read_frame, write_frame
+from saxs_bluesky.sources import DirectorySource, FileSource, Progress, Readiness
+from tests.crashing import KILLED, MOMENTS, away
+
+HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
+ROOT = Path(__file__).parents[1]
+FILES = CurveFiles(OutputNames())
+SECONDS = 60.0  # until a test that hangs fails
+Named = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture
+def calibration(document: dict[str, Any]) -> Calibration:
+    """R0 and S1 of the small detector."""
+    document["Slices"] = [{"CutPosition": 5}]
+    return Calibration.from_dict(document)
+
+
+@pytest.fixture
+def data(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Six images in three folders."""
+    return make_images(tmp_path, rng)
+
+
+def make_images(folder: Path, rng: np.random.Generator) -> Path:
+    for number in range(6):
+        path = folder / "data" / f"{number % 3}" / f"image_{number}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_frame(path, rng.poisson(20, (60, 80)), HEADER)
+    return folder / "data"
+
+
+def images(data: Path) -> list[Path]:
+    return sorted(data.rglob("*.tif"))
+
+
+def chi(image: Path) -> Path:
+    return image.parents[1] / "work" / f"{image.stem}.chi"
+
+
+class Run:
+    """A pipeline that has come to its end, and the documents that it made."""
+
+    def __init__(
+        self,
+        data: Path,
+        calibration: Calibration,
+        *,
+        files: CurveFiles | None = FILES,
+        source: FileSource | None = None,
+        deadline: float = 0.1,
+        **parts: Any,
+    ) -> None:
+        self.raw: list[Named] = []
+        self.reduced: list[Named] = []
+        self.reduction = _Overheard(self.raw, calibration, [self.take], files=files, patience=0.1)
+        source = source or DirectorySource(data, readiness=Readiness(settle=0.001, quiet=0.01, deadline=deadline))
+        self.pipeline = FilePipeline(source, self.reduction, **parts)
+        self.pipeline.run()
+        assert self.reduction.wait_for_frames(SECONDS)
+        self.reduction.close(0)  # no wait for a catalog that is away
+
+    def take(self, name: str, doc: dict[str, Any]) -> None:
+        self.reduced.append((name, doc))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [doc["data"] for name, doc in self.reduced if name == "event"]
+
+    @property
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        return {Path(event["image_path"]).name: event for event in self.events}
+
+
+class _Overheard(Reduction):
+    def __init__(self, heard: list[Named], *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._heard = heard
+
+    def __call__(self, name: str, doc: Any) -> None:
+        self._heard.append((name, doc))
+        super().__call__(name, doc)
+
+
+def assert_curve_is_current(image: Path, reducer: Reducer) -> None:
+    frame = read_frame(image)
+    targets = CurveFiles().targets(image, ["R0", "S1"])
+    for path, curve in zip(targets, reducer.reduce(frame.image, count_cutoff=frame.header.count_cutoff), strict=True):
+        np.testing.assert_array_equal(read_chi(path).curve.intensity, curve.intensity)
+
+
+# What it makes
+
+
+def test_documents_are_as_the_schemas_have_them(data: Path, calibration: Calibration) -> None:
+    (data / "0" / "short.tif").write_bytes(images(data)[0].read_bytes()[:-10])
+    run = Run(data, calibration)
+    for documents in (run.raw, run.reduced):
+        assert [name for name, _ in documents] == ["start", "descriptor", *["event"] * 7, "stop"]
+        for name, doc in documents:
+            as_json = json.loads(json.dumps(doc, default=np.ndarray.tolist))
+            event_model.schema_validators[event_model.DocumentNames[name]].validate(as_json)
+        descriptor = documents[1][1]
+        for _, event in documents[2:-1]:
+            assert event["data"].keys() == event["timestamps"].keys() == descriptor["data_keys"].keys()
+        assert [event["seq_num"] for _, event in documents[2:-1]] == list(range(1, 8))
+        assert documents[-1][1]["num_events"] == {"primary": 7}
+    assert run.reduced[0][1]["original_run_uid"] == run.raw[0][1]["uid"]
+
+
+def test_events_tell_the_files_of_the_curves(data: Path, calibration: Calibration) -> None:
+    (data / "0" / "short.tif").write_bytes(images(data)[0].read_bytes()[:-10])
+    run = Run(data, calibration)
+    for image in images(data):
+        event = run.by_name[image.name]
+        written = {key: event[key] for key in ("R0_file", "S1_file", "file_failure")}
+        if image.name == "short.tif":
+            assert written == {"R0_file": "", "S1_file": "", "file_failure": ""}
+            assert "found a file cut short" in event["failure"]
+        else:
+            slice_file = str(chi(image)).replace(".chi", "_cS1.chi")
+            assert written == {"R0_file": str(chi(image)), "S1_file": slice_file, "file_failure": ""}
+            assert event["failure"] == ""
+    assert (run.pipeline.statistics.done, run.pipeline.statistics.failed) == (6, 1)
+
+
+def test_order_of_the_files_is_kept(data: Path, calibration: Calibration, tmp_path: Path) -> None:
+    run = Run(data, calibration, curves=CurveList(data, keep=False))
+    wanted = [str(path) for path in images(data)]
+    assert [doc["data"]["image_path"] for name, doc in run.raw if name == "event"] == wanted
+    assert [event["image_path"] for event in run.events] == wanted
+    lines = (tmp_path / "results" / "filelist_data.log").read_text().splitlines()
+    assert [line.split(", ")[0] for line in lines[::2]] == [
+        os.path.relpath(chi(image), tmp_path) for image in images(data)
+    ]
+
+
+def test_second_image_that_would_write_to_the_same_file_is_refused(
+    data: Path, calibration: Calibration, rng: np.random.Generator
+) -> None:
+    first = data / "0" / "image_0.tif"
+    second = data / "1" / "image_0.tif"
+    write_frame(second, rng.poisson(30, (60, 80)), HEADER)
+    run = Run(data, calibration)
+    failures = {event["image_path"]: event["failure"] for event in run.events if event["failure"]}
+    assert failures == {
+        str(second): f"{second}: wanted names of its own for its curves, "
+        f"found those of {first} at {data / 'work' / 'image_0'}"
+    }
+    assert_curve_is_current(first, Reducer(calibration))
+
+
+# What takes no more
+
+
+def test_file_in_the_way_of_the_curves_costs_files_and_no_curve(data: Path, calibration: Calibration) -> None:
+    (data / "work").write_text("in the way")
+    run = Run(data, calibration, curves=CurveList(data, keep=False))
+    statistics = run.pipeline.statistics
+    assert (statistics.done, statistics.failed, statistics.unwritten) == (6, 0, 6)
+    for event in run.events:
+        assert event["file_failure"] == f"{data / 'work'}: wanted a folder to write curves to, found File exists"
+        assert (event["R0_file"], event["S1_file"]) == ("", "")
+        assert np.isfinite(event["R0_intensity"]).any()
+    assert (data.parent / "results" / "filelist_data.log").read_text() == ""
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond a size meanwhile: for those who write, a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_disk_that_is_full_costs_files_and_no_curve(data: Path, calibration: Calibration) -> None:
+    with largest_file(2000):
+        run = Run(data, calibration)
+    assert run.pipeline.statistics.unwritten == 6
+    for event in run.events:
+        assert "the curve cannot be written (File too large)" in event["file_failure"]
+        assert np.isfinite(event["R0_intensity"]).any()
+    assert list((data / "work").iterdir()) == []  # nothing by half
+
+
+def test_list_that_cannot_be_written_costs_its_lines_and_is_told_once(
+    data: Path, calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    curves = CurveList(data, keep=False)
+    path = tmp_path / "results" / "filelist_data.log"
+    path.unlink()
+    path.symlink_to("/dev/full")
+    run = Run(data, calibration, curves=curves)
+    assert curves.failed == 12
+    assert caplog.messages == [f"{path}: wanted to list a curve, found No space left on device"]
+    statistics = run.pipeline.statistics
+    assert (statistics.done, statistics.failed, statistics.unwritten) == (6, 0, 0)
+
+
+def test_journal_that_cannot_be_written_costs_no_curve_and_is_told_once(
+    data: Path, calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(tmp_path / "state")
+    with largest_file(4000):
+        run = Run(data, calibration, files=None, progress=progress)
+    progress.close()
+    assert run.pipeline.statistics.done == 6
+    (message,) = caplog.messages
+    assert message.endswith("found No space left on device; after a crash, more is done again than needed")
+
+
+# The journal
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], Progress]]:
+    journals: list[Progress] = []
+
+    def begin() -> Progress:
+        for journal in journals:
+            journal.close()
+        journals.append(Progress(tmp_path / "state"))
+        return journals[-1]
+
+    yield begin
+    for journal in journals:
+        journal.close()
+
+
+Open = Callable[[], Progress]
+
+
+def event(number: int) -> dict[str, Any]:
+    return {"seq_num": number, "data": {"image_path": f"{number}.tif", "file_stamp": number}}
+
+
+def noted(progress: Progress, *numbers: int) -> None:
+    progress.note("start", {"uid": "u"})
+    for number in numbers:
+        progress.note("event", event(number))
+
+
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "progress.jsonl"
+
+
+def test_journal_tells_what_a_program_left(opened: Open) -> None:
+    progress = opened()
+    assert progress.left is None
+    progress.begin("this", [("0.tif", 0)])
+    noted(progress, 1, 2)
+    progress.done(1, 100)
+    progress.catalogued(1)
+    left = opened().left
+    assert left is not None
+    assert left.identity == "this"
+    assert left.files == [("0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
+    assert (left.done, left.list_sizes, left.catalogued, left.ended) == (1, [0, 100], 1, False)
+    progress = opened()
+    progress.end()
+    left = opened().left
+    assert left is not None
+    assert left.ended
+
+
+def test_nothing_is_left_of_what_came_to_its_end(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    progress.clear()
+    assert opened().left is None
+    assert not journal(tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda lines: [*lines[:-1], lines[-1][:-1]],
+        lambda lines: [*lines[:-1], lines[-1][: len(lines[-1]) // 2]],
+        lambda lines: [*lines[:-1], b"\0" * 50 + b"\n", lines[-1]],
+        lambda lines: [*lines[:-1], b"\xff\xfe garbage\n", lines[-1]],
+        lambda lines: [*lines[:-1], b'["event"]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'["of the future",1]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'["known",7,"stamp"]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b"[]\n", lines[-1]],
+        lambda lines: [*lines[:-1], b"{}\n", lines[-1]],
+        lambda lines: [*lines[:-1], b"null\n", lines[-1]],
+        lambda lines: [*lines[:-1], b'"text"\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'[["start"],{}]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'["done",-1,0]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'["done",1e3,0]\n', lines[-1]],
+        lambda lines: [*lines[:-1], b'["event",{}]\n', lines[-1]],
+    ],
+    ids=lambda _: "",
+)
+def test_journal_is_read_up_to_what_is_no_journal(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1, 2, 3)
+    lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
+    journal(tmp_path).write_bytes(b"".join(harm(lines)))
+    progress = opened()
+    assert progress.left is not None
+    assert progress.left.files == [("1.tif", 1), ("2.tif", 2)]
+    assert "are cut short and left out" in caplog.text
+    progress.note("event", event(4))
+    left = opened().left
+    assert left is not None
+    assert [path for path, _ in left.files] == ["1.tif", "2.tif", "4.tif"]
+
+
+def test_known_files_survive_two_crashes(opened: Open) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1)
+    for number in (2, 3):
+        progress = opened()
+        assert progress.left is not None
+        progress.begin("this", progress.left.files)
+        noted(progress, number)
+    left = opened().left
+    assert left is not None
+    assert left.files == [("1.tif", 1), ("2.tif", 2), ("3.tif", 3)]
+    assert [name for name, _ in left.documents] == ["start", "event"]
+
+
+def test_crash_while_the_journal_is_begun_leaves_the_old_one(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    before = journal(tmp_path).read_bytes()
+    with largest_file(10):
+        progress.begin("other", [("1.tif", 1)])  # no room for the draft
+    assert journal(tmp_path).read_bytes() == before
+
+
+def test_journal_has_no_gaps_where_the_disk_was_full_for_a_while(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1, 2)
+    with largest_file(journal(tmp_path).stat().st_size + 10):
+        progress.note("event", event(3))
+    # Or it would be the third of the run, and what is done of it would be taken for that of another.
+    progress.note("event", event(4))
+    progress.done(4, 100)
+    left = opened().left
+    assert left is not None
+    assert left.files == [("1.tif", 1), ("2.tif", 2)]
+    assert left.done <= 2
+
+
+def test_journal_of_another_program_at_work_is_refused(opened: Open, tmp_path: Path) -> None:
+    opened()
+    with pytest.raises(OutputError, match=r"state: wanted a journal of one's own, found another program at work"):
+        Progress(tmp_path / "state")
+
+
+def test_journal_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    with pytest.raises(OutputError, match="state: wanted a folder for a journal, found File exists"):
+        Progress(tmp_path / "state")
+
+
+# Crashes
+
+
+FIRST = [moment for moment in MOMENTS if moment not in {"catalog looked through", "catalogued noted", "recovered"}]
+AGAIN = [
+    "frame has its curves",
+    "event in the catalog",
+    "half of the curves listed",
+    "curves listed",
+    "frame done",
+    "end noted",
+    "raw run stopped",
+    "catalog looked through",
+    "catalogued noted",
+    "recovered",
+    "begun anew",
+]
+Story = tuple[bool, tuple[str, ...]]
+STORIES: list[Story] = [
+    *((catalog, (moment,)) for catalog in (True, False) for moment in FIRST),
+    *((True, (first, again)) for first in ("event in the catalog", "half of the curves listed") for again in AGAIN),
+    *(
+        (False, ("curves listed", again))
+        for again in ("frame has its curves", "half of the curves listed", "end noted")
+    ),
+    (True, ("event in the catalog", "half of the curves listed", "catalogued noted", "curves listed", "recovered")),
+]
+
+
+@dataclass
+class Ended:
+    """What is left when all is over."""
+
+    folder: Path
+    codes: list[int]
+
+    def documents(self) -> list[list[Named]]:
+        """Those that the catalog gets, run by run."""
+        paths = sorted((self.folder / "state" / "catalog").glob("*.jsonl"))
+        return [[decode(line) for line in path.read_bytes().splitlines(keepends=True)] for path in paths]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Story, Ended]:
+    """All stories, told by one process, which has loaded everything once."""
+    told = tmp_path_factory.mktemp("stories")
+    plan = []
+    original = told / "original"
+    make_images(original, np.random.default_rng(1))
+    (original / "cal.json").write_text(json.dumps(_document()))
+    for number, (catalog, moments) in enumerate(STORIES):
+        folder = told / f"{number:03d}"
+        shutil.copytree(original, folder)
+        plan.append((str(folder), catalog, [*moments, ""]))
+    (told / "plan.json").write_text(json.dumps(plan))
+    subprocess.run([sys.executable, "-m", "tests.crashing", told / "plan.json"], cwd=ROOT, check=True, timeout=300)
+    folders = [Path(where) for where, _, _ in plan]
+    return {
+        story: Ended(folder, json.loads((folder / "codes.json").read_text()))
+        for story, folder in zip(STORIES, folders, strict=True)
+    }
+
+
+def _document() -> dict[str, Any]:
+    return {
+        "Title": "small",
+        "Geometry": {
+            "BeamCenter": [25.3, 30.6],
+            "DedectorDistanceMM": 200.0,
+            "PixelSizeMicroM": [1000.0],
+            "Imagesize": [60, 80],
+        },
+        "Masks": [{"Oversampling": 3, "PixelPerRadialElement": 1, "qStart": 0.0, "qStop": 20.0}],
+        "Slices": [{"CutPosition": 5}],
+        "Wavelength": 1.54,
+    }
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: ", ".join(story[1]) + (" (catalog)" if story[0] else ""))
+def test_whenever_it_is_killed_each_frame_is_there_once(ended: dict[Story, Ended], story: Story) -> None:
+    left = ended[story]
+    assert left.codes == [*[KILLED] * len(story[1]), 0], (left.folder / "log").read_text()
+    found = images(left.folder / "data")
+    reducer = Reducer(Calibration.from_dict(_document()))
+    for image in found:
+        assert_curve_is_current(image, reducer)
+    lines = (left.folder / "results" / "filelist_data.log").read_text().splitlines()
+    targets = [chi for image in found for chi in CurveFiles().targets(image, ["R0", "S1"])]
+    wanted = Counter(os.path.relpath(target, left.folder) for target in targets)
+    assert Counter(line.split(", ")[0] for line in lines) == wanted
+    assert not list(left.folder.rglob(".*.tmp"))
+    assert not (left.folder / "state" / "progress.jsonl").exists()
+    if story[0]:
+        assert_catalogued_once(left.documents(), found)
+
+
+def assert_catalogued_once(runs: list[list[Named]], found: list[Path]) -> None:
+    raw: Counter[str] = Counter()
+    reduced: Counter[str] = Counter()
+    frames: dict[str, list[int]] = defaultdict(list)
+    events_of: dict[str, int] = {}
+    for documents in runs:
+        start, stop = documents[0][1], documents[-1][1]
+        assert [name for name, _ in documents if name in {"start", "stop"}] == ["start", "stop"]
+        assert documents[-1][0] == "stop"
+        events = [doc for name, doc in documents if name == "event"]
+        assert [doc["seq_num"] for doc in events] == list(range(1, len(events) + 1))
+        assert stop["num_events"].get("primary", 0) == len(events)
+        paths = [doc["data"]["image_path"] for doc in events]
+        if "original_run_uid" in start:
+            reduced.update(paths)
+            frames[start["original_run_uid"]] += [doc["data"]["frame_index"] for doc in events]
+        else:
+            raw.update(paths)
+            events_of[start["uid"]] = len(events)
+    once = Counter(str(image) for image in found)
+    assert raw == once
+    assert reduced == once
+    assert {uid: sorted(indices) for uid, indices in frames.items()} == {
+        uid: list(range(number)) for uid, number in events_of.items() if number
+    }
+
+
+def test_another_task_begins_anew_and_completes_what_was_left(
+    data: Path, calibration: Calibration, tmp_path: Path
+) -> None:
+    progress = Progress(tmp_path / "state")
+    progress.begin("one thing")
+    documents = [(name, doc) for name, doc in DirectorySource(data, readiness=Readiness(settle=0.001)).documents()]
+    for name, doc in documents[:4]:
+        progress.note(name, doc)
+    progress.close()
+    progress = Progress(tmp_path / "state")
+    run = Run(data, calibration, progress=progress, identity="another")
+    progress.close()
+    starts = [doc["uid"] for name, doc in run.raw if name == "start"]
+    assert starts[0] == documents[0][1]["uid"]
+    assert len(starts) == 2
+    stop = next(doc for name, doc in run.raw if name == "stop")
+    assert (stop["exit_status"], stop["num_events"]) == ("abort", {"primary": 2})
+    assert [event["frame_index"] for event in run.events] == [0, 1, *range(6)]
+
+
+def test_program_that_was_told_to_stop_leaves_no_journal(data: Path, calibration: Calibration, tmp_path: Path) -> None:
+    progress = Progress(tmp_path / "state")
+    source = DirectorySource(data)
+    source.stop()
+    run = Run(data, calibration, source=source, progress=progress)
+    progress.close()
+    assert [name for name, _ in run.raw] == ["start", "descriptor", "stop"]
+    assert not journal(tmp_path).exists()
+
+
+def test_journal_of_a_catalog_that_is_away_is_kept(
+    data: Path, calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        writer = CatalogWriter(away, journal=tmp_path / "catalog")
+        Run(data, calibration, writer=writer)
+        assert not writer.close(0)
+    names = Counter(
+        decode(line)[0] for path in (tmp_path / "catalog").glob("*.jsonl") for line in path.read_bytes().splitlines()
+    )
+    assert names == {"start": 2, "descriptor": 2, "event": 12, "stop": 2}
