@@ -176,7 +176,9 @@ class Calibration:
         if source is None:
             return np.zeros(self.geometry.shape, dtype=bool)
         try:
-            mask = read_mask(source, settings.mask_file)
+            # Bytes may have come over a network, and claim to be more than they are.
+            rows, columns = self.geometry.shape
+            mask = read_mask(source, settings.mask_file, rows * columns if isinstance(source, bytes) else None)
         except MaskError as error:
             raise MaskError(f"{error} (MaskFile in Masks[{index}] of {self.where})") from error
         if mask.shape != self.geometry.shape:

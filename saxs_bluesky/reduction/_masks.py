@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.errors import MaskError
+from saxs_bluesky.reduction._bounded_masks import read_bounded
 from saxs_bluesky.reduction._types import BoolImage
 
 _HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf", ".nxs"}
 
 
-def read_mask(source: str | Path | bytes, filename: str = "") -> BoolImage:
+def read_mask(source: str | Path | bytes, filename: str = "", limit: int | None = None) -> BoolImage:
     """Read a mask.
 
     Formats: Fit2D ``.msk`` (stored bottom row first, turned here), NumPy ``.npy``, HDF5 (with
@@ -28,6 +29,10 @@ def read_mask(source: str | Path | bytes, filename: str = "") -> BoolImage:
         Path of the mask, or its bytes.
     filename
         With bytes: the name that tells the format by its suffix.
+    limit
+        For a mask that may be hostile: the most pixels that it may have. Its format is then told by
+        its content, and must be one of Fit2D, TIFF, EDF, NumPy and HDF5; whatever it claims to be, the memory
+        that reading it takes is bounded by this and by its own size.
 
     Returns
     -------
@@ -39,12 +44,19 @@ def read_mask(source: str | Path | bytes, filename: str = "") -> BoolImage:
         The file is absent, unreadable, or holds no two-dimensional image.
     """
     if isinstance(source, bytes):
+        if limit is not None:
+            return read_bounded(source, filename or "mask", limit)
         path, _, dataset = filename.partition("::")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / f"mask{Path(path).suffix}"
             copy.write_bytes(source)
             return _read(copy, dataset, filename or "mask")
     path, _, dataset = str(source).partition("::")
+    if limit is not None:
+        try:
+            return read_bounded(Path(path).read_bytes(), str(source), limit)
+        except OSError as error:
+            raise MaskError(f"{source}: wanted a mask file, found {error.strerror or error}") from error
     return _read(Path(path), dataset, str(source))
 
 

@@ -1,0 +1,244 @@
+"""Reading masks that may be hostile: a few bytes may claim to be an image that fills the memory."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import resource
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from saxs_bluesky.errors import MaskError
+from saxs_bluesky.reduction._types import BoolImage
+
+_TYPES = {
+    "signedbyte": "i1", "unsignedbyte": "u1", "signedshort": "i2", "unsignedshort": "u2",
+    "signedinteger": "i4", "unsignedinteger": "u4", "signedlong": "i4", "unsignedlong": "u4",
+    "signed64": "i8", "unsigned64": "u8", "float": "f4", "floatvalue": "f4", "double": "f8", "doublevalue": "f8",
+}  # fmt: skip
+_LONGEST_HEADER = 65536
+_LARGEST_VALUE = 8  # bytes of a pixel
+# Deflate, shuffle and checksum, by their numbers in HDF5; others need plugins, which a mask has no need of.
+_HDF5_FILTERS = {1, 2, 3}
+_DEFLATE_RATIO = 1032  # at most, says zlib's technical documentation
+
+_UNPACKED = 2**28  # bytes that a compressed mask may take for a moment, beside those of its pixels
+
+_PATIENCE = 10  # seconds; reading takes one at most
+_MEMORY = 2**32  # bytes of address space, most of which libraries map and never touch
+_REFUSED = 3
+
+_Values = npt.NDArray[Any]
+
+
+def read_bounded(content: bytes, where: str, limit: int) -> BoolImage:
+    """Read a mask of at most ``limit`` pixels from its bytes; its format is told by them alone.
+
+    Parameters
+    ----------
+    content
+        The file.
+    where
+        What errors call it; what follows ``::`` in it is the dataset of an HDF5 file.
+    limit
+        The most pixels, compared with what the file says of itself before any pixel is decoded.
+
+    Raises
+    ------
+    MaskError
+        It is none, or larger.
+    """
+    read = next((reader for magic, reader in _READERS.items() if content.startswith(magic)), None)
+    if read is None:
+        found = "an empty file" if not content else "something else"
+        raise MaskError(f"{where}: wanted a mask in Fit2D, TIFF, EDF, NumPy or HDF5 format, found {found}")
+    try:
+        values = read(content, where, limit)
+    except MaskError:
+        raise
+    # Each reader has its own ways to fail on a file that is not what it says.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})") from error
+    masked: BoolImage = values != 0
+    return masked
+
+
+def _check_shape(shape: tuple[int, ...], where: str, limit: int) -> None:
+    if len(shape) != 2:
+        raise MaskError(f"{where}: wanted a mask of shape (rows, columns), found shape {shape}")
+    if min(shape) < 1 or math.prod(shape) > limit:
+        raise MaskError(f"{where}: wanted a mask of at most {limit} pixels, found one of shape {shape}")
+
+
+def _check_type(dtype: np.dtype[Any], where: str) -> None:
+    if dtype.kind not in "biuf" or dtype.itemsize > _LARGEST_VALUE:
+        raise MaskError(f"{where}: wanted a mask of numbers, found values of type {dtype.kind}{dtype.itemsize}")
+
+
+def _check_length(content: bytes, wanted: int, where: str) -> None:
+    if len(content) < wanted:
+        raise MaskError(f"{where}: wanted a whole mask of {wanted} bytes, found {len(content)}")
+
+
+def _read_fit2d(content: bytes, where: str, limit: int) -> _Values:
+    columns, rows = struct.unpack_from("<ii", content, 16)
+    _check_shape((rows, columns), where, limit)
+    row_bytes = 4 * math.ceil(columns / 32)
+    _check_length(content, 1024 + rows * row_bytes, where)
+    packed = np.frombuffer(content, np.uint8, rows * row_bytes, 1024).reshape(rows, row_bytes)
+    return np.flipud(np.unpackbits(packed, axis=1, count=columns, bitorder="little"))
+
+
+def _read_numpy(content: bytes, where: str, limit: int) -> _Values:
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    _check_shape(shape, where, limit)
+    _check_type(dtype, where)
+    _check_length(content, file.tell() + math.prod(shape) * dtype.itemsize, where)
+    values = np.frombuffer(content, dtype, math.prod(shape), file.tell())
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _read_edf(content: bytes, where: str, limit: int) -> _Values:
+    end = re.compile(rb"\}\r?\n").search(content, 0, _LONGEST_HEADER)
+    if end is None:
+        raise MaskError(f"{where}: wanted the header of an EDF file, found no end of it")
+    header = {
+        key.strip().lower(): value.strip()
+        for key, found, value in (
+            entry.partition("=") for entry in content[1 : end.start()].decode("latin-1").split(";")
+        )
+        if found
+    }
+    if header.get("compression", "none").lower() != "none" or any("binaryfile" in key for key in header):
+        raise MaskError(f"{where}: wanted an uncompressed EDF file that holds its pixels, found another")
+    shape = (int(header["dim_2"]), int(header["dim_1"]))
+    _check_shape(shape, where, limit)
+    order = {"highbytefirst": ">", "lowbytefirst": "<"}[header.get("byteorder", "LowByteFirst").lower()]
+    dtype = np.dtype(order + _TYPES[header["datatype"].lower()])
+    _check_length(content, end.end() + math.prod(shape) * dtype.itemsize, where)
+    return np.frombuffer(content, dtype, math.prod(shape), end.end()).reshape(shape)
+
+
+def _read_tiff(content: bytes, where: str, limit: int) -> _Values:
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages[0].aspage()
+        _check_shape(page.shape, where, limit)
+        if page.compression == tifffile.COMPRESSION.NONE:
+            if page.dtype is None or page.is_tiled:
+                raise MaskError(f"{where}: wanted a TIFF file of plain strips, found another")
+            _check_type(page.dtype, where)
+            values: _Values = page.asarray()
+            return values
+    import PIL.Image
+
+    # Pillow decodes into an image of the size that it tells, however much more there would be.
+    with PIL.Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
+        _check_shape((image.height, image.width), where, limit)
+        return np.asarray(image)
+
+
+def _read_hdf5(content: bytes, where: str, limit: int) -> _Values:
+    """Read in a process of its own: of a damaged file, HDF5's library may make a loop without end, or a crash."""
+    command = [sys.executable, "-m", __name__, where.replace("\0", " "), str(limit)]
+    try:
+        done = subprocess.run(command, input=content, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise MaskError(f"{where}: wanted a mask image, found one that takes too long to read") from None
+    if done.returncode == _REFUSED:
+        raise MaskError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
+    if done.returncode:
+        raise MaskError(f"{where}: wanted a mask image, found an unreadable file (HDF5)")
+    values: _Values = np.load(io.BytesIO(done.stdout), allow_pickle=False)
+    return values
+
+
+def _read_hdf5_here(content: bytes, where: str, limit: int) -> _Values:
+    wanted = where.partition("::")[2]
+    with h5py.File(io.BytesIO(content), "r") as file:
+        dataset = _dataset(file, wanted, where)
+        _check_shape(dataset.shape or (), where, limit)
+        _check_type(dataset.dtype, where)
+        if dataset.external or dataset.is_virtual:
+            raise MaskError(f"{where}: wanted a file that holds its pixels, found one that refers to others")
+        properties = dataset.id.get_create_plist()
+        filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+        stored = dataset.id.get_storage_size()
+        if filters - _HDF5_FILTERS or (1 in filters and stored * _DEFLATE_RATIO > 16 * limit + _UNPACKED):
+            raise MaskError(f"{where}: wanted a mask that is not compressed, or a little, found another")
+        if dataset.chunks and math.prod(dataset.chunks) > 2 * limit + 2**20:
+            raise MaskError(f"{where}: wanted a mask in chunks not larger than it, found {dataset.chunks}")
+        return np.asarray(dataset[()])
+
+
+def _dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    if not name:
+        found: list[str] = []
+
+        def note_image(path: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset) and item.ndim == 2:
+                found.append(path)
+
+        file.visititems(note_image)  # which follows no links
+        if len(found) != 1:
+            listed = ", ".join(found[:10]) or "none"
+            raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
+        return file[found[0]]
+    item: Any = file
+    for part in filter(None, name.split("/")):
+        # A link may lead to any file that this program can read.
+        if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):
+            raise MaskError(f"{where}: wanted a dataset {name}, found none of that name")
+        item = item[part]
+    if not isinstance(item, h5py.Dataset):
+        raise MaskError(f"{where}: wanted a dataset {name}, found none of that name")
+    return item
+
+
+_READERS: dict[bytes, Callable[[bytes, str, int], _Values]] = {
+    b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0": _read_fit2d,
+    b"\x93NUMPY": _read_numpy,
+    b"\x89HDF\r\n\x1a\n": _read_hdf5,
+    b"II*\0": _read_tiff,
+    b"MM\0*": _read_tiff,
+    b"II+\0": _read_tiff,
+    b"MM\0+": _read_tiff,
+    b"{": _read_edf,
+}
+
+
+def _main() -> int:
+    """Read the HDF5 file on standard input, and write its mask to standard output."""
+    where, limit = sys.argv[1], int(sys.argv[2])
+    for what, most in (
+        (resource.RLIMIT_CPU, _PATIENCE),
+        (resource.RLIMIT_AS, _MEMORY + 32 * limit),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+    try:
+        values = _read_hdf5_here(sys.stdin.buffer.read(), where, limit)
+        np.save(sys.stdout.buffer, values != 0, allow_pickle=False)
+    # Each reader has its own ways to fail on a file that is not what it says.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        found = f"{where}: wanted a mask image, found an unreadable file ({reason})"
+        sys.stderr.write(str(error) if isinstance(error, MaskError) else found)
+        return _REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
