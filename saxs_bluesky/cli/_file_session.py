@@ -247,13 +247,12 @@ def dask_executor(address: str, stack: ExitStack) -> Executor:
         Dask is not installed, or its scheduler does not answer.
     """
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise SaxsError("--dask: wanted Dask, found none: pip install 'saxs-bluesky[distributed]'") from error
+    connect: Any = distributed.Client  # it has no types
     try:
-        client = stack.enter_context(
-            Client(address, timeout=_CLUSTER_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-        )
+        client = stack.enter_context(connect(address, timeout=_CLUSTER_SECONDS, set_as_default=False))
     except (OSError, ValueError) as error:
         raise SaxsError(f"--dask {address}: wanted a Dask scheduler, found {str(error) or 'no answer'}") from error
     executor: Executor = client.get_executor()
