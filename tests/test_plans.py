@@ -62,7 +62,8 @@ def test_time_series_takes_a_frame_each_period(
     engine(saxs_time_series([pilatus], duration, period))
     times = [event["time"] for event in documents["event"]]
     assert len(times) == frames
-    assert times[-1] - times[0] >= 0.9 * (frames - 1) * period
+    # From the start, since the first frame may be late on a busy machine.
+    assert times[-1] - documents["start"][0]["time"] >= (frames - 1) * period
 
 
 @pytest.fixture
