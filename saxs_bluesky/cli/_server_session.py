@@ -1,0 +1,223 @@
+"""What ``saxsdogserver`` puts together, as its options say."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+
+from saxs_bluesky.addresses import tcp_address
+from saxs_bluesky.callbacks import CatalogWriter
+from saxs_bluesky.cli._command import Exit, say
+from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.file_reduction import Services
+from saxs_bluesky.leash import NETWORK_FILE, Desk, LeashServer, NetworkEntry, QueueSettings, ServerKeys, StateFolder
+from saxs_bluesky.leash import read_network as read_network_file
+from saxs_bluesky.reduction import OutputNames
+from saxs_bluesky.sources import Progress
+from saxs_bluesky.workers import WorkerPool
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.1  # seconds
+_LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
+_CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
+_MOST_THREADS = 16  # unless asked for
+# A thread that computes keeps others waiting for so long, in seconds: some of them are clients.
+_SWITCH_INTERVAL = 0.0005
+
+
+def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -> int:
+    """Serve until a signal says stop.
+
+    Raises
+    ------
+    SaxsError
+        Some server cannot begin.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    line = StatusLine(0.2 if sys.stdout.isatty() else _LOG_EVERY)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        if not options.debug:
+            stack.enter_context(complaints("saxsdogserver", line))
+        entries = _entries(options)
+        curve = None if options.curve is None else ServerKeys(options.curve)
+        if curve is not None:
+            _tell_of_keys(curve)
+        pool = WorkerPool(options.threads or min(_MOST_THREADS, max(1, (os.cpu_count() or 2) - 1)))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        servers = [_Served(options, entry, state, pool, curve, stack) for entry in entries]
+        for server in servers:
+            server.begin()
+        ready()
+        while not stop.asked and all(server.is_alive for server in servers):
+            line.show(_stamped("; ".join(server.described for server in servers)))
+            time.sleep(_LOOK_EVERY)
+        died = not stop.asked
+        for server in servers:
+            server.end()
+        line.show(_stamped("; ".join(server.described for server in servers)), now=True)
+        line.end()
+    return Exit.SOME_FAILED if died else Exit.DONE
+
+
+class _Served:
+    """One entry of the network file at work."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        entry: NetworkEntry,
+        state: Path,
+        pool: WorkerPool,
+        curve: ServerKeys | None,
+        stack: ExitStack,
+    ) -> None:
+        port = options.port or _host_and_port(entry)[1]
+        address = f"tcp://{_bracketed(options.bind)}:{port}"
+        folder = StateFolder(state / str(port))
+        progress = stack.enter_context(closing(Progress(folder.folder / "progress")))
+        self._writer = _open_writer(options.catalog, folder.folder, stack)
+        self._desk = Desk(
+            _settings(options, entry), Services(executor=pool, writer=self._writer, progress=progress), folder
+        )
+        self._server = LeashServer(
+            address,
+            entry.secret,
+            self._desk,
+            memory=folder.folder / "requests",
+            legacy=not options.no_legacy,
+            curve=curve,
+        )
+        self._name = f"{entry.name} {address}".strip()
+        self._ended = False
+        stack.callback(self.end)
+
+    def begin(self) -> None:
+        """Go on with the last queue, and begin to answer."""
+        self._desk.resume()
+        self._server.start()
+        say(_stamped(f"serving {self._name}"))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        return self._server.is_alive
+
+    def end(self) -> None:
+        """Answer no more, finish what is in hand, and remember the queue."""
+        if self._ended:
+            return
+        self._ended = True
+        self._server.stop()
+        self._desk.suspend()
+        if self._writer is not None:
+            self._writer.close(_CATALOG_SECONDS)
+
+    @property
+    def described(self) -> str:
+        """Where things stand."""
+        counters, numbers = self._server.counters, self._desk.statistics
+        text = f"{self._name}: requests {counters.served}, refused {counters.refused}, {self._desk.described}"
+        if numbers is not None:
+            text += (
+                f": done {numbers.done}, queue {numbers.queue}, failed {numbers.failed}, {numbers.rate:.1f} frames/s"
+            )
+            text += f", not written {numbers.unwritten}" if numbers.unwritten else ""
+        waiting = self._writer.counters.journaled if self._writer else 0
+        return f"{text}, documents wait for the catalog {waiting}" if waiting else text
+
+
+def _entries(options: argparse.Namespace) -> list[NetworkEntry]:
+    """Entries to serve: the one asked for, or all of this computer."""
+    network = read_network_file(NETWORK_FILE if options.network is None else options.network)
+    if network.exposed:
+        _log.warning("%s: others than its owner may read or write it, and it holds secrets: chmod 600", network.where)
+    if options.serverno is not None:
+        return [network.choose(options.serverno)]
+    entries = [entry for entry in network.entries if _is_here(_host_and_port(entry)[0])]
+    if not entries:
+        raise SaxsError(f"{network.where}: wanted a server of this computer, found none; -N serves any of them")
+    if options.port and len(entries) > 1:
+        raise SaxsError(f"{network.where}: wanted one server for --port, found {len(entries)}: choose one with -N")
+    for entry in entries:
+        host = _host_and_port(entry)[0]
+        if options.bind == "127.0.0.1" and not _is_loopback(host):
+            _log.warning("%s is what clients look for, but only this computer's are let in: see --bind", entry.server)
+    return entries
+
+
+def _host_and_port(entry: NetworkEntry) -> tuple[str, int]:
+    host, _, port = tcp_address(entry.server).removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this computer: only its own addresses can be bound to."""
+    if host == "*" or _is_loopback(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, _, _, address in found:
+        with socket.socket(family, kind) as probe:
+            try:
+                probe.bind(address)
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings:
+    feeder = options.feeder or ("" if options.watch else entry.feeder)
+    if not (feeder or options.watch):
+        raise SaxsError("wanted -w, -f, or a Feeder in the network file, found none: no image would ever be found")
+    return QueueSettings(
+        names=OutputNames(options.relpath, options.out and options.out.absolute()),
+        watch=options.watch,
+        feeder=(tcp_address(feeder),) if feeder else (),
+        base=Path(os.path.realpath(options.basedir)),
+        hints=not options.poll_only,
+    )
+
+
+def _open_writer(where: str | None, folder: Path, stack: ExitStack) -> CatalogWriter | None:
+    if where is None:
+        return None
+    from saxs_bluesky.catalog import close_catalog
+
+    if "://" not in where:
+        stack.callback(close_catalog, where)
+    writer = CatalogWriter(where, journal=folder / "catalog")
+    stack.callback(writer.close, 0)
+    return writer
+
+
+def _tell_of_keys(curve: ServerKeys) -> None:
+    if curve.exposed:
+        _log.warning("%s: others than its owner may read or write it, and it is secret: chmod 600", curve.secret_file)
+    if not curve.number_of_clients:
+        _log.warning("%s: wanted keys of clients, found none: nobody is let in", curve.clients)
+
+
+def _stamped(text: str) -> str:
+    return text if sys.stdout.isatty() else f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}"

@@ -1,0 +1,289 @@
+"""``saxsleash``: ask a server of the SAXSdog network to do something, or how it stands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, seconds
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash import (
+    NETWORK_FILE,
+    CallError,
+    Command,
+    CurveKeys,
+    LeashClient,
+    NetworkEntry,
+    Response,
+    command_of,
+    read_network,
+)
+
+_SCALES = ("linear", "log", "symlog")
+_PRINTED = "plotdata"
+_COMMANDS = """\
+commands:
+  new CALIBRATION [[MASK] DIRECTORY]
+                      open a queue in place of the one there is; MASK is used for all entries of Masks, DIRECTORY
+                      (user/2014) lies below the server's base directory; what is not given is as CALIBRATION says
+  close               take no more images, finish those that wait
+  abort               take no more images, leave those that wait
+  readdir             put all images in again that are in the queue's folder
+  stat                how the queue stands
+  get                 calibration and masks of the queue
+  plot                show the latest curves in a window until it is closed or Ctrl-C; with -o, in a file
+  plotdata            print the data of plot
+  listdir [PATH]      what a folder on the server holds
+  fileslist           files that the queue has written
+  mergedata MERGECONF join the curves with the logs of the beamline
+  getmergestat        what the join has to tell
+  getmergedata        result of the join
+
+exit codes:
+  0    done; that there is no queue is an answer too
+  1    the server answered an error, or nothing
+  2    wrong usage, a file that cannot be read, no display
+  130  interrupted
+"""
+_MOST_ARGUMENTS = {Command.NEW: 3, Command.LISTDIR: 1, Command.MERGEDATA: 1}
+_LEAST_ARGUMENTS = {Command.NEW: 1, Command.MERGEDATA: 1}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = _parser()
+    # Options may stand among the arguments of a command.
+    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+    return run(parser, lambda options: _saxsleash(parser, options), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "saxsleash",
+        "Ask a server of the SAXSdog network, and print its answer as JSON. Servers and their secrets are in the\n"
+        f"network file, {NETWORK_FILE}, which saxsnetconf makes.",
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "%(prog)s [options] command [arguments]"
+    parser.epilog = _COMMANDS
+    parser.add_argument("words", nargs="+", metavar="command [arguments]", help="see below")
+    option = parser.add_argument
+    option("-S", "--server", metavar="URL", help="address of the server, in place of that in the network file")
+    option(
+        "-N", "--serverno", type=int, default=0, metavar="N", help="server of the network file; default: 0, the first"
+    )
+    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"default: {NETWORK_FILE}")
+    option(
+        "--timeout", type=seconds, default=100.0, metavar="S", help="how long to wait for the answer; default: 100 s"
+    )
+    option("--table", action="store_true", help="print for people; of plot the integral parameters")
+    option(
+        "--protocol",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="2 signs masks and answers too, but deployed servers know only 1; default: 1",
+    )
+    option(
+        "--curve",
+        nargs=2,
+        type=Path,
+        metavar=("SERVER.key", "OWN.key_secret"),
+        help="keys of CurveZMQ to conceal the conversation with",
+    )
+    plot = parser.add_argument_group("plot")
+    plot.add_argument("-o", "--out", type=Path, metavar="FILE", help="draw into this file; .png, .svg, .pdf and others")
+    plot.add_argument(
+        "-s", "--skip", type=_count, default=0, metavar="N", help="leave out the first N points; default: 0"
+    )
+    plot.add_argument(
+        "-k", "--clip", type=_count, default=1, metavar="N", help="leave out the last N points; default: 1"
+    )
+    for short, long, others in (
+        ("-x", "--xaxisistype", ("--xaxsistype",)),
+        ("-y", "--yaxisistype", ("--yaxsistype", "--yaxsisstype")),
+    ):
+        name = long.removeprefix("--")
+        plot.add_argument(
+            short, long, choices=_SCALES, default="linear", metavar="SCALE", help="%(choices)s; default: linear"
+        )
+        for other in others:  # of deployed versions and their documentation
+            hidden = argparse.SUPPRESS
+            plot.add_argument(other, dest=name, choices=_SCALES, metavar="SCALE", default=hidden, help=hidden)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"wanted a number of points from 0 up, found {text}")
+    return int(text)
+
+
+def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    name, command, arguments = _command(parser, options.words)
+    draws = command is Command.PLOT and name != _PRINTED and not options.table
+    if options.out and not draws:
+        parser.error("-o/--out: wanted with plot and without --table")
+    try:
+        if draws:
+            return _plot(options)
+        with _client(options) as client:
+            response = _ask(client, command, arguments)
+    except CallError as error:
+        if options.debug:
+            raise
+        if not options.table and not draws:
+            _print_failure(error)
+        complain(f"{parser.prog}: {error}")
+        return Exit.SOME_FAILED
+    if options.table:
+        for line in _table(response):
+            say(_printable(line))
+    else:
+        _print_json(response)
+    return Exit.DONE
+
+
+def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str, Command, list[str]]:
+    """Name, command, and arguments; of names with two words, such as ``close queue``, too."""
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        command = command_of(name)
+        if command is not None:
+            break
+    else:
+        wanted = ", ".join(known for known in (*Command, _PRINTED))
+        parser.error(f"wanted a command ({wanted}), found {words[0]}")
+    arguments = list(words[length:]) if len(words) >= length else []
+    least, most = _LEAST_ARGUMENTS.get(command, 0), _MOST_ARGUMENTS.get(command, 0)
+    if not least <= len(arguments) <= most:
+        wanted = f"{least} to {most}" if least < most else str(most)
+        parser.error(f"arguments of {name}: wanted {wanted}, found {len(arguments)}")
+    return name, command, arguments
+
+
+def _client(options: argparse.Namespace) -> LeashClient:
+    network = read_network(options.network)
+    entry: NetworkEntry = network.choose(options.serverno)
+    if network.exposed:
+        complain(f"saxsleash: {network.where}: others can read the secrets in it, or change it; run chmod 600 on it")
+    if options.server:
+        entry = replace(entry, server=options.server)
+    curve = CurveKeys(*options.curve) if options.curve else None
+    return LeashClient(entry, timeout=options.timeout, protocol=options.protocol, curve=curve)
+
+
+def _ask(client: LeashClient, command: Command, arguments: list[str]) -> Response:
+    match command:
+        case Command.NEW:
+            return _new(client, *arguments)
+        case Command.LISTDIR:
+            return client.listdir(*arguments)
+        case Command.MERGEDATA:
+            return client.mergedata(*arguments)
+        case _:
+            return client.request(command)
+
+
+def _new(client: LeashClient, calibration: str, *others: str) -> Response:
+    *mask, directory = others or (None,)
+    if directory is not None and Path(directory).is_file():
+        raise SaxsError(
+            f"{directory}: wanted a folder on the server, found a file here; a mask stands before the folder: "
+            "new CALIBRATION MASK DIRECTORY"
+        )
+    return client.new(calibration, mask[0] if mask else None, directory)
+
+
+def _plot(options: argparse.Namespace) -> int:
+    # Only here, since it takes a second.
+    from saxs_bluesky.cli._leash_plot import PlotWindow, Style, new_figure
+    from saxs_bluesky.cli._service import stop_signals
+    from saxs_bluesky.plotting import save_figure
+
+    style = Style(options.skip, options.clip, options.xaxisistype, options.yaxisistype)
+    with _client(options) as client:
+        if options.out:
+            response = client.plot()
+            if not response.data.get("graphs"):
+                raise CallError(response.result, f"{client.address}: wanted curves to draw, found {response.result}")
+            say(f"{save_figure(new_figure(response.data, style), options.out)}: written")
+            return Exit.DONE
+        window = PlotWindow(style)
+        try:
+            with stop_signals() as stop:
+                window.follow(client, lambda: stop.asked)
+        finally:
+            window.close()
+    return Exit.DONE
+
+
+def _print_json(response: Response) -> None:
+    say(json.dumps({"result": response.result, "data": response.data}, indent=2))
+
+
+def _print_failure(error: CallError) -> None:
+    """Print what scripts look for: the server's own answer, or that there was none."""
+    if error.response is not None:
+        _print_json(error.response)
+    elif error.result == "Timeout":
+        _print_json(Response(error.result, {"Error": str(error)}))
+
+
+def _table(response: Response) -> Iterator[str]:
+    data = response.data
+    if "dircontent" in data:
+        yield from (f"{entry['path']}{'/' if entry['isdir'] else ''}" for entry in data["dircontent"])
+    elif "IntegralParameters" in data:
+        yield from _columns(_integrals(data["IntegralParameters"]))
+    elif "fileslist" in data:
+        yield from _columns((kind, path) for kind, paths in data["fileslist"].items() for path in paths)
+    elif data.get("stat"):
+        yield from _columns((name, _time(value) if "time" in name else value) for name, value in data["stat"].items())
+    elif "mergeinfo" in data:
+        yield from data["mergeinfo"].splitlines()
+    elif response.result == "cal":
+        yield from json.dumps(data["cal"], indent=2).splitlines()
+    else:
+        yield "no queue" if response.result == "stat" else response.result
+
+
+def _integrals(parameters: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
+    names = ("time", "file", "I0", "I1", "I2")
+    yield ("curve", *names)
+    for curve, columns in parameters.items():
+        lists = [columns[name] if isinstance(columns.get(name), list) else [] for name in names]
+        for time, *others in zip(*lists, strict=False):
+            yield curve, _time(time), *others
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _time(value: Any) -> str:
+    """A time of the protocol, in seconds since 1970, as people read it."""
+    try:
+        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(value)
+
+
+def _printable(line: str) -> str:
+    """A line without what acts on a terminal, or what that cannot show."""
+    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

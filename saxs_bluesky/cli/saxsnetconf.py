@@ -1,0 +1,124 @@
+"""``saxsnetconf``: write the file that names the servers of the SAXSdog network and holds their secrets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from saxs_bluesky.addresses import tcp_address
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash import (
+    FEEDER_PORT,
+    NETWORK_FILE,
+    SERVER_PORT,
+    Network,
+    new_entry,
+    read_network,
+    write_network,
+)
+
+_HOST = "127.0.0.1"
+_NONE = "none"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(_parser(), _saxsnetconf, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "saxsnetconf",
+        "Add a server to the network file, with a secret drawn by lot, or change it where it is there: one with this\n"
+        "address keeps its secret and its number. Asks for what no option says. Server, feeder and clients need\n"
+        "the same secret: copy the file, which only you can read, to the others' computers.",
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "examples:\n"
+        "  saxsnetconf                                       be asked\n"
+        "  saxsnetconf -n -y                                 begin anew with a server on this computer\n"
+        "  saxsnetconf --server saxs1:9723 --name SAXS1 -y   add a server\n"
+        "\n"
+        "exit codes:\n"
+        "  0  written\n"
+        "  2  wrong usage, or nowhere to write; the file is as it was"
+    )
+    option = parser.add_argument
+    option("-n", "--new", action="store_true", help="replace the file, whatever is in it, and draw a new secret")
+    option("--server", metavar="URL", help=f"address of the server; default: tcp://{_HOST}:{SERVER_PORT}")
+    option("--feeder", metavar="URL", help=f"of the feeder, {_NONE} for none; default: tcp://{_HOST}:{FEEDER_PORT}")
+    option("--name", metavar="TEXT", help="a name for people; default: none")
+    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"default: {NETWORK_FILE}")
+    option("-y", "--yes", action="store_true", help="ask nothing, take the defaults")
+    option("--show-secret", action="store_true", help="print the server's secret")
+    return parser
+
+
+def _saxsnetconf(options: argparse.Namespace) -> int:
+    path = options.network.expanduser()
+    there = read_network(path) if path.exists() and not options.new else Network((), exposed=False, where=str(path))
+    server = _value(options.server, options, "Server", f"tcp://{_HOST}:{SERVER_PORT}", tcp_address)
+    old = next((entry for entry in there.entries if _address(entry.server) == server), None)
+    feeder = _value(
+        options.feeder, options, "Feeder", old.feeder or _NONE if old else f"tcp://{_HOST}:{FEEDER_PORT}", _feeder
+    )
+    name = _value(options.name, options, "Name", old.name or _NONE if old else _NONE, _name)
+    entry = replace(old or new_entry(), server=server, feeder=feeder, name=name)
+    entries = [entry if each is old else each for each in there.entries] + ([] if old else [entry])
+    write_network(entries, path)
+    if there.exposed:
+        complain(
+            f"saxsnetconf: {path}: others could read the secrets in it, or change it; now only you can. Where that "
+            "matters, draw a new secret: -n"
+        )
+    what = "is there, and keeps its secret" if old else "added, with a new secret"
+    say(f"{path}: server {entries.index(entry)} ({server}) {what}")
+    if options.show_secret:
+        say(entry.secret)
+    return Exit.DONE
+
+
+def _value(given: str | None, options: argparse.Namespace, what: str, default: str, check: Callable[[str], str]) -> str:
+    """What an option says, or the user."""
+    if given is not None:
+        return check(given)
+    if options.yes:
+        return check(default)
+    if not sys.stdin.isatty():
+        raise SaxsError(f"--{what.lower()}: wanted it, or -y for the default {default}, found no terminal to ask on")
+    while True:
+        try:
+            return check(input(f"{what} [{default}]: ").strip() or default)
+        except SaxsError as error:
+            complain(f"saxsnetconf: {error}")
+        except UnicodeDecodeError:
+            complain("saxsnetconf: wanted text, found other bytes")
+        except EOFError:
+            raise SaxsError("wanted an answer, found the end of input: nothing is written") from None
+
+
+def _address(text: str) -> str:
+    """An address of the file as it would be written today, where it is one."""
+    try:
+        return tcp_address(text)
+    except SaxsError:
+        return text
+
+
+def _feeder(text: str) -> str:
+    return "" if text in ("", _NONE) else tcp_address(text)
+
+
+def _name(text: str) -> str:
+    if not text.isprintable():
+        raise SaxsError(f"wanted a name without control characters, found {text!r}")
+    return "" if text == _NONE else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

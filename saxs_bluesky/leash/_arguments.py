@@ -1,0 +1,134 @@
+"""Checks of what a request asks for, beyond the form of its argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash._commands import COMMANDS, Attached, Command
+from saxs_bluesky.leash._errors import Kind, LeashError, error_of
+from saxs_bluesky.leash._limits import Limits
+from saxs_bluesky.leash._messages import Attachment
+from saxs_bluesky.leash._paths import checked_name, checked_parts
+from saxs_bluesky.reduction import Calibration, read_mask
+from saxs_bluesky.schemas import fill_defaults, load_schema, validate
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An argument that may be acted upon: with defaults, and what was made of it on the way."""
+
+    argument: dict[str, Any]
+    calibration: Calibration | None = None
+
+
+def check_argument(
+    command: Command, argument: dict[str, Any], attachments: Sequence[Attachment], limits: Limits
+) -> Checked:
+    """Check the argument of a command and the attachments that belong to it.
+
+    Raises
+    ------
+    LeashError
+        It cannot be acted upon.
+    """
+    try:
+        validate(argument, COMMANDS[command].argument_schema, "argument")
+        if COMMANDS[command].attached is Attached.NONE:
+            _check_count(attachments, 0)
+        match command:
+            case Command.NEW:
+                return Checked(argument, _calibration(argument["calibration"], attachments, limits))
+            case Command.LISTDIR:
+                return Checked({"directory": list(checked_parts(argument["directory"], "directory"))})
+            case Command.MERGEDATA:
+                return Checked({"mergeconf": _merge(argument["mergeconf"], attachments)})
+            case _:
+                return Checked(argument)
+    except SaxsError as error:
+        raise error_of(error) from error
+
+
+def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment], limits: Limits) -> Calibration:
+    validate_size(document, limits)
+    entries = document.get("Masks", [{}])
+    with_file = [bool(isinstance(entry, dict) and entry.get("MaskFile")) for entry in entries]
+    # Deployed clients attach one for each entry; an entry without mask may also do without.
+    if len(attachments) != len(entries):
+        _check_count(attachments, sum(with_file))
+    remaining = iter(attachments)
+    contents = [
+        next(remaining).content() or None if has_file or len(attachments) == len(entries) else None
+        for has_file in with_file
+    ]
+    calibration = Calibration.from_dict(document, masks=contents)
+    checked_parts(calibration.document["Directory"], "calibration: Directory")
+    _check_work(calibration, limits)
+    for index, (content, mask) in enumerate(zip(contents, calibration.masks, strict=True)):
+        if content is None:
+            if mask.mask_file:
+                raise LeashError(Kind.VALUE, f"calibration: Masks[{index}]: wanted a mask, found an empty attachment")
+            continue
+        where = mask.mask_file or f"mask {index}"
+        shape = calibration.geometry.shape
+        found = read_mask(content, where, limit=math.prod(shape)).shape
+        if found != shape:
+            raise LeashError(Kind.VALUE, f"{where}: wanted a mask of shape {shape}, found {found}")
+    return calibration
+
+
+def validate_size(document: Mapping[str, Any], limits: Limits) -> None:
+    """Refuse a calibration with more curves than may be, before anything is made of it."""
+    for name, most in (("Masks", limits.masks), ("Slices", limits.slices)):
+        entries = document.get(name, [])
+        if not isinstance(entries, list):
+            raise LeashError(Kind.VALIDATION, f"calibration: {name}: wanted a list")
+        if len(entries) > most:
+            raise LeashError(Kind.VALUE, f"calibration: {name}: wanted at most {most} entries, found {len(entries)}")
+
+
+def _check_work(calibration: Calibration, limits: Limits) -> None:
+    pixels = math.prod(calibration.geometry.shape)
+    oversampling = [mask.oversampling for mask in calibration.masks]
+    for what, found, most in (
+        ("Imagesize", pixels, limits.pixels),
+        ("Oversampling", max(oversampling, default=0), limits.oversampling),
+        ("pixels x Oversampling^2 of all Masks", pixels * sum(n * n for n in oversampling), limits.subpixels),
+        ("Threads", calibration.document["Threads"], limits.threads),
+    ):
+        if found > most:
+            raise LeashError(Kind.VALUE, f"calibration: {what}: this server takes at most {most}, found {found}")
+
+
+def _merge(document: dict[str, Any], attachments: Sequence[Attachment]) -> dict[str, Any]:
+    schema = load_schema("merge")
+    validate(document, schema, "mergeconf")
+    both = dict(document)
+    if "OutputFileBaseName" in both:
+        name = both.pop("OutputFileBaseName")
+        if both.setdefault("OutputFileName", name) != name:
+            raise LeashError(
+                Kind.VALIDATION, "mergeconf: wanted one of OutputFileName and OutputFileBaseName, found two names"
+            )
+    merge: dict[str, Any] = fill_defaults(both, schema)
+    if checked_name(merge["OutputFileName"], "mergeconf: OutputFileName") in ("", "."):
+        raise LeashError(Kind.VALUE, "mergeconf: OutputFileName: wanted a name, found none")
+    local = 0
+    for i, table in enumerate(merge["LogDataTables"]):
+        for j, file in enumerate(table["Files"]):
+            where = f"mergeconf: LogDataTables[{i}].Files[{j}]"
+            if file.get("LocalPath"):
+                local += 1
+            elif not checked_parts(file.get("RemotePath", []), f"{where}.RemotePath"):
+                raise LeashError(Kind.VALIDATION, f"{where}: wanted a LocalPath or a RemotePath, found neither")
+            checked_parts(file.get("RemotePath", []), f"{where}.RemotePath")
+    _check_count(attachments, local)
+    return merge
+
+
+def _check_count(attachments: Sequence[Attachment], wanted: int) -> None:
+    if len(attachments) != wanted:
+        raise LeashError(Kind.VALUE, f"wanted {wanted} attachments, found {len(attachments)}")

@@ -1,0 +1,146 @@
+"""The client's side of a conversation: requests to bytes, bytes to answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saxs_bluesky.errors import SchemaError
+from saxs_bluesky.leash._commands import COMMANDS, Command
+from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash._limits import Limits
+from saxs_bluesky.leash._messages import Attachment, encode, parse
+from saxs_bluesky.leash._signatures import (
+    attachment_digest,
+    legacy_signature,
+    reply_signature,
+    request_signature,
+    same,
+)
+from saxs_bluesky.schemas import load_schema, validate
+
+_NONCE_BYTES = 16
+_ANSWER_VALUES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer: what was done, and what was asked for."""
+
+    result: str
+    data: Mapping[str, Any]
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong; None where nothing did."""
+        error: str | None = self.data.get("Error")
+        return error
+
+
+def compose(
+    command: Command,
+    argument: Mapping[str, Any],
+    attachments: Sequence[Attachment] = (),
+    *,
+    secret: str,
+    protocol: int = 1,
+    clock: Callable[[], float] = time.time,
+) -> list[bytes]:
+    """Make the parts of a signed request.
+
+    Parameters
+    ----------
+    command
+        What is wanted.
+    argument
+        What the command needs to know.
+    attachments
+        What the command wants attached.
+    secret
+        What server and clients share.
+    protocol
+        1, that of deployed servers, or 2, which signs attachments and answers too.
+    clock
+        Tells the time in seconds since 1970.
+
+    Raises
+    ------
+    LeashError
+        The argument does not fit the command, or there is no such protocol.
+    """
+    try:
+        validate(dict(argument), COMMANDS[command].argument_schema, "argument")
+    except SchemaError as error:
+        raise LeashError(Kind.VALIDATION, str(error)) from error
+    parts = [attachment.part() for attachment in attachments]
+    request: dict[str, Any] = {"command": command.value, "argument": argument, "time": clock(), "sign": ""}
+    if protocol == 1:
+        sign = legacy_signature
+    elif protocol == 2:
+        sign = request_signature
+        request |= {
+            "protocol": 2,
+            "nonce": secrets.token_hex(_NONCE_BYTES),
+            "attachments": [attachment_digest(part) for part in parts],
+        }
+    else:
+        raise LeashError(Kind.VALUE, f"wanted protocol 1 or 2, found {protocol}")
+    # What is signed is what the server makes of the bytes.
+    plain = parse(encode(request), "request", depth=Limits.depth, values=Limits.values)
+    return [encode(plain | {"sign": sign(plain, secret)}), *parts]
+
+
+def read_reply(parts: Sequence[bytes], request: Sequence[bytes], secret: str, limits: Limits | None = None) -> Response:
+    """Read the answer to a request.
+
+    Parameters
+    ----------
+    parts
+        Those of the answer.
+    request
+        Those of the request.
+    secret
+        What server and clients share.
+    limits
+        Bounds of what is taken in.
+
+    Raises
+    ------
+    LeashError
+        It is not what a server answers; in protocol 2 also: it is not signed, or answers another request. An
+        error that the server tells of is an answer.
+    """
+    limits = limits or Limits()
+    asked = parse(request[0], "request", depth=limits.depth, values=limits.values)
+    protocol, nonce = asked.get("protocol", 1), asked.get("nonce")
+    if len(parts) not in (1, protocol) or sum(map(len, parts)) > limits.response_bytes:
+        raise LeashError(
+            Kind.VALUE, f"answer: wanted {protocol} parts of at most {limits.response_bytes} bytes, found other"
+        )
+    if len(parts) == 2 and not same(reply_signature(parts[0], secret), parts[1].decode("latin-1")):
+        raise LeashError(Kind.AUTHENTICATION, "answer: wanted the server's signature, found another")
+    response = _response(parts[0], limits)
+    if protocol == 2:
+        if len(parts) == 1:
+            told = response["data"].get("Error", response["result"])
+            raise LeashError(Kind.AUTHENTICATION, f"answer: wanted a signature, found none (it says: {told})")
+        if response.get("protocol") != 2 or response.get("nonce") != nonce:
+            raise LeashError(Kind.AUTHENTICATION, "answer: wanted the answer to this request, found another's")
+    return Response(response["result"], response["data"])
+
+
+def _response(body: bytes, limits: Limits) -> dict[str, Any]:
+    response = parse(body, "answer", depth=limits.depth, values=_ANSWER_VALUES, surrogates=True)
+    try:
+        validate(response, load_schema("leash-response"), "answer")
+    except SchemaError as error:
+        raise LeashError(Kind.VALIDATION, str(error)) from error
+    for graph in response["data"].get("graphs", []):
+        for column in graph["array"]:
+            if not all(type(number) in (int, float) for number in column):
+                raise LeashError(Kind.VALIDATION, "answer: graphs: array: wanted lists of numbers, found others")
+    checked: dict[str, Any] = response
+    return checked

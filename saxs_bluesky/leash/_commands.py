@@ -1,0 +1,113 @@
+"""What can be asked of a server: one table for server, client and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from saxs_bluesky.schemas import load_schema
+
+
+class Command(StrEnum):
+    """Commands, by the name that travels."""
+
+    CLOSE = "close"
+    ABORT = "abort"
+    NEW = "new"
+    GET = "get"
+    PLOT = "plot"
+    READDIR = "readdir"
+    STAT = "stat"
+    LISTDIR = "listdir"
+    FILESLIST = "fileslist"
+    MERGEDATA = "mergedata"
+    GETMERGEDATA = "getmergedata"
+    MERGESTAT = "mergestat"
+
+
+class Attached(Enum):
+    """What attachments a command wants."""
+
+    NONE = "none"
+    MASKS = "one for each mask of the calibration"
+    LOGS = "one for each file with a LocalPath"
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """What is to know of a command.
+
+    Parameters
+    ----------
+    command
+        Its name.
+    result
+        What the answer is called when all went well.
+    data
+        What the answer may hold then.
+    argument
+        Name of the argument's schema in ``$defs`` of the schema of requests.
+    attached
+        What attachments it wants.
+    aliases
+        Other names that are understood.
+    otherwise
+        Results that are no error but tell that there is nothing to tell.
+    """
+
+    command: Command
+    result: str
+    data: frozenset[str]
+    argument: str = "nothing"
+    attached: Attached = Attached.NONE
+    aliases: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] = ()
+
+    @property
+    def argument_schema(self) -> dict[str, Any]:
+        """Schema of its argument."""
+        schema: dict[str, Any] = load_schema("leash-request")["$defs"][self.argument]
+        return schema
+
+
+_SPECS = (
+    CommandSpec(
+        Command.NEW, "new queue", frozenset({"cal"}), argument="new", attached=Attached.MASKS, aliases=("new queue",)
+    ),
+    CommandSpec(Command.CLOSE, "queue closed", frozenset({"stat"}), aliases=("close queue",), otherwise=("no queue",)),
+    CommandSpec(Command.ABORT, "queue aborted", frozenset({"stat"}), aliases=("abort queue",), otherwise=("no queue",)),
+    CommandSpec(Command.READDIR, "queue restarted with all files", frozenset({"stat"}), otherwise=("no queue",)),
+    CommandSpec(Command.STAT, "stat", frozenset({"stat"})),
+    CommandSpec(Command.GET, "cal", frozenset({"cal", "attachments"}), otherwise=("no queue",)),
+    CommandSpec(
+        Command.PLOT,
+        "plot",
+        frozenset({"filename", "graphs", "stat", "history", "IntegralParameters"}),
+        aliases=("plotdata", "send plot"),
+        otherwise=("Empty", "no queue"),
+    ),
+    CommandSpec(Command.LISTDIR, "listdir", frozenset({"dircontent", "directory"}), argument="listdir"),
+    CommandSpec(Command.FILESLIST, "resultfileslists", frozenset({"fileslist"}), otherwise=("no queue",)),
+    CommandSpec(
+        Command.MERGEDATA,
+        "merge started",
+        frozenset(),
+        argument="mergedata",
+        attached=Attached.LOGS,
+    ),
+    CommandSpec(Command.MERGESTAT, "stat", frozenset({"mergeinfo"}), aliases=("getmergestat",)),
+    CommandSpec(Command.GETMERGEDATA, "mergedata", frozenset({"syncplot", "fileslist"})),
+)
+
+COMMANDS: Mapping[Command, CommandSpec] = MappingProxyType({spec.command: spec for spec in _SPECS})
+"""What is to know of each command."""
+
+_BY_NAME = {name: spec.command for spec in _SPECS for name in (spec.command.value, *spec.aliases)}
+
+
+def command_of(name: str) -> Command | None:
+    """Command of that name or alias; None where there is none."""
+    return _BY_NAME.get(name)

@@ -1,0 +1,207 @@
+"""What a server does about each command: the queue that it has, and the folders below its base directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.file_reduction import Services
+from saxs_bluesky.leash._arguments import check_argument
+from saxs_bluesky.leash._commands import COMMANDS, Command
+from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash._gate import Request
+from saxs_bluesky.leash._limits import Limits
+from saxs_bluesky.leash._paths import confined, listing
+from saxs_bluesky.leash._queue import Queue, QueueSettings
+from saxs_bluesky.leash._state import QueueRecord, QueueState, StateFolder
+from saxs_bluesky.pipeline import Statistics
+from saxs_bluesky.reduction import Calibration, Reducer
+
+_log = logging.getLogger(__name__)
+
+_NO_QUEUE = "no queue"
+_PATIENCE = 60.0  # seconds for images in hand; clients wait for 100 s
+
+#: Commands that are answered at once, with a text that may be kept for many clients.
+AT_ONCE = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST})
+#: Commands that wait for those before them to be done.
+IN_ORDER = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR})
+
+Answer = tuple[str, Mapping[str, Any]]
+
+
+class Desk:
+    """Does what requests ask for that are authentic and within bounds.
+
+    Commands of `IN_ORDER` are for one thread at a time, and so are those of `AT_ONCE`.
+
+    Parameters
+    ----------
+    settings
+        Of all queues.
+    services
+        What the queues share.
+    state
+        Where the last queue is remembered.
+    limits
+        Bounds of what is taken in and sent.
+    """
+
+    def __init__(
+        self, settings: QueueSettings, services: Services, state: StateFolder, limits: Limits | None = None
+    ) -> None:
+        self._settings = settings
+        self._services = services
+        self._state = state
+        self._limits = limits or Limits()
+        self._saving = threading.Lock()
+        self._queue: Queue | None = None
+
+    def resume(self) -> None:
+        """Go on with the queue that the folder for the state remembers, if it was open; else just remember it."""
+        record = self._state.load()
+        if record is None:
+            return
+        if record.base != str(self._settings.base):
+            _log.warning("the queue of %s is forgotten: the base directory is %s now", record.base, self._settings.base)
+            return
+        try:
+            checked = check_argument(
+                Command.NEW, {"calibration": dict(record.document), "data": {}}, record.attachments, self._limits
+            )
+            assert checked.calibration is not None
+            self._open(record, checked.calibration, self._directory(checked.calibration))
+        except SaxsError as error:
+            _log.warning("the queue of the last time cannot go on: %s", error)
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """How the queue stands; None where there is none."""
+        queue = self._queue
+        return None if queue is None else queue.statistics
+
+    @property
+    def described(self) -> str:
+        """The queue in a few words."""
+        queue = self._queue
+        return _NO_QUEUE if queue is None else f"queue {queue.state} {queue.directory}"
+
+    def suspend(self) -> None:
+        """Finish the images in hand, and remember the queue; there will be no more commands."""
+        if self._queue is not None:
+            self._queue.suspend()
+            self._queue.wait()
+            self._save()
+
+    # Commands that are answered at once
+
+    def text(self, command: Command) -> bytes:
+        """Answer to one of `AT_ONCE`, as JSON."""
+        queue = self._queue
+        if queue is None:
+            return _text("stat", b'"stat": {}') if command is Command.STAT else _text(_NO_QUEUE, b"")
+        result = COMMANDS[command].result
+        if command is Command.FILESLIST:
+            return _text(result, b'"fileslist": ' + queue.picture.files())
+        stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
+        if command is Command.STAT:
+            return _text(result, stat)
+        if queue.picture.is_empty:
+            return _text("Empty", stat)
+        return _text(result, stat + b", " + queue.picture.plot())
+
+    # Commands that may take their time
+
+    def answer(self, request: Request) -> Answer:
+        """Do what any other command asks for.
+
+        Raises
+        ------
+        SaxsError, OSError
+            It cannot be done.
+        """
+        match request.command:
+            case Command.NEW:
+                return self._new(request)
+            case Command.LISTDIR:
+                parts = request.argument["directory"]
+                names = listing(self._settings.base, parts, self._limits.listing_entries)
+                return COMMANDS[Command.LISTDIR].result, {"dircontent": names, "directory": list(parts)}
+            case Command.MERGEDATA | Command.MERGESTAT | Command.GETMERGEDATA:
+                raise LeashError(
+                    Kind.NOT_IMPLEMENTED, f"{request.command}: this server does not join curves and logs yet."
+                )
+            case _:
+                return self._of_queue(request.command)
+
+    def _of_queue(self, command: Command) -> Answer:
+        queue = self._queue
+        if queue is None:
+            return _NO_QUEUE, {}
+        result = COMMANDS[command].result
+        if command is Command.GET:
+            record = queue.record
+            masks = [{"filename": mask.filename, "data": mask.data} for mask in record.attachments]
+            return result, {"cal": record.document, "attachments": masks}
+        if command is Command.CLOSE:
+            queue.close()
+        elif command is Command.ABORT:
+            queue.abort()
+        elif not queue.again(_PATIENCE):
+            raise _busy()
+        self._save()
+        return result, {"stat": queue.stat()}
+
+    def _new(self, request: Request) -> Answer:
+        calibration, document = request.calibration, request.argument["calibration"]
+        assert calibration is not None
+        # What cannot be done must not cost the queue that is there.
+        directory = self._directory(calibration)
+        Reducer(calibration)
+        old = self._queue
+        if old is not None:
+            old.abort()
+            self._save()
+            if not old.wait(_PATIENCE):
+                raise _busy()
+        record = QueueRecord(
+            document=document,
+            attachments=request.attachments,
+            base=str(self._settings.base),
+            state=QueueState.OPEN,
+            began=time.time(),
+        )
+        self._open(record, calibration, directory)
+        self._save()
+        return COMMANDS[Command.NEW].result, {"cal": document}
+
+    def _directory(self, calibration: Calibration) -> Path:
+        return confined(self._settings.base, calibration.document["Directory"])
+
+    def _open(self, record: QueueRecord, calibration: Calibration, directory: Path) -> None:
+        self._queue = Queue(record, calibration, directory, self._settings, self._services, self._save)
+
+    def _save(self) -> None:
+        """Remember the queue; a disk that is full must not end it."""
+        with self._saving:
+            queue = self._queue
+            if queue is None:
+                return
+            try:
+                self._state.save(queue.record)
+            except SaxsError as error:
+                _log.warning("%s; a restart is not survived", error)
+
+
+def _text(result: str, data: bytes) -> bytes:
+    return b'{"result": "' + result.encode("ascii") + b'", "data": {' + data + b"}}"
+
+
+def _busy() -> LeashError:
+    return LeashError(Kind.SERVER, f"The images in hand are not done after {_PATIENCE:g} s; ask again later.")

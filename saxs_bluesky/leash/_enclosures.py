@@ -1,0 +1,141 @@
+"""What a client reads from its own files: arguments, and the attachments that belong to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash._messages import Attachment
+from saxs_bluesky.leash._paths import checked_parts
+from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.reduction._calibration import own_spelling
+from saxs_bluesky.schemas import load_schema, parse_json, validate
+
+Document: TypeAlias = str | Path | Mapping[str, Any]
+"""A JSON document, or where it is."""
+Parts: TypeAlias = str | Sequence[str]
+"""A path below the server's base directory, ``user/2014`` or its names."""
+Enclosed: TypeAlias = tuple[dict[str, Any], list[Attachment]]
+
+
+def path_parts(path: Parts) -> list[str]:
+    """Names that lead down to a path.
+
+    Raises
+    ------
+    LeashError
+        It does not lead down.
+    """
+    return list(checked_parts(path.split("/") if isinstance(path, str) else list(path), "directory"))
+
+
+def queue_argument(
+    calibration: Document,
+    masks: str | Path | Sequence[str | Path | None] | None = None,
+    directory: Parts | None = None,
+) -> Enclosed:
+    """Argument and attachments of ``new``.
+
+    The calibration is sent as it is, without defaults that a deployed server may not know, but it must be one, and
+    its masks must fit it.
+
+    Parameters
+    ----------
+    calibration
+        The paths of masks in a file are relative to the file; else to the working folder.
+    masks
+        In place of those in the calibration: one for all entries of ``Masks``, or a list with one for each, None for
+        an entry without.
+    directory
+        In place of that in the calibration.
+
+    Raises
+    ------
+    SaxsError
+        A file cannot be read, or what is in it does not fit.
+    """
+    document, folder, where = _read(calibration)
+    own_spelling(document, where)
+    if directory is not None:
+        document["Directory"] = path_parts(directory)
+    if masks is not None:
+        _replace_masks(document, masks, where)
+        folder = Path()
+    # What it says of files is checked before any is read.
+    Calibration.from_dict(document, folder=folder, where=where)
+    names = [str(entry.get("MaskFile", "")) for entry in document.get("Masks", [])]
+    contents = [_content(folder / name, "mask") if name else None for name in names]
+    if contents:
+        checked = Calibration.from_dict(document, masks=contents, where=where)
+        for index, content in enumerate(contents):
+            if content is not None:
+                checked.load_mask(index)
+    attachments = [
+        Attachment.from_bytes(Path(name).name, content or b"") for name, content in zip(names, contents, strict=True)
+    ]
+    return {"calibration": document, "data": {}}, attachments
+
+
+def _replace_masks(document: dict[str, Any], masks: str | Path | Sequence[str | Path | None], where: str) -> None:
+    entries = document.setdefault("Masks", [{}])
+    if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
+        return  # that it is not as it should be is told later
+    given = [masks] * len(entries) if isinstance(masks, str | Path) else list(masks)
+    if len(given) != len(entries):
+        raise SaxsError(f"{where}: wanted one mask for each of the {len(entries)} entries of Masks, found {len(given)}")
+    for entry, mask in zip(entries, given, strict=True):
+        entry["MaskFile"] = str(mask) if mask else ""
+
+
+def merge_argument(conf: Document, logs: Sequence[str | Path] | None = None) -> Enclosed:
+    """Argument and attachments of ``mergedata``.
+
+    Parameters
+    ----------
+    conf
+        Each ``LocalPath`` in a file is relative to the file; else to the working folder.
+    logs
+        In place of the files at these paths, one for each, in their order.
+
+    Raises
+    ------
+    SaxsError
+        A file cannot be read, or the configuration is none.
+    """
+    document, folder, where = _read(conf)
+    validate(document, load_schema("merge"), where)
+    names = [file.get("LocalPath", "") for table in document["LogDataTables"] for file in table["Files"]]
+    paths = [folder / name for name in names if name] if logs is None else [Path(log) for log in logs]
+    wanted = sum(map(bool, names))
+    if len(paths) != wanted:
+        raise SaxsError(f"{where}: wanted one log file for each of the {wanted} with a LocalPath, found {len(paths)}")
+    return {"mergeconf": document}, [Attachment(path.name, _text(_content(path, "log"))) for path in paths]
+
+
+def _read(document: Document) -> tuple[dict[str, Any], Path, str]:
+    """A document that may be changed, what its paths are relative to, and what errors call it."""
+    if isinstance(document, Mapping):
+        return copy.deepcopy(dict(document)), Path(), "document"
+    path = Path(document)
+    return parse_json(_content(path, "JSON"), str(path)), path.parent, str(path)
+
+
+def _content(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SaxsError(f"{path}: wanted a {what} file, found {error.strerror or error}") from error
+    except ValueError as error:  # a NUL
+        raise LeashError(Kind.VALUE, f"wanted a {what} file, found a path that is none") from error
+
+
+def _text(content: bytes) -> str:
+    """Text of a log file; loggers on old Windows computers write no UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -1,0 +1,75 @@
+"""Errors as they travel: a kind that clients know, and a text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from saxs_bluesky.errors import CalibrationError, MaskError, SaxsError, SchemaError
+
+_LONGEST_TEXT = 1000  # characters; a request with a thousand mistakes needs no thousand lines
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class Kind(StrEnum):
+    """What ``result`` says of a request that failed; the words are those of deployed servers."""
+
+    ERROR = "Error"
+    VALIDATION = "ValidationError in request"
+    VALUE = "ValueError in request"
+    AUTHENTICATION = "AuthenticationError"
+    IO = "IOError"
+    OS = "OSError"
+    SERVER = "ServerError"
+    NOT_IMPLEMENTED = "ErrorNotimplemented"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What an answer needs to know of an authentic request: its protocol, and in protocol 2 its nonce."""
+
+    protocol: int = 1
+    nonce: str = ""
+
+
+class LeashError(SaxsError):
+    """A request or an answer that is refused.
+
+    Parameters
+    ----------
+    kind
+        What ``result`` says.
+    message
+        One line, without control characters, and shortened where it is very long.
+    envelope
+        Of the request, where that was authentic: its answer may be signed.
+    """
+
+    def __init__(self, kind: Kind, message: str, envelope: Envelope | None = None) -> None:
+        text = _UNSAFE.sub(" ", message)
+        super().__init__(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "...")
+        self.kind = kind
+        self.envelope = envelope
+
+
+def error_of(error: Exception) -> LeashError:
+    """Error that a client is told of, for whatever went wrong.
+
+    Of errors that no user can act on it gets to know that there was one, and no more.
+    """
+    match error:
+        case LeashError():
+            return error
+        case SchemaError() | CalibrationError():
+            return LeashError(Kind.VALIDATION, str(error))
+        case MaskError():
+            return LeashError(Kind.VALUE, str(error))
+        case SaxsError():
+            return LeashError(Kind.ERROR, str(error))
+        case OSError():
+            return LeashError(Kind.OS, error.strerror or type(error).__name__)
+        case NotImplementedError():
+            return LeashError(Kind.NOT_IMPLEMENTED, "This server cannot do that.")
+        case _:
+            return LeashError(Kind.SERVER, "The server failed at this request; its log says more.")

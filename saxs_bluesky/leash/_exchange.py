@@ -1,0 +1,217 @@
+"""A request and its answer, over a connection of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import zmq
+import zmq.auth
+
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash._client import Response
+from saxs_bluesky.leash._errors import Kind, LeashError
+
+Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+
+_CONNECTED_AFTER = 10.0  # seconds; a server that is busy takes connections all the same
+_LOOK_EVERY = 100  # milliseconds
+_LOST = (
+    zmq.Event.DISCONNECTED
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+
+
+class CallError(LeashError):
+    """A call that came to nothing: the server says so, or says nothing, or nothing that is an answer.
+
+    Parameters
+    ----------
+    result
+        What an answer's ``result`` says of it.
+    message
+        One line, for people.
+    response
+        The server's answer, where that is why.
+    """
+
+    def __init__(self, result: str, message: str, response: Response | None = None) -> None:
+        super().__init__(next((kind for kind in Kind if kind == result), Kind.ERROR), message)
+        self.result = result
+        self.response = response
+
+
+class LeashTimeoutError(CallError):
+    """There was no answer in time; whether the server has done what was asked is not known."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Timeout", message)
+
+
+@dataclass(frozen=True)
+class CurveKeys:
+    """Keys of CurveZMQ, which conceals a conversation; files as ``zmq.auth.create_certificates`` makes them.
+
+    Parameters
+    ----------
+    server
+        The server's public key (``.key``).
+    own
+        The client's pair of keys (``.key_secret``).
+    """
+
+    server: Path
+    own: Path
+
+    def apply(self, socket: zmq.Socket[bytes]) -> None:
+        """Have a client's socket use them.
+
+        Raises
+        ------
+        SaxsError
+            They cannot be read.
+        """
+        server, _ = _certificate(self.server)
+        public, secret = _certificate(self.own)
+        if secret is None:
+            raise SaxsError(f"{self.own}: wanted a pair of keys, found a public key alone")
+        try:
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
+        except zmq.ZMQError as error:
+            raise SaxsError(f"{self.server}, {self.own}: wanted keys of CurveZMQ, found others") from error
+
+
+def _certificate(path: Path) -> tuple[bytes, bytes | None]:
+    try:
+        return zmq.auth.load_certificate(path)
+    except OSError as error:
+        raise SaxsError(f"{path}: wanted a file of keys, found {error.strerror or 'no file'}") from error
+    except ValueError as error:
+        raise SaxsError(f"{path}: wanted a file of keys, found no public key in it") from error
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How to bring a request to a server and its answer back.
+
+    Each has a socket of its own. A REQ socket that waits for an answer can do nothing else, and deployed servers
+    (REP) know nothing of the options that would change that; so the one that is left without is thrown away.
+
+    Parameters
+    ----------
+    context
+        0MQ's.
+    address
+        Of the server.
+    curve
+        Keys; None: nothing is concealed.
+    largest
+        Bytes of a part of the answer, beyond which 0MQ takes no more of it.
+    stopped
+        Whether to give up.
+    """
+
+    context: Context
+    address: str
+    curve: CurveKeys | None
+    largest: int
+    stopped: Callable[[], bool]
+
+    def __call__(self, parts: Sequence[bytes], timeout: float) -> list[bytes]:
+        """Send the parts of a request, and return those of the answer.
+
+        Raises
+        ------
+        CallError
+            There is none.
+        SaxsError
+            There can be no connection to the address.
+        """
+        self._check()
+        try:
+            with self._socket() as socket, _monitor(socket) as monitor:
+                self._connect(socket)
+                self._reach(socket, min(timeout, _CONNECTED_AFTER))
+                while monitor.poll(0):
+                    monitor.recv_multipart()  # of attempts to connect
+                socket.setsockopt(zmq.SNDTIMEO, max(1, round(1000 * timeout)))
+                socket.send_multipart(parts)
+                self._await(socket, monitor, timeout)
+                return socket.recv_multipart()
+        except zmq.Again as error:
+            raise self._late(timeout) from error
+        except zmq.ZMQError as error:
+            raise CallError("Disconnected", f"{self.address}: wanted an answer, found {error}") from error
+
+    @contextmanager
+    def _socket(self) -> Iterator[zmq.Socket[bytes]]:
+        socket = self.context.socket(zmq.REQ)
+        try:
+            yield socket
+        finally:
+            socket.close(linger=0)
+
+    def _connect(self, socket: zmq.Socket[bytes]) -> None:
+        if self.curve is not None:
+            self.curve.apply(socket)
+        # Ready to send only when somebody listens.
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.MAXMSGSIZE, self.largest)
+        try:
+            socket.connect(self.address)
+        except zmq.ZMQError as error:
+            raise SaxsError(f"{self.address}: wanted the address of a server, found {error}") from error
+
+    def _reach(self, socket: zmq.Socket[bytes], timeout: float) -> None:
+        if not self._poll(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
+            raise LeashTimeoutError(
+                f"{self.address}: wanted a server, found none that listens there within {timeout:g} s"
+            )
+
+    def _await(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        if not self._poll(lambda step: bool(poller.poll(step)), timeout):
+            raise self._late(timeout)
+        if not socket.poll(0):
+            # A server never answers on another connection than that of the question.
+            raise CallError(
+                "Disconnected",
+                f"{self.address}: wanted an answer, found the connection broken (the server ended, or answered more "
+                f"than {self.largest} bytes)",
+            )
+
+    def _poll(self, poll: Callable[[int], bool], timeout: float) -> bool:
+        end = time.monotonic() + timeout
+        while True:
+            self._check()
+            left = end - time.monotonic()
+            if poll(max(0, min(_LOOK_EVERY, round(1000 * left)))):
+                return True
+            if left <= 0:
+                return False
+
+    def _check(self) -> None:
+        if self.stopped():
+            raise CallError("Disconnected", f"{self.address}: wanted an answer, found the client disconnected")
+
+    def _late(self, timeout: float) -> LeashTimeoutError:
+        return LeashTimeoutError(f"{self.address}: wanted an answer within {timeout:g} s, found none")
+
+
+@contextmanager
+def _monitor(socket: zmq.Socket[bytes]) -> Iterator[Any]:
+    """A socket on which the losses of connections are told."""
+    monitor = socket.get_monitor_socket(_LOST)
+    try:
+        yield monitor
+    finally:
+        monitor.close(linger=0)
+        socket.disable_monitor()

@@ -1,0 +1,223 @@
+"""A queue: what a client opens with ``new``, and the runs that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
+from saxs_bluesky.leash._picture import Picture
+from saxs_bluesky.leash._state import QueueRecord, QueueState
+from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.pipeline import Statistics
+from saxs_bluesky.reduction import Calibration, OutputNames
+
+_log = logging.getLogger(__name__)
+
+_NOTHING = Statistics(done=0, failed=0, unwritten=0, skipped=0, queue=0, rate=0.0, lag=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSettings:
+    """What all queues of a server have in common.
+
+    Parameters
+    ----------
+    names
+        Where curves go.
+    watch
+        Whether to look for images in the queue's folder.
+    feeder
+        Addresses of feeders that announce images.
+    base
+        The server's base directory, which the paths of announcements are relative to.
+    hints
+        Whether to ask the operating system for hints of new files.
+    metadata
+        For the start documents.
+    """
+
+    names: OutputNames
+    watch: bool
+    feeder: tuple[str, ...]
+    base: Path
+    hints: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Queue:
+    """Reduces the images of one folder with one calibration, as one raw run after the other.
+
+    Its methods that change something are for one thread at a time.
+
+    Parameters
+    ----------
+    record
+        What is known of it already; one that is open begins to work, and so does one that is not but whose
+        images were being done when the program ended: it does what was left to it.
+    calibration
+        What to reduce with, masks included.
+    directory
+        The folder.
+    settings
+        Of the server.
+    services
+        What the queues of a server share.
+    ended
+        Called in a thread of the queue when it has come to its end.
+
+    Raises
+    ------
+    SaxsError
+        As `FileReduction` does.
+    """
+
+    def __init__(
+        self,
+        record: QueueRecord,
+        calibration: Calibration,
+        directory: Path,
+        settings: QueueSettings,
+        services: Services,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.directory = directory
+        self.picture = Picture(calibration)
+        self._record = record
+        self._calibration = calibration
+        self._settings = settings
+        self._services = services
+        self._ended = ended
+        self._before = record.processed  # in the runs before this one
+        self._work: FileReduction | None = None
+        self._thread: threading.Thread | None = None
+        left = services.progress.left if services.progress is not None else None
+        if left is not None and left.identity == self._identity():
+            self._before = len(left.known) + left.done
+        if record.state is QueueState.OPEN or left is not None:
+            self._begin()
+        if left is not None and record.state is QueueState.CLOSED:
+            self.close()
+        elif left is not None and record.state is QueueState.ABORTED:
+            self.abort()
+
+    @property
+    def state(self) -> QueueState:
+        """What it does."""
+        return self._record.state
+
+    @property
+    def record(self) -> QueueRecord:
+        """What a restart needs to know."""
+        return replace(self._record, processed=self._processed)
+
+    def _identity(self) -> str:
+        masks = [hashlib.sha256(mask.content()).hexdigest() for mask in self._record.attachments]
+        asked = [self._calibration.json(), masks, str(self.directory), str(self._settings.names)]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def _begin(self) -> None:
+        settings = self._settings
+        place = Place(
+            directory=self.directory,
+            watch=settings.watch,
+            feeder=settings.feeder,
+            base=settings.base,
+            hints=settings.hints,
+        )
+        wishes = Wishes(
+            files=CurveFiles(settings.names, overwrite=bool(self._calibration.document["OverwriteFiles"])),
+            identity=self._identity(),
+            metadata=settings.metadata,
+        )
+        self._work = FileReduction(self._calibration, place, wishes, self._services, sinks=[self.picture])
+        self._thread = threading.Thread(target=self._run, args=(self._work,), name="saxs-bluesky-queue", daemon=True)
+        self._thread.start()
+
+    def _run(self, work: FileReduction) -> None:
+        try:
+            work.pipeline.run()
+        # The server must live on, and its log tell why this queue did not.
+        except Exception:  # noqa: BLE001
+            _log.exception("a queue ended before its time")
+        finally:
+            work.reduction.close()
+            self._ended()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it takes images, or finishes some."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def close(self) -> None:
+        """Take no more images; those that were found are done."""
+        if self.state is QueueState.OPEN:
+            self._record = replace(self._record, state=QueueState.CLOSED)
+        if self._work is not None:
+            self._work.pipeline.stop(drain=True)
+
+    def abort(self) -> None:
+        """Take no more images, and do no more than those in hand."""
+        self._record = replace(self._record, state=QueueState.ABORTED)
+        self._stop()
+
+    def suspend(self) -> None:
+        """Do no more than the images in hand, and remember the others for another program."""
+        if self._work is not None and self.state is not QueueState.ABORTED:
+            self._work.pipeline.stop(suspend=True)
+
+    def _stop(self) -> None:
+        if self._work is not None:
+            self._work.pipeline.stop()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end after `close`, `abort` or `suspend`; False at the timeout, in seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return not self.is_working
+
+    def again(self, timeout: float) -> bool:
+        """Put all images in again that are there, whatever was done with them, and go on with those that come.
+
+        Returns
+        -------
+        Whether that was possible: not where images in hand are not done before the ``timeout``, in seconds.
+        """
+        if self.state is QueueState.OPEN and self._work is not None and self.is_working:
+            self._work.source.again(self.directory)
+            return True
+        self._stop()  # a queue that was closed has images to do, which come again
+        if not self.wait(timeout):
+            return False
+        self._before, self._work = self._processed, None
+        self._begin()
+        self._record = replace(self._record, state=QueueState.OPEN)
+        return True
+
+    @property
+    def statistics(self) -> Statistics:
+        """How the run at work stands."""
+        work = self._work
+        return _NOTHING if work is None else work.pipeline.statistics
+
+    @property
+    def _processed(self) -> int:
+        numbers = self.statistics
+        return self._before + numbers.done + numbers.failed
+
+    def stat(self) -> dict[str, Any]:
+        """How it stands, in the words of the protocol."""
+        numbers = self.statistics
+        return {
+            "queue length": numbers.queue,
+            "images processed": self._before + numbers.done + numbers.failed,
+            "time": time.time(),
+            "start time": self._record.began,
+        }

@@ -1,0 +1,259 @@
+"""Which requests were seen already: kept in mind, and in a file, until their time is over."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import heapq
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.leash._errors import Kind, LeashError
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_LINE = 100  # bytes
+_SPARE_LINES = 1000
+_MOST_SPANS = 8
+_FORGOTTEN = "forgotten"
+
+
+class ReplayMemory:
+    """A bounded memory of requests, by the time of their signature.
+
+    Requests are forgotten when they are too old to be timely, or when there are too many, the oldest first. The
+    spans of time that they were signed in are remembered, and nothing signed in them is taken again: neither a
+    full memory nor a clock that is set back lets a request in twice, and a clock that ran ahead for a while locks
+    nobody out.
+
+    Without a file, or with one that is damaged, nothing signed before the start is taken. That is less than the
+    file does: a request from a client whose clock is ahead may be signed, by that clock, after a start that it
+    was captured before.
+
+    Not for several threads at a time.
+
+    Parameters
+    ----------
+    path
+        The file, made where it is missing, readable by its owner alone; None for none. One program at a time may
+        use it.
+    window
+        Seconds for which a request is timely.
+    most
+        Requests to keep in mind.
+    clock
+        Tells the time in seconds since 1970.
+    uptime
+        Tells the time in seconds since any moment, and is never set.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or another program uses it.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        window: float = 900.0,
+        most: int = 100_000,
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._window, self._most, self._uptime = path, window, most, uptime
+        self._started = uptime()
+        self._only_since_start = path is None
+        self._seen: set[str] = set()
+        self._by_time: list[tuple[float, str]] = []
+        self._spans: list[tuple[float, float]] = []  # of forgotten requests, in order
+        self._file = self._lock = -1
+        self._lines = 0
+        self._opened = clock()
+        if path is None:
+            return
+        try:
+            self._open(path, self._opened)
+        except OSError as error:
+            self.close()
+            raise OutputError(f"{path}: wanted a file for requests seen, found {error.strerror or error}") from error
+
+    def __len__(self) -> int:
+        """How many requests are kept in mind."""
+        return len(self._seen)
+
+    def admit(self, mark: str, signed: float, now: float) -> None:
+        """Take note of a request that is authentic, before anything is done for it.
+
+        Parameters
+        ----------
+        mark
+            What tells it from all others: its signature or its nonce.
+        signed
+            The time that its signature names, in seconds since 1970.
+        now
+            The time.
+
+        Raises
+        ------
+        LeashError
+            It is untimely, or was seen before.
+        """
+        if not abs(now - signed) <= self._window or self._is_forgotten(signed, now):
+            raise LeashError(Kind.AUTHENTICATION, "Untimely request.")
+        key = hashlib.sha256(mark.encode("utf-8")).hexdigest()[:32]
+        if key in self._seen:
+            raise LeashError(Kind.AUTHENTICATION, "Request seen before.")
+        self._keep(signed, key)
+        self._append(f"{signed!r} {key}\n")
+        self._forget(now)
+        if self._file >= 0 and self._lines > 2 * len(self._seen) + _SPARE_LINES:
+            self._rewrite()
+
+    def close(self) -> None:
+        """Let another program have the file."""
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock = -1
+
+    def _is_forgotten(self, signed: float, now: float) -> bool:
+        # The start by today's clock, which may have been set since.
+        if self._only_since_start and signed <= now - (self._uptime() - self._started):
+            return True
+        return any(first <= signed <= last for first, last in self._spans)
+
+    def _keep(self, signed: float, key: str) -> None:
+        self._seen.add(key)
+        heapq.heappush(self._by_time, (signed, key))
+
+    def _forget(self, now: float) -> None:
+        while self._by_time and (self._by_time[0][0] < now - self._window or len(self._by_time) > self._most):
+            signed, key = heapq.heappop(self._by_time)
+            self._seen.discard(key)
+            self._close_off(signed, signed)
+
+    def _close_off(self, first: float, last: float) -> None:
+        """Take nothing any more that was signed in this span; spans that nearly touch become one."""
+        apart: list[tuple[float, float]] = []
+        for span in self._spans:
+            if span[0] - self._window <= last and first <= span[1] + self._window:
+                first, last = min(first, span[0]), max(last, span[1])
+            else:
+                apart.append(span)
+        self._spans = sorted([*apart, (first, last)])
+        while len(self._spans) > _MOST_SPANS:
+            (first, _), (_, last), *rest = self._spans
+            self._spans = [(first, last), *rest]
+
+    def _open(self, path: Path, now: float) -> None:
+        self._lock = _open_private(path.with_name(path.name + ".lock"))
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(errno.EAGAIN, "another program at work with it") from None
+        self._file = _open_private(path)
+        if not self._read(path):
+            _log.warning("%s: damaged, so that requests signed before now are refused", path)
+            self._only_since_start = True
+        if any(first == 0.0 and last > now for first, last in self._spans):
+            self._only_since_start = True  # the clock was ahead at an earlier start
+            self._spans = [span for span in self._spans if span[0] > 0.0]
+        self._forget(now)
+        self._rewrite()
+
+    def _read(self, path: Path) -> bool:
+        """Read the file; whether it is whole."""
+        size = os.fstat(self._file).st_size
+        self._only_since_start = size == 0
+        if size > _LONGEST_LINE * (3 * self._most + 2 * _SPARE_LINES):
+            return False
+        whole = True
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):  # else the program ended before it did anything for this request
+                whole = self._take(line) and whole
+        return whole
+
+    def _take(self, line: bytes) -> bool:
+        """Take a line of the file in; whether it was one."""
+        try:
+            *times, key = line.decode("ascii").split()
+            first, last = float(times[0]), float(times[-1])
+        except (ValueError, IndexError):
+            return False
+        if not (math.isfinite(first) and math.isfinite(last)):
+            return False
+        if key == _FORGOTTEN:
+            self._close_off(first, last)
+        elif key not in self._seen:
+            self._keep(first, key)
+        return True
+
+    def _append(self, line: str) -> None:
+        if self._file < 0:
+            return
+        try:
+            _write(self._file, line)
+        except OSError as error:
+            self._give_up(error)
+        self._lines += 1
+
+    def _rewrite(self) -> None:
+        """Leave out of the file what is forgotten."""
+        assert self._path is not None
+        draft = self._path.with_name(self._path.name + ".draft")
+        try:
+            draft.unlink(missing_ok=True)
+            new = _open_private(draft)
+            try:
+                _write(new, "".join(self._content()))
+                draft.replace(self._path)
+            except OSError:
+                os.close(new)
+                raise
+        except OSError as error:
+            self._give_up(error)
+            return
+        os.close(self._file)
+        self._file = new
+        self._lines = len(self._by_time)
+
+    def _content(self) -> Iterator[str]:
+        # Never empty: an empty file tells nothing, and so is one of a first start.
+        since_start = [(0.0, self._opened if self._only_since_start else 0.0)]
+        for first, last in since_start + self._spans:
+            yield f"{first!r} {last!r} {_FORGOTTEN}\n"
+        for signed, key in self._by_time:
+            yield f"{signed!r} {key}\n"
+
+    def _give_up(self, error: OSError) -> None:
+        """Without the file, a restart refuses what was signed before it; with half of it, it would not."""
+        assert self._path is not None
+        _log.warning(
+            "%s: wanted to note which requests were seen, found %s; the file is removed, and after a restart requests "
+            "signed before it are refused",
+            self._path,
+            error.strerror or error,
+        )
+        os.close(self._file)
+        self._file = -1
+        self._path.unlink(missing_ok=True)
+
+
+def _open_private(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _write(descriptor: int, text: str) -> None:
+    content = text.encode("ascii")
+    if os.write(descriptor, content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

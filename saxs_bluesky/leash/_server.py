@@ -1,0 +1,359 @@
+"""The server of the SAXSdog network: a socket that deployed clients speak to as they always did."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.leash._curve import ServerKeys
+from saxs_bluesky.leash._desk import AT_ONCE, IN_ORDER, Desk
+from saxs_bluesky.leash._errors import Envelope, Kind, LeashError
+from saxs_bluesky.leash._gate import Gate, Request
+from saxs_bluesky.leash._limits import Limits
+from saxs_bluesky.leash._replay import ReplayMemory
+from saxs_bluesky.leash._signatures import reply_signature
+
+_log = logging.getLogger(__name__)
+
+_LONG = 65_536  # bytes of a message that takes so long to check that others should not wait for it
+_WAITING = 200  # requests that may wait for a worker
+_AT_A_TIME = 100  # messages between two looks at what the workers have done
+_LONGEST_ROUTE = 8  # proxies on the way, and the client
+_LONGEST_IDENTITY = 255  # bytes, as 0MQ has them
+_LOOK_EVERY = 500  # milliseconds
+_LAST_ANSWERS = 5.0  # seconds for requests in hand when the server ends
+_LINGER = 200  # milliseconds for answers on their way then
+_BACKLOG = 1000  # connections that come at once
+_TOLD_ONE_BY_ONE = 10
+_SOCKET_OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.RCVHWM: 4,  # of a client, that waits for its answer before it asks again
+    zmq.SNDHWM: 256,  # of one that asks many things at once; more is dropped
+    zmq.HANDSHAKE_IVL: 10_000,  # milliseconds
+    zmq.BACKLOG: _BACKLOG,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 60,  # seconds
+    zmq.TCP_KEEPALIVE_INTVL: 15,
+    zmq.TCP_KEEPALIVE_CNT: 4,
+}
+
+
+@dataclass(frozen=True)
+class ServerCounters:
+    """Messages that came, by what became of them: ``served``, ``refused``; and those that ``wait``."""
+
+    served: int = 0
+    refused: int = 0
+    wait: int = 0
+
+
+@dataclass(frozen=True)
+class _Message:
+    """A message: the ``route`` that its answer goes, and its parts; none where it was too large to be taken in."""
+
+    route: list[bytes]
+    parts: list[bytes]
+    size: int
+    error: LeashError | None = None
+
+
+class _SharedMemory(ReplayMemory):
+    """A memory of requests for the threads of a server."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._turn = threading.Lock()
+        super().__init__(*args, **options)
+
+    def admit(self, mark: str, signed: float, now: float) -> None:
+        with self._turn:
+            super().admit(mark, signed, now)
+
+
+class _Worker(threading.Thread):
+    """Does one thing after the other."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.start()
+
+    def add(self, task: Callable[[], None] | None) -> None:
+        """Do this too; None: end."""
+        self._tasks.put(task)
+
+    def run(self) -> None:
+        """Work."""
+        while (task := self._tasks.get()) is not None:
+            task()
+
+
+class LeashServer:
+    """Answers the clients of one secret.
+
+    One thread owns the socket. It answers at once what many clients ask for often (``stat``, ``plot``,
+    ``fileslist``); two others do what takes long: one whatever changes the queue, in order, one the rest. Each message
+    gets one answer, unless its client has gone.
+
+    Parameters
+    ----------
+    address
+        Where clients connect to: ``tcp://host:port``.
+    secret
+        What server and clients share.
+    desk
+        What does what they ask for.
+    limits
+        Bounds of what is taken in.
+    memory
+        Path of the file with the requests seen; None: those since the start are remembered.
+    clock
+        Tells the time in seconds since 1970.
+    legacy
+        Whether to take the requests of deployed clients.
+    curve
+        Keys, where connections are to be encrypted.
+
+    Raises
+    ------
+    SaxsError
+        The secret is empty, or the address taken or none.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        secret: str,
+        desk: Desk,
+        *,
+        limits: Limits | None = None,
+        memory: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        legacy: bool = True,
+        curve: ServerKeys | None = None,
+    ) -> None:
+        self.address = address
+        self._secret = secret
+        self._desk = desk
+        self._limits = limits or Limits()
+        self._memory = _SharedMemory(memory, window=self._limits.window, most=self._limits.remembered, clock=clock)
+        self._gate = Gate(secret, self._limits, self._memory, clock, legacy=legacy)
+        self._served = self._refused = self._waiting = self._waiting_bytes = 0
+        self._done: queue.SimpleQueue[tuple[list[bytes], list[bytes], int]] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._wake_end, self._tell_end = os.pipe()
+        os.set_blocking(self._wake_end, False)
+        os.set_blocking(self._tell_end, False)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        for option, value in _SOCKET_OPTIONS.items():
+            self._socket.setsockopt(option, value)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, max(self._limits.attachment_bytes, self._limits.request_bytes))
+        self._authenticator = curve.guard(self._context, self._socket) if curve else None
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self._let_go()
+            raise SaxsError(f"{address}: wanted a free address for the server, found: {error}") from error
+        self._changes, self._looks = _Worker("saxs-bluesky-changes"), _Worker("saxs-bluesky-looks")
+        self._thread = threading.Thread(target=self._run, name="saxs-bluesky-server", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    @property
+    def counters(self) -> ServerCounters:
+        """How it stands."""
+        return ServerCounters(self._served, self._refused, self._waiting)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Take no more requests, answer those in hand as far as five seconds allow, and let go of the address."""
+        self._stopping.set()
+        self._wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._changes.add(None)
+        self._looks.add(None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._socket.close(linger=_LINGER)
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self._context.term()
+        self._memory.close()
+        # The end that workers tell at stays with the object: one of them may still be at work.
+        os.close(self._wake_end)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_tell_end"):
+            os.close(self._tell_end)
+
+    def _wake(self) -> None:
+        # Full: then there is enough to wake by.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._tell_end, b"x")
+
+    # The thread of the socket
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake_end, zmq.POLLIN)
+        while not self._stopping.is_set():
+            poller.poll(_LOOK_EVERY)
+            self._send_done()
+            for _ in range(_AT_A_TIME):
+                message = self._receive()
+                if message is None:
+                    break
+                self._take(message)
+        deadline = time.monotonic() + _LAST_ANSWERS
+        poller.unregister(self._socket)
+        while self._waiting and time.monotonic() < deadline:
+            poller.poll(_LOOK_EVERY // 10)
+            self._send_done()
+
+    def _receive(self) -> _Message | None:
+        """Receive a message, of which no more is kept than is taken."""
+        frames: list[bytes] = []
+        size = count = 0
+        most_bytes = self._limits.message_bytes + _LONGEST_ROUTE * _LONGEST_IDENTITY
+        most_frames = self._limits.attachments + 1 + 2 * _LONGEST_ROUTE
+        more = True
+        while more:
+            try:
+                frame = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            more = bool(self._socket.getsockopt(zmq.RCVMORE))
+            count, size = count + 1, size + len(frame)
+            if size > most_bytes or count > most_frames:
+                del frames[_LONGEST_ROUTE + 1 :]
+            else:
+                frames.append(frame)
+        route, parts = _split(frames)
+        if size > most_bytes or count > most_frames:
+            text = f"wanted at most {most_bytes} bytes in {most_frames} parts, found {size} in {count}"
+            return _Message(route, [], 0, LeashError(Kind.VALUE, text))
+        return _Message(route, parts, size)
+
+    def _take(self, message: _Message) -> None:
+        if message.error is not None:
+            self._refuse(message, message.error)
+        elif len(message.parts) > 1 or message.size > _LONG:
+            # Only `new` and `mergedata` are long: what is to be done about them must be done in order anyway.
+            self._give(self._changes, message, lambda: self._worked(message, None))
+        else:
+            self._take_short(message)
+
+    def _take_short(self, message: _Message) -> None:
+        request = None
+        try:
+            request = self._gate.admit(message.parts)
+            if request.command in AT_ONCE:
+                answer = self._dressed(request.envelope, self._desk.text(request.command))
+                self._served += 1
+                self._send(message.route, answer)
+                return
+        # The server must live on, and every client gets its answer.
+        except Exception as error:  # noqa: BLE001
+            self._refuse(message, error, request)
+            return
+        worker = self._changes if request.command in IN_ORDER else self._looks
+        self._give(worker, message, lambda: self._worked(message, request))
+
+    def _give(self, worker: _Worker, message: _Message, task: Callable[[], None]) -> None:
+        bytes_waiting = self._waiting_bytes + message.size
+        if self._waiting >= _WAITING or (self._waiting and bytes_waiting > 2 * self._limits.message_bytes):
+            self._refuse(message, LeashError(Kind.SERVER, "The server has too much to do; ask again later."))
+            return
+        self._waiting += 1
+        self._waiting_bytes = bytes_waiting
+        worker.add(task)
+
+    def _refuse(self, message: _Message, error: Exception, request: Request | None = None) -> None:
+        self._send(message.route, self._refusal(error, request))
+
+    def _send_done(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake_end, 4096)
+        while True:
+            try:
+                route, answer, size = self._done.get_nowait()
+            except queue.Empty:
+                return
+            self._waiting -= 1
+            self._waiting_bytes -= size
+            self._send(route, answer)
+
+    def _send(self, route: Sequence[bytes], answer: Sequence[bytes]) -> None:
+        try:
+            self._socket.send_multipart([*route, *answer], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:  # a client that does not read, or has gone
+            _log.debug("an answer was not sent: %s", error)
+
+    # Any thread
+
+    def _worked(self, message: _Message, request: Request | None) -> None:
+        """Do what a message asks for; in a worker."""
+        try:
+            if request is None:
+                request = self._gate.admit(message.parts)
+            if request.command in AT_ONCE:
+                answer = self._dressed(request.envelope, self._desk.text(request.command))
+            else:
+                answer = self._gate.reply(request, *self._desk.answer(request))
+            self._served += 1
+        # A worker must live on, and every client gets its answer.
+        except Exception as error:  # noqa: BLE001
+            answer = self._refusal(error, request)
+        self._done.put((message.route, answer, message.size))
+        self._wake()
+
+    def _dressed(self, envelope: Envelope, text: bytes) -> list[bytes]:
+        """Parts of an answer that is JSON already, as `Gate.reply` makes them."""
+        if envelope.protocol == 2:
+            text = text[:-1] + b', "protocol": 2, "nonce": "' + envelope.nonce.encode("ascii") + b'"}'
+        if len(text) > self._limits.response_bytes:
+            raise LeashError(
+                Kind.SERVER, f"wanted an answer of at most {self._limits.response_bytes} bytes, found {len(text)}"
+            )
+        if envelope.protocol == 1:
+            return [text]
+        return [text, reply_signature(text, self._secret).encode("ascii")]
+
+    def _refusal(self, error: Exception, request: Request | None) -> list[bytes]:
+        self._refused += 1
+        if not isinstance(error, SaxsError | OSError):
+            _log.error("a request failed", exc_info=error)
+        elif self._refused <= _TOLD_ONE_BY_ONE or self._refused % 1000 == 0:
+            kind = error.kind if isinstance(error, LeashError) else type(error).__name__
+            _log.warning("a request is refused (%d so far): %s: %s", self._refused, kind, error)
+        return self._gate.refuse(error, request)
+
+
+def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Route of a message and its parts: a REQ, also behind proxies, puts an empty frame between them."""
+    for index, frame in enumerate(frames[1 : _LONGEST_ROUTE + 1], start=1):
+        if not frame and (index == 1 or len(frames) > index + 1):
+            return frames[: index + 1], frames[index + 1 :]
+        if len(frame) > _LONGEST_IDENTITY:
+            break
+    return frames[:1], frames[1:]

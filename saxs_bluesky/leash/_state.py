@@ -1,0 +1,161 @@
+"""What a server keeps of its queue over a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.leash._messages import Attachment
+
+_log = logging.getLogger(__name__)
+
+_FILE = "queue.json"
+_VERSION = 1
+
+
+class QueueState(StrEnum):
+    """What a queue does: takes images, finishes those that it has found, or those in hand alone."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueRecord:
+    """A queue, as far as it outlives the program.
+
+    Parameters
+    ----------
+    document
+        The calibration, as it came.
+    attachments
+        The masks, as they came.
+    base
+        The server's base directory.
+    state
+        What the queue did.
+    began
+        When it was opened, in seconds since 1970.
+    processed
+        Images that were done when it was closed or aborted.
+    """
+
+    document: Mapping[str, Any] = field(repr=False)
+    attachments: tuple[Attachment, ...] = field(repr=False)
+    base: str
+    state: QueueState
+    began: float
+    processed: int = 0
+
+
+class StateFolder:
+    """A folder that nobody but its owner may look into, with the last queue of a server.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: wanted a folder for the state of a server, found {error.strerror or error}"
+            ) from error
+
+    def save(self, record: QueueRecord) -> None:
+        """Keep a record in place of the one before; at any moment one of both is there, whole.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        try:
+            masks = [(attachment.filename, self._keep(attachment.content())) for attachment in record.attachments]
+            document = {
+                "version": _VERSION,
+                "calibration": record.document,
+                "masks": [{"filename": filename, "file": file} for filename, file in masks],
+                "base": record.base,
+                "state": record.state,
+                "began": record.began,
+                "processed": record.processed,
+            }
+            self._write(_FILE, json.dumps(document).encode("ascii"))
+            for path in self.folder.glob("mask-*"):
+                if path.name not in {file for _, file in masks}:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder}: wanted to keep the queue there, found {error.strerror or error}"
+            ) from error
+
+    def load(self) -> QueueRecord | None:
+        """Read the record; None where there is none, or it is damaged."""
+        path = self.folder / _FILE
+        try:
+            document = json.loads(path.read_bytes())
+            if document["version"] != _VERSION:
+                raise ValueError(f"version {document['version']}")
+            return QueueRecord(
+                document=dict(document["calibration"]),
+                attachments=tuple(self._attachment(mask) for mask in document["masks"]),
+                base=str(document["base"]),
+                state=QueueState(document["state"]),
+                began=float(document["began"]),
+                processed=int(document["processed"]),
+            )
+        except FileNotFoundError as error:
+            if error.filename != str(path):
+                _log.warning("%s: wanted the mask %s, found none; the queue is forgotten", path, error.filename)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            _log.warning("%s: wanted a queue, found %s: %s; it is forgotten", path, type(error).__name__, error)
+        return None
+
+    def _attachment(self, mask: Mapping[str, str]) -> Attachment:
+        name = mask["file"]
+        content = (self.folder / name).read_bytes()
+        if name != _mask_name(content):
+            raise ValueError(f"another content in {name}")
+        return Attachment.from_bytes(mask["filename"], content)
+
+    def _keep(self, content: bytes) -> str:
+        name = _mask_name(content)
+        if not (self.folder / name).exists():
+            self._write(name, content)
+        return name
+
+    def _write(self, name: str, content: bytes) -> None:
+        draft = self.folder / f".{name}.{secrets.token_hex(8)}.tmp"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _mask_name(content: bytes) -> str:
+    return f"mask-{hashlib.sha256(content).hexdigest()}"

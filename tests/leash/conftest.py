@@ -1,0 +1,74 @@
+"""A gate, a clock that stands still, and requests signed by its hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from saxs_bluesky.leash import Gate, Limits, ReplayMemory
+from saxs_bluesky.reduction import _bounded_masks
+
+SECRET = "a secret of the tests, s\u00e9cret"
+NOW = 1_700_000_000.25
+
+#: Bounds that a test reaches without much data.
+SMALL = Limits(
+    message_bytes=200_000,
+    request_bytes=20_000,
+    attachment_bytes=130_000,
+    attachments=4,
+    depth=12,
+    values=1000,
+    pixels=10_000,
+    masks=3,
+    slices=3,
+    oversampling=8,
+    subpixels=400_000,
+    threads=8,
+    response_bytes=50_000,
+)
+
+
+class Clock:
+    """Tells the time that it was set to; as uptime, what has gone by."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now, self.up = now, 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def uptime(self) -> float:
+        return self.up
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.up += seconds
+
+
+def make_gate(limits: Limits = SMALL, clock: Clock | None = None, **options: Any) -> Gate:
+    """A gate that has been open for an hour."""
+    clock = clock or Clock()
+    began = Clock(clock.now - 3600)
+    began.up = clock.up - 3600
+    memory = ReplayMemory(window=limits.window, most=limits.remembered, clock=began, uptime=began.uptime)
+    memory._uptime = clock.uptime
+    return Gate(SECRET, limits, memory, clock, **options)
+
+
+@pytest.fixture(autouse=True)
+def hdf5_is_read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process for each HDF5 file takes most of a second; tests that want it say so in their name."""
+    if "own_process" not in request.node.name:
+        monkeypatch.setitem(_bounded_masks._READERS, b"\x89HDF\r\n\x1a\n", _bounded_masks._read_hdf5_here)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gate(clock: Clock) -> Gate:
+    return make_gate(clock=clock)
