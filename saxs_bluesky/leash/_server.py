@@ -39,7 +39,7 @@ _TOLD_ONE_BY_ONE = 10
 _SOCKET_OPTIONS = {
     zmq.LINGER: 0,
     zmq.RCVHWM: 4,  # of a client, that waits for its answer before it asks again
-    zmq.SNDHWM: 256,  # of one that asks many things at once; more is dropped
+    zmq.SNDHWM: 1000,  # of one that asks many things at once and does not read; more is dropped
     zmq.HANDSHAKE_IVL: 10_000,  # milliseconds
     zmq.BACKLOG: _BACKLOG,
     zmq.TCP_KEEPALIVE: 1,

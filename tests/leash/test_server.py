@@ -1,0 +1,693 @@
+"""The server as its clients find it: every command in every state, hostile messages, crashes, keys."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import zmq
+import zmq.auth
+
+from saxs_bluesky.file_reduction import Services
+from saxs_bluesky.leash import (
+    COMMANDS,
+    Attachment,
+    Command,
+    Desk,
+    Kind,
+    LeashServer,
+    Limits,
+    QueueRecord,
+    QueueSettings,
+    QueueState,
+    Request,
+    ServerKeys,
+    StateFolder,
+    compose,
+)
+from saxs_bluesky.reduction import OutputNames, read_chi
+from saxs_bluesky.sources import Progress
+from tests.cli.test_saxsfeeder import free_port
+from tests.cli.watching import Catalogued
+from tests.leash.conftest import NOW, SECRET, SMALL
+from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages
+from tests.leash.serving import MASK, NEW, Client, Server, until
+
+pytestmark = pytest.mark.soak  # minutes of servers that are killed and started again
+
+LOG = Attachment("data.log", "1\t2\n")
+ARGUMENTS: dict[Command, tuple[Any, ...]] = {
+    Command.NEW: (NEW, MASK),
+    Command.LISTDIR: ({"directory": ["user"]},),
+    Command.MERGEDATA: ({"mergeconf": MERGE}, LOG),
+}
+
+
+@dataclass
+class Live:
+    """A server in this process, that can be stopped and started again."""
+
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    address: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_port()}")
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "base"
+
+    def start(self) -> Live:
+        self.files = Server(self.folder)  # for its folders and images
+        state = StateFolder(self.folder / "state")
+        self.progress = Progress(state.folder / "progress")
+        settings = QueueSettings(names=OutputNames(), watch=True, feeder=(), base=self.base)
+        self.desk = Desk(settings, Services(progress=self.progress), state, self.options.get("limits"))
+        self.desk.resume()
+        self.server = LeashServer(
+            self.address, SECRET, self.desk, **{"memory": state.folder / "requests", **self.options}
+        )
+        self.server.start()
+        return self
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.desk.suspend()
+        self.progress.close()
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        client = Client(self.address)
+        try:
+            yield client.connect()
+        finally:
+            client.close()
+
+
+@pytest.fixture
+def lives() -> Iterator[list[Live]]:
+    running: list[Live] = []
+    yield running
+    for live in running:
+        live.stop()
+
+
+@pytest.fixture
+def live(tmp_path: Path, lives: list[Live]) -> Live:
+    lives.append(Live(tmp_path).start())
+    return lives[-1]
+
+
+@pytest.fixture
+def client(live: Live) -> Iterator[Client]:
+    with live.client() as client:
+        yield client
+
+
+# Every command in every state
+
+ERROR = (Kind.NOT_IMPLEMENTED.value, {"Error"})
+ALWAYS = {
+    "listdir": ("listdir", {"directory", "dircontent"}),
+    "mergedata": ERROR,
+    "getmergedata": ERROR,
+    "mergestat": ERROR,
+}
+NONE: tuple[str, set[str]] = ("no queue", set())
+NO_QUEUE = {
+    "stat": ("stat", {"stat"}), "plot": NONE, "get": NONE, "close": NONE, "abort": NONE, "readdir": NONE,
+    "fileslist": NONE, **ALWAYS,
+}  # fmt: skip
+EMPTY = {
+    "stat": ("stat", {"stat"}), "plot": ("Empty", {"stat"}), "get": ("cal", {"cal", "attachments"}),
+    "fileslist": ("resultfileslists", {"fileslist"}), **ALWAYS,
+}  # fmt: skip
+PLOTTED = {"filename", "graphs", "stat", "history", "IntegralParameters"}
+IMAGES = {**EMPTY, "plot": ("plot", PLOTTED)}
+
+
+def conversation(client: Client, commands: dict[str, Any]) -> dict[str, Any]:
+    """Results and keys of the data."""
+    answers = {name: client.raw(Command(name), *ARGUMENTS.get(Command(name), ())) for name in commands}
+    assert all(set(answer) == {"result", "data"} for answer in answers.values())
+    return {name: (answer["result"], set(answer["data"])) for name, answer in answers.items()}
+
+
+def test_every_command_in_every_state(live: Live, client: Client) -> None:
+    assert conversation(client, NO_QUEUE) == NO_QUEUE
+    assert client.stat() == {}
+    assert client.raw(Command.NEW, NEW, MASK) == {"result": "new queue", "data": {"cal": CALIBRATION}}
+    assert conversation(client, EMPTY) == EMPTY
+    live.files.add("a.tif")
+    until(lambda: client.raw(Command.PLOT)["result"] == "plot")
+    assert conversation(client, IMAGES) == IMAGES
+    assert conversation(client, {"close": 0}) == {"close": ("queue closed", {"stat"})}
+    assert conversation(client, IMAGES) == IMAGES
+    assert conversation(client, {"readdir": 0}) == {"readdir": ("queue restarted with all files", {"stat"})}
+    until(lambda: client.stat()["images processed"] == 2)
+    assert conversation(client, {"readdir": 0}) == {"readdir": ("queue restarted with all files", {"stat"})}
+    until(lambda: client.stat()["images processed"] == 3)
+    assert conversation(client, {"abort": 0}) == {"abort": ("queue aborted", {"stat"})}
+    assert conversation(client, IMAGES) == IMAGES
+    assert conversation(client, {"close": 0, "abort": 0}) == {
+        "close": ("queue closed", {"stat"}),
+        "abort": ("queue aborted", {"stat"}),
+    }
+    assert live.server.counters.refused == 3 * 5
+    live.stop()
+    live.start()
+    with live.client() as later:
+        assert conversation(later, EMPTY) == EMPTY
+        assert later.stat()["images processed"] == 3
+        assert conversation(later, {"readdir": 0}) == {"readdir": ("queue restarted with all files", {"stat"})}
+        until(lambda: later.stat()["images processed"] == 4)
+
+
+@pytest.mark.parametrize("name", ["close queue", "abort queue", "send plot", "plotdata", "getmergestat"])
+def test_other_names_of_commands(client: Client, name: str) -> None:
+    import time
+
+    from tests.leash.hostile import sign
+
+    request = sign({"command": name, "argument": {}, "time": time.time()})
+    (body,) = client.exchange([json.dumps(request).encode()])
+    assert json.loads(body)["result"] in ("no queue", "ErrorNotimplemented")
+
+
+def test_commands_that_are_to_come_say_so(client: Client) -> None:
+    text = client.ask(Command.MERGEDATA, {"mergeconf": MERGE}, LOG).error
+    assert text == "mergedata: this server does not join curves and logs yet."
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_images_become_curves_and_clients_see_them(live: Live, client: Client, protocol: int) -> None:
+    images = [live.files.add(f"{number}.tif", number) for number in range(3)]
+    client.ask(Command.NEW, NEW, MASK, protocol=protocol)
+    images.append(live.files.add("more/later.tif", 4))
+    until(lambda: client.stat()["images processed"] == 4)
+    for image in images:
+        assert read_chi(live.files.chi(image)).curve.intensity.size
+        assert live.files.chi(image, "_cS1").exists()
+    assert len(live.files.listed()) == 8
+
+    def files() -> Any:
+        return client.ask(Command.FILESLIST, protocol=protocol).data["fileslist"]
+
+    until(lambda: len(files()["Radial0"]) == 4)
+    assert sorted(files()["Radial0"]) == sorted(str(live.files.chi(image)) for image in images)
+    assert sorted(files()["Slice1"]) == sorted(str(live.files.chi(image, "_cS1")) for image in images)
+    assert files()["JSON"] == []
+
+    def plot() -> Any:
+        return client.ask(Command.PLOT, protocol=protocol).data
+
+    until(lambda: len(plot()["history"]) == 4)
+    shown = plot()
+    radial, cut = shown["graphs"]
+    assert (radial["kind"], cut["kind"]) == ("Radial", "Slice")
+    assert radial["conf"]["MaskFile"] == "mask.npy"
+    assert cut["conf"]["CutPosition"] == 5
+    assert [label.split(" ")[0] for label in radial["columnLabels"]] == ["Scattering", "Intensity", "Error"]
+    curve = read_chi(live.files.chi(Path(shown["filename"]))).curve
+    assert radial["array"][1] == pytest.approx(curve.intensity.tolist(), rel=1e-5, nan_ok=True)
+    assert [len(column) for column in radial["array"]] == [curve.axis.size] * 3
+    assert set(shown["IntegralParameters"]) == {"R0"}
+    columns = shown["IntegralParameters"]["R0"]
+    assert {key: len(column) for key, column in columns.items()} == dict.fromkeys(("time", "file", "I0", "I1", "I2"), 4)
+    assert columns["time"] == shown["history"]
+    assert shown["stat"]["images processed"] == 4
+
+
+def test_get_gives_back_what_new_brought(client: Client) -> None:
+    client.ask(Command.NEW, NEW, MASK)
+    data = client.raw(Command.GET)["data"]
+    assert data == {"cal": CALIBRATION, "attachments": [{"filename": MASK.filename, "data": MASK.data}]}
+
+
+def test_new_replaces_the_queue(live: Live, client: Client) -> None:
+    client.ask(Command.NEW, NEW, MASK)
+    first = live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+    other = {"calibration": changed(CALIBRATION, ["Directory"], ["user", "2015"])}
+    (live.base / "user" / "2015").mkdir()
+    assert client.ask(Command.NEW, other, MASK).result == "new queue"
+    assert client.stat()["images processed"] == 0
+    assert client.raw(Command.PLOT)["result"] == "Empty"
+    live.files.add("b.tif")  # of the old queue: nobody's now
+    second = live.files.add("../2015/c.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+    assert live.files.chi(first).exists()
+    assert (live.base / "user" / "work" / "c.chi").exists(), second
+    assert not (live.base / "user" / "work" / "b.chi").exists()
+
+
+def test_new_that_is_refused_leaves_the_queue(live: Live, client: Client, tmp_path: Path) -> None:
+    client.ask(Command.NEW, NEW, MASK)
+    (live.base / "out").symlink_to(tmp_path)
+    for path, value in ((["Directory"], ["out"]), (["Directory"], ["..", "x"]), (["Geometry"], {})):
+        assert client.ask(Command.NEW, {"calibration": changed(CALIBRATION, path, value)}, MASK).error
+    live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+
+
+def test_queue_may_be_opened_before_its_folder_is_there(live: Live, client: Client) -> None:
+    later = {"calibration": changed(CALIBRATION, ["Directory"], ["user", "later"])}
+    assert client.ask(Command.NEW, later, MASK).result == "new queue"
+    live.files.add("../later/a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+
+
+def test_image_that_fails_is_counted_and_not_drawn(
+    live: Live, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    (live.files.data / "bad.tif").write_bytes(b"II*\0 no image")
+    client.ask(Command.NEW, NEW, MASK)
+    until(lambda: client.stat()["images processed"] == 1)
+    assert client.raw(Command.PLOT)["result"] == "Empty"
+
+
+# Sockets
+
+
+def test_slow_request_holds_up_nobody(live: Live, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, answer = threading.Event(), live.desk.answer
+
+    def slow(request: Request) -> Any:
+        assert go.wait(60)
+        return answer(request)
+
+    monkeypatch.setattr(live.desk, "answer", slow)
+    client.socket.send_multipart(compose(Command.NEW, NEW, (MASK,), secret=SECRET))
+    with live.client() as other:
+        for _ in range(20):
+            assert other.stat() == {}
+        vanished = live.client()
+        with vanished as gone:
+            gone.socket.send_multipart(compose(Command.LISTDIR, {"directory": []}, secret=SECRET))
+            until(lambda: live.server.counters.wait == 2)
+        assert client.socket.poll(0) == 0
+        go.set()
+        assert json.loads(client.socket.recv())["result"] == "new queue"
+        until(lambda: live.server.counters.wait == 0)
+        assert other.stat()["images processed"] == 0
+
+
+def test_too_many_requests_at_a_time_are_told_so(
+    live: Live, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go, answer = threading.Event(), live.desk.answer
+
+    def slow(request: Request) -> Any:
+        assert go.wait(60)
+        return answer(request)
+
+    monkeypatch.setattr(live.desk, "answer", slow)
+    dealer = client.context.socket(zmq.DEALER)
+    dealer.rcvtimeo = 60_000
+    dealer.connect(live.address)
+    for _ in range(300):
+        dealer.send_multipart([b"", *compose(Command.GET, {}, secret=SECRET)])
+    results = Counter(json.loads(dealer.recv_multipart()[-1])["result"] for _ in range(100))
+    assert results == {"ServerError": 100}
+    go.set()
+    assert Counter(json.loads(dealer.recv_multipart()[-1])["result"] for _ in range(200)) == {"no queue": 200}
+    dealer.close(linger=0)
+
+
+def test_sockets_of_other_kinds(live: Live, client: Client) -> None:
+    context = client.context
+    dealer = context.socket(zmq.DEALER)
+    dealer.rcvtimeo = 60_000
+    dealer.connect(live.address)
+    for frames in (0, 1):  # without the empty frame that a REQ sends, and with it
+        dealer.send_multipart([*[b""] * frames, *compose(Command.STAT, {}, secret=SECRET)])
+        *route, body = dealer.recv_multipart()
+        assert (len(route), json.loads(body)["result"]) == (frames, "stat")
+    for parts in ([b""], [b"", b""], [b"x", b""], [b"x"] * 500, [b"", *[b"x"] * 500], [b"x" * 300, b"", b"x"]):
+        dealer.send_multipart(parts)
+        assert "Error" in json.loads(dealer.recv_multipart()[-1])["data"]
+    assert dealer.poll(100) == 0
+    others = [context.socket(kind) for kind in (zmq.PUB, zmq.PUSH, zmq.REP, zmq.ROUTER, zmq.SUB, zmq.PAIR)]
+    for other in others:
+        other.linger = 0
+        other.connect(live.address)
+    others[0].send(b"hello")
+    assert client.stat() == {}
+    for one in (dealer, *others):
+        one.close(linger=0)
+
+
+def test_client_behind_a_proxy(live: Live, client: Client) -> None:
+    front, back = client.context.socket(zmq.ROUTER), client.context.socket(zmq.DEALER)
+    port = front.bind_to_random_port("tcp://127.0.0.1")
+    back.connect(live.address)
+    behind = Client(f"tcp://127.0.0.1:{port}", client.context).connect()
+    behind.socket.send_multipart(compose(Command.STAT, {}, secret=SECRET))
+    back.send_multipart(front.recv_multipart())
+    front.send_multipart(back.recv_multipart())
+    assert json.loads(behind.socket.recv())["result"] == "stat"
+    for one in (front, back, behind.socket):
+        one.close(linger=0)
+
+
+def test_what_is_no_0mq_at_all(live: Live, client: Client) -> None:
+    port = int(live.address.rpartition(":")[2])
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+    for connection, text in zip(
+        connections, [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 5000, b"", b"\0"] * 12, strict=False
+    ):
+        connection.sendall(text)
+    assert client.stat() == {}
+    for connection in connections:
+        connection.close()
+    assert client.stat() == {}
+
+
+def test_clients_that_vanish_cost_nothing(live: Live, client: Client) -> None:
+    process = psutil.Process()
+
+    def come_and_go(number: int) -> None:
+        for _ in range(number):
+            with live.client() as gone:
+                gone.socket.send_multipart(compose(Command.STAT, {}, secret=SECRET))
+
+    come_and_go(20)
+    before = process.num_fds()
+    come_and_go(100)
+    until(lambda: process.num_fds() <= before + 5)
+    assert client.stat() == {}
+
+
+@pytest.mark.logs_errors
+def test_hostile_messages_to_a_live_server(tmp_path: Path, lives: list[Live]) -> None:
+    state = StateFolder(tmp_path / "state")
+    (state.folder / "requests").write_text("0.0 0.0 forgotten\n")  # or what was signed before the start is refused
+    live = Live(tmp_path, {"limits": SMALL, "clock": lambda: NOW}).start()
+    lives.append(live)
+    number = 0
+    with live.client() as client:
+        new = compose(Command.NEW, NEW, (MASK,), secret=SECRET, clock=lambda: NOW - 2)
+        assert json.loads(client.exchange(new)[0])["result"] == "new queue"
+        table = hostile_messages()
+        memory = []
+        for turn in range(2):
+            for name, hostile in table.items():
+                if not hostile.parts or hostile.kind is None:
+                    continue
+                answer = exchanged(live, client.context, hostile.parts)
+                if answer is None:
+                    assert max(map(len, hostile.parts)) > SMALL.attachment_bytes, name
+                else:
+                    assert answer["result"] in {hostile.kind, Kind.AUTHENTICATION}, name
+                    assert [*answer["data"]] == ["Error"]
+                number += 1
+                if number % 20 == 0:
+                    live.files.add(f"{number}.tif", number)
+            memory.append(psutil.Process().memory_info().rss)
+            assert turn == 0 or memory[1] < memory[0] + 50e6
+        images = sorted(live.files.data.glob("*.tif"))
+        assert len(images) > 20
+        until(lambda: all(live.files.chi(image).exists() for image in images))
+        for hostile in table.values():
+            if hostile.parts and hostile.kind is None:
+                assert exchanged(live, client.context, hostile.parts) is not None
+        again = compose(Command.STAT, {}, secret=SECRET, clock=lambda: NOW - 3)
+        assert json.loads(client.exchange(again)[0])["result"] == "stat"
+
+
+def exchanged(live: Live, context: zmq.Context[Any], parts: list[bytes]) -> Any:
+    """Answer to a message from a client of its own; None where that is dropped."""
+    one = Client(live.address, context).connect()
+    monitor = one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    try:
+        one.socket.send_multipart(parts)
+        poller = zmq.Poller()
+        poller.register(one.socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        ready = dict(poller.poll(60_000))
+        assert ready
+        return json.loads(one.socket.recv_multipart()[0]) if one.socket in ready else None
+    finally:
+        one.socket.disable_monitor()
+        monitor.close(linger=0)
+        one.close()
+
+
+def test_answer_beyond_the_limit_is_an_error(tmp_path: Path, lives: list[Live]) -> None:
+    lives.append(Live(tmp_path, {"limits": Limits(response_bytes=100)}).start())
+    with lives[-1].client() as client:
+        assert client.stat() == {}
+        assert client.ask(Command.NEW, NEW, MASK).result == "ServerError"
+        error = client.ask(Command.STAT).error
+        assert error is not None
+        assert error.startswith("wanted an answer of at most 100 bytes")
+
+
+@pytest.mark.logs_errors
+def test_fault_of_the_server_is_an_answer_too(
+    live: Live, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: Any) -> Any:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr(live.desk, "answer", fault)
+    monkeypatch.setattr(live.desk, "text", fault)
+    for command in (Command.STAT, Command.LISTDIR, Command.NEW):
+        answer = client.ask(command, *ARGUMENTS.get(command, ()))
+        assert answer.result == "ServerError"
+        assert answer.error == "The server failed at this request; its log says more."
+    assert sum(record.levelno == logging.ERROR for record in caplog.records) == 3
+
+
+def test_answers_fit_what_clients_take(live: Live, client: Client) -> None:
+    live.files.add("a.tif")
+    client.ask(Command.NEW, NEW, MASK)
+    until(lambda: client.stat()["images processed"] == 1)
+    for spec in COMMANDS.values():
+        if spec.command in (Command.MERGEDATA, Command.MERGESTAT, Command.GETMERGEDATA):
+            continue
+        answer = client.ask(spec.command, *ARGUMENTS.get(spec.command, ()), protocol=2)
+        assert answer.result in (spec.result, *spec.otherwise)
+        assert set(answer.data) <= spec.data
+
+
+# Restarts
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    started: list[Server] = []
+
+    def start(*options: str) -> Server:
+        started.append(Server(tmp_path, ("-w", *options)))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        server.end()
+
+
+def test_killed_server_goes_on_where_it_was(begin: Callable[..., Server], tmp_path: Path) -> None:
+    server = begin("--catalog", str(tmp_path / "catalog"))
+    with server.client() as client:
+        client.ask(Command.NEW, NEW, MASK)
+    images = [server.add(f"{number:02d}.tif", number) for number in range(30)]
+    server.until(lambda: len(server.listed()) >= 20)
+    server.kill()
+    server.start()
+    images.append(server.add("later.tif"))
+    server.until(lambda: len(server.listed()) >= 2 * len(images))
+    with server.client() as client:
+        assert client.stat()["images processed"] == len(images)
+        assert client.ask(Command.GET).data["attachments"][0]["filename"] == "mask.npy"
+        assert client.ask(Command.CLOSE).result == "queue closed"
+    assert server.stop() == 0
+    assert set(Counter(server.listed()).values()) == {1}
+    found = Catalogued.read(server.catalog)
+    once = Counter(str(image) for image in images)
+    assert found.raw == once
+    assert found.reduced == once
+    assert found.failed == Counter()
+    assert None not in found.stops
+
+
+def test_stopped_server_closes_its_runs_and_goes_on_later(begin: Callable[..., Server], tmp_path: Path) -> None:
+    server = begin("--catalog", str(tmp_path / "catalog"))
+    with server.client() as client:
+        client.ask(Command.NEW, NEW, MASK)
+    images = [server.add(f"{number:02d}.tif", number) for number in range(20)]
+    server.until(lambda: len(server.listed()) >= 10)
+    assert server.stop(signal.SIGTERM) == 0
+    found = Catalogued.read(server.catalog)
+    assert found.stops
+    assert None not in found.stops
+    assert found.reduced == Counter(str(image) for image in images if server.chi(image).exists())
+    server.options = ("-w",)
+    images.append(server.add("meanwhile.tif"))
+    server.start()
+    images.append(server.add("later.tif"))
+    server.until(lambda: len(server.listed()) >= 2 * len(images))
+    with server.client() as client:
+        assert client.stat()["images processed"] == len(images)
+    assert server.stop(signal.SIGINT) == 0
+    assert set(Counter(server.listed()).values()) == {1}
+
+
+@pytest.mark.parametrize("command", [Command.CLOSE, Command.ABORT])
+def test_queue_that_was_ended_is_remembered_and_stays_so(live: Live, client: Client, command: Command) -> None:
+    image = live.files.add("a.tif")
+    client.ask(Command.NEW, NEW, MASK)
+    until(lambda: client.stat()["images processed"] == 1)
+    began = client.stat()["start time"]
+    client.ask(command)
+    live.stop()
+    live.start()
+    other = live.files.add("b.tif")
+    with live.client() as later:
+        assert later.stat()["images processed"] == 1
+        assert later.stat()["start time"] == began
+        assert later.ask(Command.GET).data["cal"] == CALIBRATION
+        assert later.ask(command).error is None
+    assert live.files.chi(image).exists()
+    assert not live.files.chi(other).exists()
+
+
+def test_closed_queue_that_was_not_done_is_done_later(begin: Callable[..., Server]) -> None:
+    server = begin()
+    with server.client() as client:
+        client.ask(Command.NEW, NEW, MASK)
+        images = [server.add(f"{number:02d}.tif", number) for number in range(40)]
+        server.until(lambda: len(server.listed()) >= 4)
+        client.ask(Command.CLOSE)
+    server.kill()
+    done = len(set(server.listed()))
+    server.start()
+    with server.client() as client:
+        state = json.loads((server.state / str(server.port) / "queue.json").read_text())["state"]
+        assert state == "closed"
+        server.until(lambda: client.stat()["queue length"] == 0)
+    assert server.stop() == 0
+    assert len(set(server.listed())) >= done
+    assert set(Counter(server.listed()).values()) == {1}
+    assert len(images) == 40
+
+
+def test_request_that_was_seen_is_refused_after_a_restart(live: Live, client: Client) -> None:
+    parts = compose(Command.CLOSE, {}, secret=SECRET)
+    assert json.loads(client.exchange(parts)[0])["result"] == "no queue"
+    live.stop()
+    live.start()
+    with live.client() as later:
+        assert json.loads(later.exchange(parts)[0])["data"] == {"Error": "Request seen before."}
+
+
+# What is kept
+
+
+def record(**other: Any) -> QueueRecord:
+    return QueueRecord(
+        **{
+            "document": CALIBRATION, "attachments": (MASK,), "base": "/base", "state": QueueState.OPEN, "began": 5.5,
+            "processed": 7, **other,
+        }
+    )  # fmt: skip
+
+
+def test_record_is_read_as_it_was_kept(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state")
+    assert state.load() is None
+    state.save(record())
+    assert StateFolder(tmp_path / "state").load() == record()
+    other = record(attachments=(), state=QueueState.CLOSED)
+    state.save(other)
+    assert state.load() == other
+    assert [path.name for path in state.folder.iterdir()] == ["queue.json"]
+
+
+def test_nobody_else_reads_what_is_kept(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state")
+    state.save(record())
+    assert state.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in state.folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"version": 2}', '{"version": 1, "calibration": 5}', "\udcff", "null"]
+)
+def test_damaged_record_is_forgotten(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    state = StateFolder(tmp_path)
+    (tmp_path / "queue.json").write_text(text, errors="surrogateescape")
+    with caplog.at_level(logging.WARNING):
+        assert state.load() is None
+    assert "it is forgotten" in caplog.text
+
+
+def test_mask_that_is_gone_or_changed_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = StateFolder(tmp_path)
+    state.save(record())
+    (mask,) = tmp_path.glob("mask-*")
+    mask.write_bytes(b"other")
+    assert state.load() is None
+    mask.unlink()
+    assert state.load() is None
+    assert len(caplog.records) == 2
+
+
+def test_queue_of_another_base_directory_is_forgotten(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    live.stop()
+    StateFolder(live.folder / "state").save(record())
+    live.start()
+    assert "the queue of /base is forgotten" in caplog.text
+    assert live.desk.statistics is None
+
+
+# Keys
+
+
+def test_with_keys_only_clients_that_have_one_are_let_in(tmp_path: Path, lives: list[Live]) -> None:
+    keys = tmp_path / "keys"
+    made = ServerKeys(keys)
+    assert (keys / "server.key_secret").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "own").mkdir()
+    zmq.auth.create_certificates(keys / "clients", "known")
+    (keys / "clients" / "known.key_secret").rename(tmp_path / "own" / "known.key_secret")
+    zmq.auth.create_certificates(tmp_path / "own", "stranger")
+    assert ServerKeys(keys).public == made.public
+    lives.append(Live(tmp_path, {"curve": ServerKeys(keys)}).start())
+    context: zmq.Context[Any] = zmq.Context()
+
+    def client(name: str) -> Client:
+        one = Client(lives[-1].address, context)
+        if name:
+            public, secret = zmq.auth.load_certificate(tmp_path / "own" / f"{name}.key_secret")
+            one.socket.curve_publickey, one.socket.curve_secretkey = public, secret
+            one.socket.curve_serverkey = made.public
+        return one.connect()
+
+    refused = [client(""), client("stranger")]
+    for one in refused:
+        with suppress(zmq.Again):  # its connection may be gone already
+            one.socket.send_multipart(compose(Command.STAT, {}, secret=SECRET), zmq.NOBLOCK)
+    known = client("known")
+    assert known.stat() == {}
+    assert not any(one.socket.poll(500) for one in refused)
+    for one in (known, *refused):
+        one.close()
+    context.destroy(linger=0)
+
+
+def test_keys_that_are_none(tmp_path: Path) -> None:
+    from saxs_bluesky.errors import SaxsError
+
+    (tmp_path / "server.key_secret").write_text("no key")
+    with pytest.raises(SaxsError, match="wanted keys of server and clients"):
+        ServerKeys(tmp_path)

@@ -1,0 +1,185 @@
+"""A live server under ten thousand fuzzed messages, and under fifty clients while a hundred images come a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from saxs_bluesky.leash import COMMANDS, Command, compose
+from tests.leash.conftest import SECRET
+from tests.leash.serving import MASK, NEW, Server
+
+pytestmark = pytest.mark.soak
+
+ROOT = Path(__file__).parents[2]
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "10000"))
+CLIENTS = 50
+SIMPLE = [spec.command for spec in COMMANDS.values() if spec.argument == "nothing"]
+SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
+IMAGES_A_SECOND = 100
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.end()
+
+
+def spoilt(parts: list[bytes], rng: random.Random) -> list[bytes]:
+    """A message with some bytes, parts or lengths changed."""
+    parts = list(parts)
+    match rng.randrange(6):
+        case 0:
+            parts = [bytes(rng.randrange(256) for _ in range(rng.randrange(200)))]
+        case 1:
+            parts += [b"" for _ in range(rng.randrange(100))]
+        case 2:
+            parts = [part[: rng.randrange(len(part) + 1)] for part in parts]
+        case 3:
+            rng.shuffle(parts)
+        case 4:
+            parts = parts * rng.randrange(1, 5)
+        case _:
+            content = bytearray(parts[0])
+            for _ in range(rng.randrange(1, 8)):
+                content[rng.randrange(len(content))] = rng.randrange(256)
+            parts[0] = bytes(content)
+    return parts or [b""]
+
+
+def test_ten_thousand_fuzzed_messages(server: Server) -> None:
+    rng = random.Random(5)
+    server.start()
+    with server.client() as client:
+        assert client.ask(Command.NEW, NEW, MASK).result == "new queue"
+        memory, results = [], Counter[str]()
+        for number in range(MESSAGES):
+            good = compose(rng.choice(SIMPLE), {}, secret=SECRET)
+            if rng.random() < 0.3:
+                good = compose(Command.NEW, NEW, (MASK,), secret=SECRET)
+            (body,) = client.exchange(spoilt(good, rng))
+            results[json.loads(body)["result"]] += 1
+            if number % 100 == 0:
+                server.add(f"{number:05d}.tif", number)
+                assert server.process is not None
+                memory.append(psutil.Process(server.process.pid).memory_info().rss / 1e6)
+        print(dict(results), f"memory {memory[5]:.0f} MB, at the end {memory[-1]:.0f} MB")  # noqa: T201
+        server.until(lambda: len(server.listed()) == 2 * len(list(server.data.glob("*.tif"))))
+        assert memory[-1] < memory[5] + 50
+    assert server.stop() == 0
+
+
+DETECTOR = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from saxs_bluesky.reduction import write_frame
+from tests.cli.conftest import HEADER
+folder, rate, seconds = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+write_frame(folder / ".one.part", np.random.default_rng(1).poisson(20, (60, 80)), HEADER)
+content = (folder / ".one.part").read_bytes()
+begin = time.monotonic()
+for number in range(int(rate * seconds)):
+    time.sleep(max(0.0, begin + number / rate - time.monotonic()))
+    part = folder / f".{number:05d}.part"
+    part.write_bytes(content)
+    part.rename(folder / f"{number:05d}.tif")
+"""
+
+# All clients in one process: fifty would be more than a small computer can start, and they sleep most of the time.
+POLLERS = """
+import json, sys, time, zmq
+from saxs_bluesky.leash import Command, compose
+address, secret, number, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+context, poller = zmq.Context(), zmq.Poller()
+sockets = []
+for _ in range(number):
+    socket = context.socket(zmq.REQ)
+    socket.linger = 0
+    socket.connect(address)
+    poller.register(socket, zmq.POLLIN)
+    sockets.append(socket)
+begin = time.monotonic()
+due = {socket: begin + 0.1 * index / number for index, socket in enumerate(sockets)}
+asked, turn, taken, refused = {}, dict.fromkeys(sockets, 0), {"stat": [], "plot": []}, 0
+while time.monotonic() < begin + seconds:
+    now = time.monotonic()
+    for socket, when in due.items():
+        if when <= now and socket not in asked:
+            command = (Command.STAT, Command.PLOT)[turn[socket] % 2]
+            turn[socket] += 1
+            parts = compose(command, {}, secret=secret)
+            asked[socket] = (time.monotonic(), command.value)
+            socket.send_multipart(parts)
+            due[socket] = max(when + 0.05, now - 1.0)
+    free = [when for socket, when in due.items() if socket not in asked]
+    wait = min(free, default=now + 0.01) - time.monotonic()
+    for socket, _ in poller.poll(max(0, int(1000 * wait))):
+        (body,) = socket.recv_multipart()
+        sent, command = asked.pop(socket)
+        taken[command].append(time.monotonic() - sent)
+        refused += b'"Error"' in body[:80]
+print(json.dumps({"taken": taken, "refused": refused, "unanswered": len(asked)}))
+"""
+
+
+def exposed(server: Server, clients: int) -> tuple[float, dict[str, Any]]:
+    """Reduction rate while images come, and what the clients saw."""
+    for number in range(20):  # a worker's first image takes a second
+        server.add(f"first_{number}.tif")
+    with server.client() as client:
+        server.until(lambda: client.stat()["images processed"] == 20)
+    detector = subprocess.Popen(
+        [sys.executable, "-c", DETECTOR, str(server.data), str(IMAGES_A_SECOND), str(SECONDS)], cwd=ROOT
+    )
+    seen: dict[str, Any] = {}
+    with server.client() as client:
+        server.until(lambda: client.stat()["images processed"] > 120)
+        before, begin = client.stat()["images processed"], time.monotonic()
+        if clients:
+            command = [sys.executable, "-c", POLLERS, server.address, SECRET, str(clients), str(SECONDS * 0.7)]
+            seen = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+        else:
+            time.sleep(SECONDS * 0.7)
+        rate = (client.stat()["images processed"] - before) / (time.monotonic() - begin)
+        assert detector.wait(SECONDS + 60) == 0
+        wanted = int(IMAGES_A_SECOND * SECONDS) + 20
+        server.until(lambda: client.stat()["images processed"] >= wanted)
+        assert client.stat()["images processed"] == wanted
+    return rate, seen
+
+
+def test_fifty_clients_while_a_hundred_images_come_a_second(server: Server, tmp_path: Path) -> None:
+    rates = []
+    for clients in (0, CLIENTS):
+        (tmp_path / str(clients)).mkdir()
+        one = Server(tmp_path / str(clients)).start()
+        try:
+            with one.client() as client:
+                assert client.ask(Command.NEW, NEW, MASK).result == "new queue"
+            rate, seen = exposed(one, clients)
+            rates.append(rate)
+            assert one.stop() == 0
+        finally:
+            one.end()
+    for command, taken in seen["taken"].items():
+        p50, p99, worst = (1000 * np.percentile(taken, share) for share in (50, 99, 100))
+        text = f"{command}: {len(taken)} answers, p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {worst:.1f} ms"
+        print(text)  # noqa: T201
+        assert p99 < 100
+    print(f"images/s without clients {rates[0]:.1f}, with {rates[1]:.1f}; refused {seen['refused']}")  # noqa: T201
+    assert rates[1] > 0.9 * rates[0]
+    assert seen["unanswered"] <= CLIENTS
