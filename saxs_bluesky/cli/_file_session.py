@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 
 _LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
 _CLUSTER_SECONDS = 10.0  # for a Dask scheduler to answer
-_CATALOG_SECONDS = 20.0  # for a catalog that is slow or away when the command ends
+_CATALOG_SECONDS = 20.0  # for a catalog that is away when the command ends
+_SLOW_CATALOG_SECONDS = 120.0  # for one that is slow
 
 
 class Session:
@@ -173,7 +174,7 @@ class Session:
         # The frames are done; what may take long is a catalog that is slow or away.
         self._work.reduction.close(_CATALOG_SECONDS)
         if self._writer is not None:
-            self._writer.close(0)
+            self._writer.close(0 if self._writer.counters.failures else _SLOW_CATALOG_SECONDS)
         if not self._options.silent:
             self._line.clear()
             say(self._stamped(_summary(self.pipeline.statistics)))
