@@ -95,6 +95,8 @@ class FilePipeline:
         self._identity = identity
         self._in_hand = in_hand
         self._suspended = False
+        #: How many files a program before this one has done, which are not done again.
+        self.done_before = 0
         self._recent: deque[tuple[float, int]] = deque()
         # The catalog first: a frame is done when the others know that it is there.
         mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._count]
@@ -187,11 +189,14 @@ class FilePipeline:
         left = None if self._progress is None else self._progress.left
         if left is None:
             return []
+        goes_on = left.identity == self._identity
+        self.done_before = len(left.known) if goes_on else 0
         if left.documents:
             recovery = _Recovery(left, self._writer.unfinished() if self._writer else None)
+            self.done_before += recovery.safe if goes_on else 0
             _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
             self._complete(left, recovery)
-        return left.files if left.identity == self._identity else []
+        return left.files if goes_on else []
 
     def _complete(self, left: Interrupted, recovery: _Recovery) -> None:
         if self._curves is not None:

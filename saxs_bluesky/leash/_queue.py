@@ -100,7 +100,7 @@ class Queue:
         self._thread: threading.Thread | None = None
         left = services.progress.left if services.progress is not None else None
         if left is not None and left.identity == self._identity():
-            self._before = len(left.known) + left.done
+            self._before = 0  # the pipeline finds out
         if record.state is QueueState.OPEN or left is not None:
             self._begin()
         if left is not None and record.state is QueueState.CLOSED:
@@ -209,15 +209,20 @@ class Queue:
 
     @property
     def _processed(self) -> int:
-        numbers = self.statistics
-        return self._before + numbers.done + numbers.failed
+        return self._before + _done(self._work)
 
     def stat(self) -> dict[str, Any]:
         """How it stands, in the words of the protocol."""
-        numbers = self.statistics
         return {
-            "queue length": numbers.queue,
-            "images processed": self._before + numbers.done + numbers.failed,
+            "queue length": self.statistics.queue,
+            "images processed": self._processed,
             "time": time.time(),
             "start time": self._record.began,
         }
+
+
+def _done(work: FileReduction | None) -> int:
+    if work is None:
+        return 0
+    numbers = work.pipeline.statistics
+    return work.pipeline.done_before + numbers.done + numbers.failed
