@@ -227,11 +227,14 @@ def memory(calibration: Calibration, ram: Path, disk: Path) -> None:
             workers = sum(child.memory_info().rss for child in process.children())
             samples.append((number, process.memory_info().rss / 1e6, workers / 1e6, process.num_fds()))
 
-    with _pipeline(calibration, WatchSource(folder), disk / "memory", WORKERS, sample) as run:
+    source = WatchSource(folder)
+    with _pipeline(calibration, source, disk / "memory", WORKERS, sample) as run:
         working = threading.Thread(target=run)
         working.start()
         while number < MEMORY_FILES:
             time.sleep(0.1)
+        source.stop()
+        working.join()
     print(f"\n{MEMORY_FILES} files through the watch, {WORKERS} workers")
     for count, own, workers, handles in samples:
         print(f"  after {count:6d} files: {own:6.0f} MB, workers {workers:6.0f} MB, {handles} open files")
