@@ -19,7 +19,7 @@ import platformdirs
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.cli._command import complain, say
 from saxs_bluesky.cli._profiling import Profiling
-from saxs_bluesky.cli._service import StatusLine, complaints
+from saxs_bluesky.cli._service import StatusLine, complaints, open_writer
 from saxs_bluesky.cli._window import Window
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
@@ -61,7 +61,7 @@ class Session:
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
         journal = self._journal()
         progress = None if journal is None else stack.enter_context(closing(Progress(journal)))
-        self._writer = self._open_writer(journal, stack)
+        self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
         live = LiveCurves() if options.plotmonitor else None
         self._window = None if live is None else Window(live)
         self._profiling = Profiling() if options.profile else None
@@ -108,18 +108,6 @@ class Session:
             )
             return None
         return folder
-
-    def _open_writer(self, journal: Path | None, stack: ExitStack) -> CatalogWriter | None:
-        where = self._options.catalog
-        if where is None:
-            return None
-        from saxs_bluesky.catalog import close_catalog
-
-        if "://" not in where:
-            stack.callback(close_catalog, where)
-        writer = CatalogWriter(where, journal=None if journal is None else journal / "catalog")
-        stack.callback(writer.close, 0)
-        return writer
 
     def _executor(self, calibration: Calibration, stack: ExitStack) -> Executor | None:
         if self._profiling is not None:

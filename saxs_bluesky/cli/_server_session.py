@@ -14,9 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from saxs_bluesky.addresses import tcp_address
-from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.cli._command import Exit, say
-from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
+from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import Services
 from saxs_bluesky.leash import NETWORK_FILE, Desk, LeashServer, NetworkEntry, QueueSettings, ServerKeys, StateFolder
@@ -86,7 +85,7 @@ class _Served:
         address = f"tcp://{_bracketed(options.bind)}:{port}"
         folder = StateFolder(state / str(port))
         progress = stack.enter_context(closing(Progress(folder.folder / "progress")))
-        self._writer = _open_writer(options.catalog, folder.folder, stack)
+        self._writer = open_writer(options.catalog, folder.folder / "catalog", stack)
         self._desk = Desk(
             _settings(options, entry), Services(executor=pool, writer=self._writer, progress=progress), folder
         )
@@ -198,18 +197,6 @@ def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings
         base=Path(os.path.realpath(options.basedir)),
         hints=not options.poll_only,
     )
-
-
-def _open_writer(where: str | None, folder: Path, stack: ExitStack) -> CatalogWriter | None:
-    if where is None:
-        return None
-    from saxs_bluesky.catalog import close_catalog
-
-    if "://" not in where:
-        stack.callback(close_catalog, where)
-    writer = CatalogWriter(where, journal=folder / "catalog")
-    stack.callback(writer.close, 0)
-    return writer
 
 
 def _tell_of_keys(curve: ServerKeys) -> None:

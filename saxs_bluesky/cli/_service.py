@@ -1,4 +1,4 @@
-"""What commands share that run until a signal stops them: how they stand, warnings, and signals."""
+"""What commands share that run until a signal stops them: how they stand, warnings, signals, and the catalog."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from saxs_bluesky.cli._command import complain, say
+
+if TYPE_CHECKING:
+    from saxs_bluesky.callbacks import CatalogWriter
 
 _CLEAR = "\r\x1b[K"
 
@@ -68,6 +73,35 @@ class _Complaints(logging.Handler):
         """Write a record."""
         self._line.clear()
         complain(f"{self._command}: {self.format(record)}")
+
+
+def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> CatalogWriter | None:
+    """Make the writer of a command's catalog, closed with the stack; None where there is no catalog.
+
+    Parameters
+    ----------
+    where
+        A folder, or the URI of a Tiled server.
+    journal
+        Where runs wait for it, also over a restart; None: in a temporary folder.
+    stack
+        What closes the writer, and then the catalog.
+
+    Raises
+    ------
+    OutputError
+        The journal cannot be written, or another writer is at work in it.
+    """
+    if where is None:
+        return None
+    from saxs_bluesky.callbacks import CatalogWriter
+    from saxs_bluesky.catalog import close_catalog
+
+    if "://" not in where:
+        stack.callback(close_catalog, where)
+    writer = CatalogWriter(where, journal=journal)
+    stack.callback(writer.close, 0)
+    return writer
 
 
 class Stop:

@@ -18,7 +18,7 @@ from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
 from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds
-from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
+from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.workers import WorkerPool
@@ -157,7 +157,7 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
     if options.workers:
         executor = WorkerPool(options.workers)
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-    writer = None if options.catalog is None else _writer(options, stack)
+    writer = open_writer(options.catalog, options.journal, stack)
     chi = None if options.chi is None else _chi_files(options.chi)
     # Only to be called and not to be waited for: a catalog that is away must not keep the reduction from its end.
     sinks: list[Sink] = [sink.__call__ for sink in (writer, chi) if sink is not None]
@@ -165,17 +165,6 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
     stack.callback(reduction.close, 0)
     guard = DocumentGuard(reduction)
     return _Parts(reduction, guard, _receiver(options, guard, stack), writer, chi)
-
-
-def _writer(options: argparse.Namespace, stack: ExitStack) -> CatalogWriter:
-    from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
-    from saxs_bluesky.catalog import close_catalog
-
-    if "://" not in options.catalog:
-        stack.callback(close_catalog, options.catalog)
-    writer = CatalogWriter(options.catalog, journal=options.journal)
-    stack.callback(writer.close, 0)
-    return writer
 
 
 def _chi_files(folder: Path) -> ChiFiles:
