@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from saxs_bluesky.callbacks._run_file import RunFile, decode, encode
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.locks import locked
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk
@@ -53,7 +54,7 @@ class Journal:
         self._runs: dict[str, RunFile] = {}  # by the uids of starts, descriptors and resources
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
+            self._lock = locked(folder / "lock")
         except OSError as error:
             raise OutputError(f"{folder}: wanted a journal folder of one's own, found {error.strerror}") from error
 
@@ -157,15 +158,3 @@ class Journal:
     def close(self) -> None:
         """Let another process have the folder."""
         self._lock.close()
-
-
-def _locked(path: Path) -> IO[bytes]:
-    import fcntl
-
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file

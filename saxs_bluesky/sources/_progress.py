@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.locks import locked
 from saxs_bluesky.sources._file_run import Named
 
 _log = logging.getLogger(__name__)
@@ -82,14 +82,11 @@ class Progress:
         self._has_gap = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / _LOCK).open("ab")
+            self._lock = locked(folder / _LOCK)
+        except BlockingIOError as error:
+            raise OutputError(f"{folder}: wanted a journal of one's own, found another program at work") from error
         except OSError as error:
             raise OutputError(f"{folder}: wanted a folder for a journal, found {error.strerror or error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise OutputError(f"{folder}: wanted a journal of one's own, found another program at work") from error
         self._file: IO[bytes] | None = None
         #: What a program left that did not come to its end; None where there is nothing.
         self.left = self._read()
