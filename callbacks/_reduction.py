@@ -16,7 +16,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
 from saxs_bluesky.documents import FrameTask
-from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError
+from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.work import FrameOutcome, FrameWork
@@ -302,10 +302,8 @@ class Reduction:
         except BrokenExecutor:
             _log.warning("a worker died; frame %s is reduced without it", task.index)
             outcome = self._work[self._name(task)](task, item.image, item.step.accepted + self._patience)
-        except SaxsError as error:
-            outcome = FrameOutcome(str(error))
-        except Exception as error:  # noqa: BLE001
-            outcome = FrameOutcome(f"unexpected {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
+            outcome = FrameOutcome(reason_of(error))
         if item.image is not None and self._writing.get(item.image) is future:
             del self._writing[item.image]
         self._intake.release(task)

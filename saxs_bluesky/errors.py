@@ -49,3 +49,13 @@ class PluginError(SaxsError):
 
 class WorkerDiedError(SaxsError):
     """A worker process died of a task each time it was tried."""
+
+
+def reason_of(error: Exception) -> str:
+    """What to record of an error that costs a frame or its files.
+
+    Those that a user can act on tell it; any other is a fault of the program, or of a user's recipe.
+    """
+    if isinstance(error, SaxsError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}"

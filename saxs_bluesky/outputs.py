@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,
@@ -209,10 +209,3 @@ class FrameName:
 def in_a_name(text: str) -> str:
     """Text as it may be part of a file's name."""
     return re.sub(r"[^\w.-]|^\.", "_", text)
-
-
-def reason_of(error: Exception) -> str:
-    """What to record of an error that costs a file."""
-    if isinstance(error, SaxsError):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {error}"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from saxs_bluesky.documents import FrameTask, Result, WrittenFiles, load
-from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.outputs import CurveFiles, reason_of
+from saxs_bluesky.errors import SaxsError, reason_of
+from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Integrator, Reducer
 from saxs_bluesky.reduction._types import FloatArray, Image
 from saxs_bluesky.workers import is_retry

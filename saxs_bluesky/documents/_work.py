@@ -8,7 +8,7 @@ from typing import Any
 from saxs_bluesky.documents._raw_run import FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
 from saxs_bluesky.documents._references import load
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import reason_of
 from saxs_bluesky.reduction import Reducer
 
 
@@ -29,11 +29,9 @@ def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
     try:
         frame = load(task.reference, deadline)
         return reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
-    except SaxsError as error:
-        return str(error)
-    # A fault of a user's recipe costs its frame and not the run.
+    # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
     except Exception as error:  # noqa: BLE001
-        return f"unexpected {type(error).__name__}: {error}"
+        return reason_of(error)
 
 
 def reduced_documents(
