@@ -214,14 +214,29 @@ class Gate:
         """
         envelope = request.envelope if isinstance(request, Request) else request
         try:
-            body = self._body(envelope, result, data)
+            return self.sealed(envelope, _text(result, data))
         except SaxsError as error:
             _log.warning("An answer %r is not as clients want it: %s", str(result), error)
             text = (
                 str(error) if isinstance(error, LeashError) else "The server made an answer that clients cannot read."
             )
-            body = self._body(envelope, Kind.SERVER, {"Error": text})
-        return [body] if envelope.protocol == 1 else [body, reply_signature(body, self._secret).encode("ascii")]
+            return self.sealed(envelope, _text(Kind.SERVER, {"Error": text}))
+
+    def sealed(self, envelope: Envelope, text: bytes) -> list[bytes]:
+        """Make the parts of an answer of its JSON, ``{"result": ..., "data": ...}``.
+
+        Raises
+        ------
+        LeashError
+            It is too large.
+        """
+        if envelope.protocol == 2:
+            text = text[:-1] + b', "protocol": 2, "nonce": "' + envelope.nonce.encode("ascii") + b'"}'
+        if len(text) > self.limits.response_bytes:
+            raise LeashError(
+                Kind.SERVER, f"wanted an answer of at most {self.limits.response_bytes} bytes, found {len(text)}"
+            )
+        return [text] if envelope.protocol == 1 else [text, reply_signature(text, self._secret).encode("ascii")]
 
     def refuse(self, error: Exception, request: Request | None = None) -> list[bytes]:
         """Make the parts of the answer to a request that failed.
@@ -239,20 +254,15 @@ class Gate:
             return [encode({"result": told.kind, "data": {"Error": str(told)}})]
         return self.reply(envelope, told.kind, {"Error": str(told)})
 
-    def _body(self, envelope: Envelope, result: str, data: Mapping[str, Any]) -> bytes:
-        try:
-            document = plain({"result": result, "data": data})
-        except (TypeError, RecursionError) as error:
-            raise SchemaError(f"answer: wanted values that JSON can hold, found {error}") from error
-        validate(document, load_schema("leash-response"), "answer")
-        if envelope.protocol == 2:
-            document |= {"protocol": 2, "nonce": envelope.nonce}
-        body = encode(document)
-        if len(body) > self.limits.response_bytes:
-            raise LeashError(
-                Kind.SERVER, f"wanted an answer of at most {self.limits.response_bytes} bytes, found {len(body)}"
-            )
-        return body
+
+def _text(result: str, data: Mapping[str, Any]) -> bytes:
+    """An answer as JSON that clients understand."""
+    try:
+        document = plain({"result": result, "data": data})
+    except (TypeError, RecursionError) as error:
+        raise SchemaError(f"answer: wanted values that JSON can hold, found {error}") from error
+    validate(document, load_schema("leash-response"), "answer")
+    return encode(document)
 
 
 def _finite(number: Any) -> float:

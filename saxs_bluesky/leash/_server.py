@@ -18,11 +18,10 @@ import zmq
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._curve import ServerKeys
 from saxs_bluesky.leash._desk import AT_ONCE, IN_ORDER, Desk
-from saxs_bluesky.leash._errors import Envelope, Kind, LeashError
+from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash._gate import Gate, Request
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._replay import ReplayMemory
-from saxs_bluesky.leash._signatures import reply_signature
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +142,6 @@ class LeashServer:
         curve: ServerKeys | None = None,
     ) -> None:
         self.address = address
-        self._secret = secret
         self._desk = desk
         self._limits = limits or Limits()
         self._memory = _SharedMemory(memory, window=self._limits.window, most=self._limits.remembered, clock=clock)
@@ -268,7 +266,7 @@ class LeashServer:
         try:
             request = self._gate.admit(message.parts)
             if request.command in AT_ONCE:
-                answer = self._dressed(request.envelope, self._desk.text(request.command))
+                answer = self._gate.sealed(request.envelope, self._desk.text(request.command))
                 self._served += 1
                 self._send(message.route, answer)
                 return
@@ -317,7 +315,7 @@ class LeashServer:
             if request is None:
                 request = self._gate.admit(message.parts)
             if request.command in AT_ONCE:
-                answer = self._dressed(request.envelope, self._desk.text(request.command))
+                answer = self._gate.sealed(request.envelope, self._desk.text(request.command))
             else:
                 answer = self._gate.reply(request, *self._desk.answer(request))
             self._served += 1
@@ -326,18 +324,6 @@ class LeashServer:
             answer = self._refusal(error, request)
         self._done.put((message.route, answer, message.size))
         self._wake()
-
-    def _dressed(self, envelope: Envelope, text: bytes) -> list[bytes]:
-        """Parts of an answer that is JSON already, as `Gate.reply` makes them."""
-        if envelope.protocol == 2:
-            text = text[:-1] + b', "protocol": 2, "nonce": "' + envelope.nonce.encode("ascii") + b'"}'
-        if len(text) > self._limits.response_bytes:
-            raise LeashError(
-                Kind.SERVER, f"wanted an answer of at most {self._limits.response_bytes} bytes, found {len(text)}"
-            )
-        if envelope.protocol == 1:
-            return [text]
-        return [text, reply_signature(text, self._secret).encode("ascii")]
 
     def _refusal(self, error: Exception, request: Request | None) -> list[bytes]:
         self._refused += 1
