@@ -15,16 +15,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from saxs_bluesky.reduction._compiled import Compiled, read_only
 from saxs_bluesky.reduction._types import FloatArray
 
 Cells: TypeAlias = NDArray[np.uint32]
 """Text in cells of 28 bytes as 7 words, shape (..., 7): a blank, the number, and NULs wherever room is left."""
 
-_Words: TypeAlias = NDArray[np.uint64]
-
 _LOWEST, _BEYOND = 1e-9, 1e14
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -9, 13
-_CELL_BYTES = 28
+_CELL_WORDS, _CELL_BYTES = 7, 28
 
 
 def _words(texts: list[str]) -> Cells:
@@ -38,30 +37,20 @@ _FOUR_DIGITS = _words([f"{n:04d}" for n in range(10_000)])
 # Rounding up can reach the next exponent.
 _EXPONENTS = _words([f"e{k:+03d}" for k in range(_LEAST_EXPONENT, _LARGEST_EXPONENT + 2)])
 _HIDDEN_BIT = np.uint64(2**52)
+_ELEVEN = np.uint64(0x7FF)  # bits of the exponent
+_POWERS_OF_10 = np.array([float(f"1e{k}") for k in range(_LEAST_EXPONENT, _LARGEST_EXPONENT + 2)])
 _POWERS_OF_5 = np.array([5**p for p in range(28)], np.uint64)
 
 
 def cells(values: FloatArray) -> Cells:
     """Render each value, shape (...), as ``" %.18e"`` in a cell, shape (..., 7)."""
-    size = np.abs(values)
-    plain = (size >= _LOWEST) & (size < _BEYOND)
-    zero = size == 0
-    digits, exponent = _digits(np.where(plain, size, 1.0))
-    digits[zero] = 0
-    found = np.empty((*values.shape, 7), np.uint32)
-    found[..., 0] = np.where(np.signbit(values), _BLANK_MINUS, _BLANK)
-    for word in (5, 4, 3, 2):
-        rest = digits // 10_000
-        found[..., word] = _FOUR_DIGITS[digits - rest * 10_000]
-        digits = rest
-    found[..., 1] = _LEADING[digits]
-    found[..., 6] = _EXPONENTS[exponent - _LEAST_EXPONENT]
-    others = ~(plain | zero)
-    if others.any():
-        nan = np.isnan(values)
-        found[nan] = _NAN
-        others &= ~nan
+    plain = read_only(np.ascontiguousarray(values))
+    found = np.empty((*plain.shape, _CELL_WORDS), np.uint32)
+    if _render(plain.reshape(-1), plain.view(np.uint64).reshape(-1), found.reshape(-1, _CELL_WORDS)):
+        size = np.abs(values)
+        others = (size > 0) & ~((size >= _LOWEST) & (size < _BEYOND))
         found[others] = _rendered_by_python(values[others].tolist())
+        found[np.isnan(values)] = _NAN
     return found
 
 
@@ -74,38 +63,66 @@ def text(filled: NDArray[Any]) -> bytes:
     return filled.tobytes().translate(None, b"\0")
 
 
-def _digits(values: FloatArray) -> tuple[_Words, NDArray[np.int64]]:
-    """The first 19 digits as integers, 10**18 <= n < 10**19, and the decimal exponents of the first."""
-    bits = values.view(np.uint64)
-    m = (bits & (_HIDDEN_BIT - np.uint64(1))) | _HIDDEN_BIT
-    e = (bits >> 52).astype(np.int64) - 1075
-    k = np.floor(np.log10(values)).astype(np.int64).clip(_LEAST_EXPONENT, _LARGEST_EXPONENT)
-    digits = _scaled(m, e, k)
-    # The logarithm is off by one beside a power of ten, and rounding up can make a digit more.
-    off = (digits >= 10**19).astype(np.int64) - (digits < 10**18)
-    if off.any():
-        k += off
-        again = off != 0
-        digits[again] = _scaled(m[again], e[again], k[again])
-    return digits, k
+# What follows is compiled. numba makes a float of an unsigned and a signed number together, so every unsigned one meets
+# its like here; and it counts references to arrays that one function hands to another, so none does.
 
 
-def _scaled(m: _Words, e: NDArray[np.int64], k: NDArray[np.int64]) -> _Words:
+def _fill(values: FloatArray, all_bits: NDArray[np.uint64], found: Cells) -> bool:
+    """Render the values, and tell whether others are among them than 0 and those in range."""
+    has_others = False
+    for i in range(values.size):
+        bits = all_bits[i]
+        size = abs(values[i])
+        digits, exponent = np.uint64(0), 0
+        if size >= _LOWEST and size < _BEYOND:
+            m, e = (
+                (bits & (_HIDDEN_BIT - np.uint64(1))) | _HIDDEN_BIT,
+                np.int64((bits >> np.uint64(52)) & _ELEVEN) - 1075,
+            )
+            exponent = _exponent(size, e)
+            digits = _scaled(m, e, exponent)
+            # A power of ten below 1 lies beside its float, and rounding up can reach the next one.
+            off = (1 if digits >= np.uint64(10**19) else 0) - (1 if digits < np.uint64(10**18) else 0)
+            if off:
+                exponent += off
+                digits = _scaled(m, e, exponent)
+        elif size != 0:
+            has_others = True
+        leading = digits // np.uint64(10**16)
+        rest = digits - leading * np.uint64(10**16)
+        upper = np.uint32(rest // np.uint64(10**8))
+        lower = np.uint32(rest - np.uint64(upper) * np.uint64(10**8))
+        found[i, 0] = _BLANK_MINUS if bits >> np.uint64(63) else _BLANK
+        found[i, 1] = _LEADING[leading]
+        found[i, 2] = _FOUR_DIGITS[upper // np.uint32(10_000)]
+        found[i, 3] = _FOUR_DIGITS[upper % np.uint32(10_000)]
+        found[i, 4] = _FOUR_DIGITS[lower // np.uint32(10_000)]
+        found[i, 5] = _FOUR_DIGITS[lower % np.uint32(10_000)]
+        found[i, 6] = _EXPONENTS[exponent - _LEAST_EXPONENT]
+    return has_others
+
+
+def _exponent(size: float, e: np.int64) -> Any:
+    """Decimal exponent of the first digit of a float ``m * 2**e``, as far as floats can tell."""
+    k = ((e + 52) * 77) >> 8  # 77 / 256 is next to log10(2): the exponent sought, or the one below
+    return k + 1 if size >= _POWERS_OF_10[k + 1 - _LEAST_EXPONENT] else k
+
+
+def _scaled(m: np.uint64, e: np.int64, k: Any) -> Any:
     """The integer nearest to ``m * 2**e * 10**(18 - k)``."""
     p = 18 - k
-    low, high = _product(m, _POWERS_OF_5[p])
-    shift = (-(e + p)).astype(np.uint64)
-    one = np.uint64(1)
+    f = _POWERS_OF_5[p]
+    # Their product by halves, as on paper; m < 2**53 and f < 2**63.
+    word, low_word, one = np.uint64(32), np.uint64(0xFFFF_FFFF), np.uint64(1)
+    m0, m1, f0, f1 = m & low_word, m >> word, f & low_word, f >> word
+    m0f0 = m0 * f0
+    middle = m1 * f0 + m0 * f1 + (m0f0 >> word)
+    low, high = (middle << word) | (m0f0 & low_word), m1 * f1 + (middle >> word)
+    shift = np.uint64(-(e + p))
     half = one << (shift - one)
     remainder = low & ((half << one) - one)
-    quotient: _Words = (high << (64 - shift)) | (low >> shift)
-    quotient += (remainder > half) | ((remainder == half) & (quotient & one == 1))
-    return quotient
+    quotient = (high << (np.uint64(64) - shift)) | (low >> shift)
+    return quotient + one if remainder > half or (remainder == half and quotient & one) else quotient
 
 
-def _product(m: _Words, f: _Words) -> tuple[_Words, _Words]:
-    """Low and high word of ``m * f``, for m < 2**53 and f < 2**63, by halves as on paper."""
-    m0, m1, f0, f1 = m & 0xFFFFFFFF, m >> 32, f & 0xFFFFFFFF, f >> 32
-    m0f0 = m0 * f0
-    middle = m1 * f0 + m0 * f1 + (m0f0 >> 32)
-    return (middle << 32) | (m0f0 & 0xFFFFFFFF), m1 * f1 + (middle >> 32)
+_render = Compiled(_fill, _exponent, _scaled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -102,8 +103,16 @@ class FileList:
 
     def append(self, line: str) -> None:
         """Append a line."""
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        data = line.encode()
+        # Opened for each line, since somebody may move the list away meanwhile; and without what Python's files
+        # ask of the system besides, as this is done for every curve.
+        with self._lock:
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                if os.write(file, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(file)
 
     def add(self, chi: Path, curve: Curve) -> None:
         """Append the line of one written curve."""

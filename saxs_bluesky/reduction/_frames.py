@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from saxs_bluesky.reduction._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SO
 from saxs_bluesky.reduction._types import Image
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
+_DATE_AND_TIME = re.compile(r"(\d{4}):(\d\d?):(\d\d?) (\d\d?):(\d\d?):(\d\d?)")
 # Possessive, so that no damaged text takes longer than its length.
 _DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBER = re.compile(_DIGITS)
@@ -56,10 +56,20 @@ class PilatusHeader:
     entries: dict[str, str] = field(default_factory=dict)
 
     def time(self, zone: tzinfo) -> datetime | None:
-        """When the frame was taken, the detector's clock being in time zone ``zone``; None if unknown."""
+        """When the frame was taken, the detector's clock being in time zone ``zone``; None if unknown.
+
+        Raises
+        ------
+        ValueError
+            ``date_time`` is no date and time.
+        """
         if self.date_time is None:
             return None
-        return datetime.strptime(self.date_time, _TIME_FORMAT).replace(tzinfo=zone)
+        match = _DATE_AND_TIME.fullmatch(self.date_time)
+        if match is None:
+            raise ValueError(f"wanted a time like 2014:01:31 12:26:52, found {self.date_time!r}")
+        year, month, day, hour, minute, second = map(int, match.groups())
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +133,7 @@ def ends_in_zeros(frame_file: FrameFile) -> bool:
         return False
     row = frame_file.shape[1] * frame_file.dtype.itemsize
     with _opened(frame_file.path) as file:
-        file.seek(frame_file.offset + frame_file.nbytes - row)
-        return not file.read(row).strip(b"\0")
+        return not os.pread(file, row, frame_file.offset + frame_file.nbytes - row).strip(b"\0")
 
 
 def read_frame(path: str | Path, out: Image | None = None) -> Frame:
@@ -150,20 +159,23 @@ def read_frame(path: str | Path, out: Image | None = None) -> Frame:
     with _opened(path) as file:
         found = _examine(file, path)
         image = _read_pixels(file, found, out)
-        now = os.fstat(file.fileno())
+        now = os.fstat(file)
     if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
         raise _changed(path)
     return Frame(image, found.header, path)
 
 
+# By descriptors, since all of this is done for every file twice, and at each call of the system another thread may
+# take Python's lock away.
 @contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
+def _opened(path: Path) -> Iterator[int]:
+    """Descriptor of a file; what goes wrong with it is a `FrameError`."""
     try:
-        # A pipe has no size either, and opening it would wait for a writer.
-        if path.stat().st_size == 0:
-            raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
-        with path.open("rb", buffering=0) as file:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for a writer
+        try:
             yield file
+        finally:
+            os.close(file)
     except OSError as error:
         raise FrameError(f"{path}: wanted a TIFF image, found {error.strerror or error}") from error
 
@@ -172,9 +184,11 @@ def _changed(path: Path) -> FrameError:
     return FrameError(f"{path}: wanted a finished image, found a file that changed while it was read")
 
 
-def _examine(file: FileIO, path: Path) -> FrameFile:
-    stat = os.fstat(file.fileno())
-    layout = plain_layout(file.read(_HEAD_BYTES), stat.st_size) or _other_layout(file, stat.st_size, path)
+def _examine(file: int, path: Path) -> FrameFile:
+    stat = os.fstat(file)
+    if stat.st_size == 0:  # a pipe too
+        raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
+    layout = plain_layout(os.pread(file, _HEAD_BYTES, 0), stat.st_size) or _other_layout(file, stat.st_size, path)
     rows, columns = layout.shape
     return FrameFile(
         path=path,
@@ -187,7 +201,7 @@ def _examine(file: FileIO, path: Path) -> FrameFile:
     )
 
 
-def _read_pixels(file: FileIO, found: FrameFile, out: Image | None) -> Image:
+def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
     native = found.dtype.newbyteorder("=")
     if out is None or not (out.shape == found.shape and out.dtype == native and out.flags.carray):
         out = np.empty(found.shape, native)
@@ -195,15 +209,14 @@ def _read_pixels(file: FileIO, found: FrameFile, out: Image | None) -> Image:
         with _through_tifffile(file, found.path) as page:
             out[...] = page.asarray()
         return out
-    file.seek(found.offset)
-    if file.readinto(out.data.cast("B")) != found.nbytes:
+    if os.preadv(file, [out.data.cast("B")], found.offset) != found.nbytes:
         raise _changed(found.path)
     if not found.dtype.isnative:
         out.byteswap(inplace=True)
     return out
 
 
-def _other_layout(file: FileIO, size: int, path: Path) -> TiffLayout:
+def _other_layout(file: int, size: int, path: Path) -> TiffLayout:
     """Layout of any other file, or what is wrong with it."""
     with _through_tifffile(file, path) as page:
         _check_complete(page, size, path)
@@ -235,10 +248,10 @@ def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
 
 
 @contextmanager
-def _through_tifffile(file: FileIO, path: Path) -> Iterator[tifffile.TiffPage]:
-    file.seek(0)
+def _through_tifffile(file: int, path: Path) -> Iterator[tifffile.TiffPage]:
+    os.lseek(file, 0, os.SEEK_SET)
     try:
-        with tifffile.TiffFile(file) as tiff:
+        with open(path, "rb", opener=lambda *_: os.dup(file)) as whole, tifffile.TiffFile(whole) as tiff:
             yield tiff.pages.first
     except (FrameError, OSError):
         raise

@@ -7,19 +7,14 @@ a pixel, mostly.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pickle import UnpicklingError
-from threading import Lock
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from saxs_bluesky.reduction._compiled import Compiled, read_only
 from saxs_bluesky.reduction._types import BoolImage, FloatArray
-
-_COMPILING = Lock()
-_COMPILED: set[tuple[object, ...]] = set()
 
 
 class ClassSums(NamedTuple):
@@ -72,26 +67,24 @@ def class_sums(
     signal = np.zeros(sizes.size, np.int64 if whole else np.float64)
     variance = None if factors is None else np.zeros(sizes.size)
     square = np.zeros(sizes.size) if squares else None
-    arrays = [_read_only(array) for array in (stretches, classes, factors, pixels, left_out)]
-    types = (limits is None, *(None if array is None else array.dtype for array in (*arrays, square)))
-    # numba 0.68 fails in the first calls of a process if they come from several threads at once.
-    with nullcontext() if types in _COMPILED else _COMPILING:
-        arguments = (*arrays, limits, valid, signal, variance, square)
-        try:
-            _sum_kept(*arguments)
-        except (OSError, EOFError, UnpicklingError):  # the disk is full, or a file on it damaged or another user's
-            _sum_unkept(*arguments)
-    _COMPILED.add(types)
+    span = _span(pixels.dtype, limits)
+    stretches, classes, factors, pixels, left_out = map(read_only, (stretches, classes, factors, pixels, left_out))
+    limits = None if span else limits
+    sum_pixels(stretches, classes, factors, pixels, left_out, limits, span, valid, signal, variance, square)
     return ClassSums(valid, signal, signal if variance is None else variance, square)
 
 
-def _read_only(array: NDArray[Any] | None) -> NDArray[Any] | None:
-    # The kernel is compiled anew for arrays that may not be written to: so none may.
-    if array is None:
+def _span(dtype: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[np.int64, np.uint32] | None:
+    """Limits of whole numbers as the lowest, and how far the highest is above it.
+
+    One comparison tells then whether a number lies within, and the sums take two thirds of the time.
+    """
+    if limits is None or dtype.kind not in "iu":
         return None
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    ends = np.iinfo(dtype)
+    lowest = max(math.ceil(limits[0]), int(ends.min))
+    highest = int(ends.max) if limits[1] > ends.max else math.ceil(limits[1]) - 1
+    return (np.int64(lowest), np.uint32(highest - lowest)) if lowest <= highest else None
 
 
 def _sum(
@@ -101,6 +94,7 @@ def _sum(
     pixels: NDArray[Any],
     left_out: BoolImage | None,
     limits: tuple[float, float] | None,
+    span: tuple[np.int64, np.uint32] | None,
     valid: NDArray[np.int64],
     signal: NDArray[Any],
     variance: FloatArray | None,
@@ -114,29 +108,28 @@ def _sum(
         for i in range(members.size):
             k = members[i]
             n = counts[i]
-            takes_part = True
-            if limits is not None:
-                takes_part = n >= limits[0] and n < limits[1]
-            if left_out is not None:
-                takes_part = takes_part and not left_out[start + i]
-            if not takes_part:
+            if not _takes_part(n, limits, span) or (left_out is not None and left_out[start + i]):
                 valid[k] -= 1
-            cn = n if takes_part else 0
-            if factors is not None:
-                cn *= factors[first + i]
-            signal[k] += cn
-            if factors is not None and variance is not None:
-                variance[k] += factors[first + i] * cn
-            if square is not None:
-                square[k] += np.float64(cn) * np.float64(cn)
+            elif factors is None:
+                signal[k] += n
+                if square is not None:
+                    square[k] += np.float64(n) * np.float64(n)
+            else:
+                cn = factors[first + i] * n
+                signal[k] += cn
+                if variance is not None:
+                    variance[k] += factors[first + i] * cn
+                if square is not None:
+                    square[k] += cn * cn
         first += stop - start
 
 
-# Compiled when first called, for the types it is called with, and kept on the disk: a list of signatures
-# would be compiled on import, a fifth of a second for each, and a process hardly needs more than one.
-_OPTIONS: dict[str, Any] = {"nogil": True}
-_sum_unkept = njit(**_OPTIONS)(_sum)
-try:
-    _sum_kept = njit(cache=True, **_OPTIONS)(_sum)
-except RuntimeError:  # neither beside this file nor in the user's folders is a place to keep it
-    _sum_kept = _sum_unkept
+def _takes_part(n: Any, limits: tuple[float, float] | None, span: tuple[np.int64, np.uint32] | None) -> Any:
+    if span is not None:
+        return np.uint32(n - span[0]) <= span[1]  # what is below the lowest wraps to beyond the highest
+    if limits is not None:
+        return n >= limits[0] and n < limits[1]
+    return True
+
+
+sum_pixels = Compiled(_sum, _takes_part)

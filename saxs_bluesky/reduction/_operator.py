@@ -26,6 +26,7 @@ from scipy import sparse
 
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._kernels import class_sums
 from saxs_bluesky.reduction._pixels import LimitedImage
 from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
@@ -168,8 +169,6 @@ class BinningOperator:
         FrameError
             The image has another number of pixels than the operator.
         """
-        from saxs_bluesky.reduction._kernels import class_sums  # numba takes longer to load than all the rest
-
         frame = image if isinstance(image, LimitedImage) else LimitedImage(image)
         if frame.pixels.size != self._pixels:
             raise FrameError(f"wanted an image of {self._pixels} pixels, found {frame.pixels.size}")

@@ -30,7 +30,8 @@ with ThreadPoolExecutor(4) as pool:
 assert [curve.intensity[0] for curve in curves] == [3.0] * 8
 from saxs_bluesky.reduction import _kernels
 
-print(_kernels.__file__, len(_kernels._sum_kept.signatures), len(_kernels._sum_unkept.signatures))
+sums = _kernels.sum_pixels
+print(_kernels.__file__, len(sums.kept.signatures), len(sums.unkept.signatures))
 """
 
 

@@ -56,6 +56,20 @@ def plain_curve(matrix: Any, image: Any, takes_part: Any) -> tuple[list[float], 
     return intensity, sigma, deviation
 
 
+@pytest.mark.parametrize("cutoff", [None, 0, 1, CUTOFF, 2**31, 2**40])
+@pytest.mark.parametrize("dtype", ["i1", "i4", "i8", "u1", "u4", "u8"])
+def test_whole_numbers_as_far_as_their_type_goes(dtype: str, cutoff: float | None) -> None:
+    ends = np.iinfo(dtype)
+    last = CUTOFF - 1
+    wanted = [ends.min, ends.min + 1, -1, 0, 1, last, CUTOFF, 2**31 - 1, 2**31, 2**32 - 1, ends.max - 1, ends.max]
+    values = [value for value in wanted if ends.min <= value <= ends.max]
+    image = np.array([values], dtype)
+    operator = BinningOperator(sparse.csr_array(np.eye(len(values), dtype=np.uint8)))
+    binned = operator.apply(LimitedImage(image, valid_limits(cutoff)))
+    expected = [float(n) if n >= 0 and (cutoff is None or n < cutoff) else np.nan for n in values]
+    np.testing.assert_array_equal(binned.intensity, expected)
+
+
 @given(seed=seeds, dtype=st.sampled_from(TYPES), largest=st.sampled_from([1, 9, 255, 400]))
 @settings(deadline=None)
 def test_valid_pixels_of_any_type_are_summed_exactly(seed: int, dtype: str, largest: int) -> None:
