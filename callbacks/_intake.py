@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,18 @@ class Intake:
 
     def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in and put the steps that it asks for."""
+        last = Step(accepted)
         try:
-            self._follow(accepted, name, doc)
+            for step in self._steps(accepted, name, doc):
+                if last.run is not None:
+                    self._put(last)
+                last = step
         # A document that is no document must not stop the reduction.
         except Exception:  # noqa: BLE001
             _log.warning("a %s document could not be followed", name, exc_info=True)
-        self._put(Step(accepted, done=True))
+        self._put(replace(last, done=True))
 
-    def _follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
+    def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
         if name == "start":
             if "original_run_uid" not in doc:
                 self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors), RunReduction(doc, files=self._files))
@@ -93,10 +97,10 @@ class Intake:
         if run is None:
             return
         for task in run.raw.frames(name, doc):
-            self._put(Step(accepted, run, self._kept(task)))
+            yield Step(accepted, run, self._kept(task))
         if name == "stop":
             self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
-            self._put(Step(accepted, run, stop=doc, closing=True))
+            yield Step(accepted, run, stop=doc, closing=True)
 
     # Not event-model's RunRouter: it gives up an event whose datum never came, which here is a frame
     # that failed and must be told.

@@ -165,10 +165,15 @@ class Reduction:
     def status(self) -> Status:
         """Where the reduction stands; may be asked for at any time, from any thread."""
         with self._changed:
-            waiting = self._accepted - self._finished
+            waiting = self.waiting
             since = self._waiting_since[0] if self._waiting_since else time.time()
             lag = max(0.0, time.time() - since) if waiting else 0.0
             return Status(waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten)
+
+    @property
+    def waiting(self) -> int:
+        """How many documents are accepted and not yet done with; cheaper to ask for than `status`."""
+        return self._accepted - self._finished
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted is reduced and delivered, also by sinks that can be waited for.

@@ -25,6 +25,8 @@ from saxs_bluesky.sources import (
 )
 
 _PATIENCE = 2.0  # seconds for a file that changes after it was found whole
+# Files on their way through the reduction: enough for two messages of tasks to each worker.
+_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +107,14 @@ class Services:
         Of the catalog.
     progress
         Journal of what is done.
-    in_hand
-        How many files may be on their way through the reduction.
+    workers
+        How many frames the executor reduces at a time.
     """
 
     executor: Executor | None = None
     writer: CatalogWriter | None = None
     progress: Progress | None = None
-    in_hand: int = 32
+    workers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +184,13 @@ class FileReduction:
         left = services.progress.left if services.progress is not None else None
         goes_on = left is not None and left.identity == wishes.identity
         self.curves = self._list(place.directory, keep=goes_on)
+        in_hand = max(_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER * services.workers)
         self.reduction = Reduction(
             calibration,
             sinks,
             executor=services.executor,
             files=wishes.files,
+            window=in_hand,
             patience=_PATIENCE,
             deviation=wishes.deviation,
         )
@@ -198,7 +202,7 @@ class FileReduction:
             curves=self.curves,
             progress=services.progress,
             identity=wishes.identity,
-            in_hand=services.in_hand,
+            in_hand=in_hand,
         )
 
     def _list(self, directory: Path, *, keep: bool) -> CurveList | None:

@@ -95,6 +95,7 @@ class FilePipeline:
         self._identity = identity
         self._in_hand = in_hand
         self._suspended = False
+        self._full = False
         #: How many files a program before this one has done, which are not done again.
         self.done_before = 0
         self._recent: deque[tuple[float, int]] = deque()
@@ -154,7 +155,10 @@ class FilePipeline:
         )
 
     def _has_room(self) -> bool:
-        return self._reduction.status.waiting < self._in_hand and (self._writer is None or self._writer.has_room)
+        """Once full, not before half is done: so workers get several files at a time, and threads wake less often."""
+        waiting = self._reduction.waiting
+        self._full = waiting > self._in_hand // 2 if self._full else waiting >= self._in_hand
+        return not self._full and (self._writer is None or self._writer.has_room)
 
     def _emit(self, name: str, doc: dict[str, Any]) -> None:
         if self._progress is not None:

@@ -68,7 +68,8 @@ class Session:
         wishes = Wishes(
             files=self._files, resume=options.resume, deviation=options.svg, identity=self._identity(calibration)
         )
-        services = Services(executor=self._executor(calibration, stack), writer=self._writer, progress=progress)
+        executor, workers = self._executor(calibration, stack)
+        services = Services(executor=executor, workers=workers, writer=self._writer, progress=progress)
         self._work = FileReduction(
             calibration,
             self._place,
@@ -109,17 +110,18 @@ class Session:
             return None
         return folder
 
-    def _executor(self, calibration: Calibration, stack: ExitStack) -> Executor | None:
+    def _executor(self, calibration: Calibration, stack: ExitStack) -> tuple[Executor | None, int]:
+        """Where frames are reduced, and how many at a time."""
         if self._profiling is not None:
-            return self._profiling
+            return self._profiling, 1
         if self._options.dask is not None:
             return dask_executor(self._options.dask, stack)
         workers = self._options.threads or int(calibration.document["Threads"])
         if workers == 1:
-            return None
+            return None, 1
         pool = WorkerPool(workers)
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        return pool
+        return pool, workers
 
     @property
     def _tells_images(self) -> bool:
@@ -227,8 +229,8 @@ def _summary(numbers: Statistics) -> str:
     return f"{text}, {numbers.unwritten} not written" if numbers.unwritten else text
 
 
-def dask_executor(address: str, stack: ExitStack) -> Executor:
-    """Executor of a Dask cluster.
+def dask_executor(address: str, stack: ExitStack) -> tuple[Executor, int]:
+    """Executor of a Dask cluster, and how many threads it has now.
 
     Raises
     ------
@@ -244,5 +246,4 @@ def dask_executor(address: str, stack: ExitStack) -> Executor:
         client = stack.enter_context(connect(address, timeout=_CLUSTER_SECONDS, set_as_default=False))
     except (OSError, ValueError) as error:
         raise SaxsError(f"--dask {address}: wanted a Dask scheduler, found {str(error) or 'no answer'}") from error
-    executor: Executor = client.get_executor()
-    return executor
+    return client.get_executor(), sum(client.nthreads().values())

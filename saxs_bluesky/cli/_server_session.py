@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -52,9 +53,11 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         curve = None if options.curve is None else ServerKeys(options.curve)
         if curve is not None:
             _tell_of_keys(curve)
-        pool = WorkerPool(options.threads or min(_MOST_THREADS, max(1, (os.cpu_count() or 2) - 1)))
+        workers = options.threads or min(_MOST_THREADS, max(1, (os.cpu_count() or 2) - 1))
+        pool = WorkerPool(workers)
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        servers = [_Served(options, entry, state, pool, curve, stack) for entry in entries]
+        shared = Services(executor=pool, workers=workers)
+        servers = [_Served(options, entry, state, shared, curve, stack) for entry in entries]
         for server in servers:
             server.begin()
         ready()
@@ -77,7 +80,7 @@ class _Served:
         options: argparse.Namespace,
         entry: NetworkEntry,
         state: Path,
-        pool: WorkerPool,
+        shared: Services,
         curve: ServerKeys | None,
         stack: ExitStack,
     ) -> None:
@@ -86,9 +89,8 @@ class _Served:
         folder = StateFolder(state / str(port))
         progress = stack.enter_context(closing(Progress(folder.folder / "progress")))
         self._writer = open_writer(options.catalog, folder.folder / "catalog", stack)
-        self._desk = Desk(
-            _settings(options, entry), Services(executor=pool, writer=self._writer, progress=progress), folder
-        )
+        services = replace(shared, writer=self._writer, progress=progress)
+        self._desk = Desk(_settings(options, entry), services, folder)
         self._server = LeashServer(
             address,
             entry.secret,

@@ -156,9 +156,9 @@ class Progress:
         try:
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
-            size = self._file.tell()
-            if self._file.write(line) != len(line):
-                self._file.truncate(size)
+            written = self._file.write(line)
+            if written != len(line):
+                self._file.truncate(self._file.tell() - written)
                 raise OSError(28, "No space left on device")
         except OSError as error:
             self._warn(error)
