@@ -160,6 +160,11 @@ class Readiness:
         failure, header = "", None
         try:
             layout = read_header(file.path)
+            if (layout.size, layout.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                # Written to since the look at its status: it is another content that would be whole.
+                file.stamp, file.still_since, file.pause = None, now, self._settle
+                self._plan(file, now + self._settle)
+                return None
             header = layout.header
             if still < self._quiet and ends_in_zeros(layout):
                 self._plan(file, now + self._quiet - still)

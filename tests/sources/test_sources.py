@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from saxs_bluesky.reduction import FrameFile, read_header
 from saxs_bluesky.sources import DirectorySource, FileSource, FolderWatch, Readiness, WatchSource
+from saxs_bluesky.sources._ready import stamp_of
 from tests.sources.conftest import Listen, Listening, content, write
 
 WATCHES: list[Callable[..., WatchSource]] = [
@@ -314,3 +316,24 @@ def test_nothing_is_left_behind(folder: Path) -> None:
         listening.end()
         before = before or threads_and_files()
     assert threads_and_files() == before
+
+
+def test_file_that_gets_whole_between_two_looks_is_one_event(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last piece comes after its status was taken, and before its header is read."""
+    path = folder / "a.tif"
+    path.write_bytes(content()[:-100])
+    now = 0.0
+    readiness = Readiness(clock=lambda: now)
+    readiness.note(str(path))
+
+    def finish(file: str) -> FrameFile:
+        monkeypatch.undo()
+        path.write_bytes(content())
+        return read_header(file)
+
+    monkeypatch.setattr("saxs_bluesky.sources._ready.read_header", finish)
+    found = []
+    for _ in range(10):
+        now += 0.05
+        found += readiness.due()
+    assert [(file.path, file.stamp) for file in found] == [(str(path), stamp_of(path.stat()))]
