@@ -19,8 +19,9 @@ from saxs_bluesky.cli._command import Exit, say
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import Services
-from saxs_bluesky.leash import NETWORK_FILE, Desk, LeashServer, NetworkEntry, QueueSettings, ServerKeys, StateFolder
+from saxs_bluesky.leash import NETWORK_FILE, NetworkEntry
 from saxs_bluesky.leash import read_network as read_network_file
+from saxs_bluesky.leash.server import Desk, LeashServer, QueueSettings, ServerKeys, StateFolder
 from saxs_bluesky.reduction import OutputNames
 from saxs_bluesky.sources import Progress
 from saxs_bluesky.workers import WorkerPool

@@ -16,6 +16,7 @@ from saxs_bluesky.leash import (
     NETWORK_FILE,
     SERVER_PORT,
     Network,
+    make_keys,
     new_entry,
     read_network,
     write_network,
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "  saxsnetconf                                       be asked\n"
         "  saxsnetconf -n -y                                 begin anew with a server on this computer\n"
         "  saxsnetconf --server saxs1:9723 --name SAXS1 -y   add a server\n"
+        "  saxsnetconf --client-keys keys/anna               make keys for a client of a server that encrypts\n"
         "\n"
         "exit codes:\n"
         "  0  written\n"
@@ -54,12 +56,23 @@ def _parser() -> argparse.ArgumentParser:
     option("--feeder", metavar="URL", help=f"of the feeder, {_NONE} for none; default: tcp://{_HOST}:{FEEDER_PORT}")
     option("--name", metavar="TEXT", help="a name for people; default: none")
     option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"default: {NETWORK_FILE}")
+    option(
+        "--client-keys",
+        type=Path,
+        metavar="NAME",
+        help="write NAME.key and NAME.key_secret, for saxsleash --curve, and nothing else",
+    )
     option("-y", "--yes", action="store_true", help="ask nothing, take the defaults")
     option("--show-secret", action="store_true", help="print the server's secret")
     return parser
 
 
 def _saxsnetconf(options: argparse.Namespace) -> int:
+    if options.client_keys is not None:
+        public, secret = make_keys(options.client_keys.absolute().parent, options.client_keys.name)
+        say(f"{public}: give it to the server, whose folder for keys has one for clients")
+        say(f"{secret}: the client's own, for its eyes alone")
+        return Exit.DONE
     path = options.network.expanduser()
     there = read_network(path) if path.exists() and not options.new else Network((), exposed=False, where=str(path))
     server = _value(options.server, options, "Server", f"tcp://{_HOST}:{SERVER_PORT}", tcp_address)

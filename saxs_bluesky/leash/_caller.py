@@ -14,9 +14,10 @@ from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._client import Response, compose, read_reply
 from saxs_bluesky.leash._commands import Command, command_of
+from saxs_bluesky.leash._curve import CurveKeys
 from saxs_bluesky.leash._enclosures import Document, Parts, merge_argument, path_parts, queue_argument
 from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._exchange import CallError, CurveKeys, Exchange
+from saxs_bluesky.leash._exchange import CallError, Exchange
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._network import NetworkEntry
@@ -129,12 +130,15 @@ class LeashClient:
         known = command_of(command)
         if known is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, f"wanted a command of the leash, found {command!r}")
-        parts = compose(known, argument or {}, attachments, secret=self._secret, protocol=self._protocol)
-        self._check_sizes(parts)
+
+        def signed() -> list[bytes]:
+            return compose(known, argument or {}, attachments, secret=self._secret, protocol=self._protocol)
+
+        self._check_sizes(signed())
         with self._calling:
-            reply = self._exchange(parts, self.timeout)
+            asked, reply = self._exchange(signed, self.timeout)
         try:
-            response = read_reply(reply, parts, self._secret, self._limits)
+            response = read_reply(reply, asked, self._secret, self._limits)
         except LeashError as error:
             raise CallError(error.kind, f"{self.address}: {error}") from error
         if check and (response.error is not None or response.result in _KINDS):

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import zmq
-import zmq.auth
+from zmq.utils.monitor import parse_monitor_message
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._client import Response
+from saxs_bluesky.leash._curve import CurveKeys
 from saxs_bluesky.leash._errors import Kind, LeashError
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
@@ -55,48 +55,6 @@ class LeashTimeoutError(CallError):
 
 
 @dataclass(frozen=True)
-class CurveKeys:
-    """Keys of CurveZMQ, which conceals a conversation; files as ``zmq.auth.create_certificates`` makes them.
-
-    Parameters
-    ----------
-    server
-        The server's public key (``.key``).
-    own
-        The client's pair of keys (``.key_secret``).
-    """
-
-    server: Path
-    own: Path
-
-    def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Have a client's socket use them.
-
-        Raises
-        ------
-        SaxsError
-            They cannot be read.
-        """
-        server, _ = _certificate(self.server)
-        public, secret = _certificate(self.own)
-        if secret is None:
-            raise SaxsError(f"{self.own}: wanted a pair of keys, found a public key alone")
-        try:
-            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
-        except zmq.ZMQError as error:
-            raise SaxsError(f"{self.server}, {self.own}: wanted keys of CurveZMQ, found others") from error
-
-
-def _certificate(path: Path) -> tuple[bytes, bytes | None]:
-    try:
-        return zmq.auth.load_certificate(path)
-    except OSError as error:
-        raise SaxsError(f"{path}: wanted a file of keys, found {error.strerror or 'no file'}") from error
-    except ValueError as error:
-        raise SaxsError(f"{path}: wanted a file of keys, found no public key in it") from error
-
-
-@dataclass(frozen=True)
 class Exchange:
     """How to bring a request to a server and its answer back.
 
@@ -123,8 +81,15 @@ class Exchange:
     largest: int
     stopped: Callable[[], bool]
 
-    def __call__(self, parts: Sequence[bytes], timeout: float) -> list[bytes]:
-        """Send the parts of a request, and return those of the answer.
+    def __call__(self, signed: Callable[[], Sequence[bytes]], timeout: float) -> tuple[Sequence[bytes], list[bytes]]:
+        """Send the parts of a request, and return them with those of the answer.
+
+        Parameters
+        ----------
+        signed
+            Makes the request once there is a server: one that begins refuses what was signed before.
+        timeout
+            Seconds to wait for the server, and then for its answer.
 
         Raises
         ------
@@ -137,13 +102,13 @@ class Exchange:
         try:
             with self._socket() as socket, _monitor(socket) as monitor:
                 self._connect(socket)
-                self._reach(socket, min(timeout, _CONNECTED_AFTER))
-                while monitor.poll(0):
-                    monitor.recv_multipart()  # of attempts to connect
+                self._reach(socket, monitor, min(timeout, _CONNECTED_AFTER))
+                _events(monitor)  # of attempts to connect
                 socket.setsockopt(zmq.SNDTIMEO, max(1, round(1000 * timeout)))
+                parts = signed()
                 socket.send_multipart(parts)
                 self._await(socket, monitor, timeout)
-                return socket.recv_multipart()
+                return parts, socket.recv_multipart()
         except zmq.Again as error:
             raise self._late(timeout) from error
         except zmq.ZMQError as error:
@@ -168,11 +133,17 @@ class Exchange:
         except zmq.ZMQError as error:
             raise SaxsError(f"{self.address}: wanted the address of a server, found {error}") from error
 
-    def _reach(self, socket: zmq.Socket[bytes], timeout: float) -> None:
-        if not self._poll(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
-            raise LeashTimeoutError(
-                f"{self.address}: wanted a server, found none that listens there within {timeout:g} s"
-            )
+    def _reach(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
+        if self._poll(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
+            return
+        events = _events(monitor)
+        if zmq.Event.HANDSHAKE_FAILED_AUTH in events:
+            found = "one that does not let these keys in"
+        elif events:
+            found = "one that breaks connections off (does it encrypt, or is it no such server?)"
+        else:
+            found = "none that listens there"
+        raise LeashTimeoutError(f"{self.address}: wanted a server, found {found} within {timeout:g} s")
 
     def _await(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
         poller = zmq.Poller()
@@ -204,6 +175,14 @@ class Exchange:
 
     def _late(self, timeout: float) -> LeashTimeoutError:
         return LeashTimeoutError(f"{self.address}: wanted an answer within {timeout:g} s, found none")
+
+
+def _events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
+    """What was told since the last look."""
+    events = set()
+    while monitor.poll(0):
+        events.add(zmq.Event(parse_monitor_message(monitor.recv_multipart())["event"]))
+    return events
 
 
 @contextmanager

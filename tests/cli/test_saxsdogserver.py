@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,16 +15,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-import zmq.auth
 
 from saxs_bluesky.cli.saxsdogserver import main, state_folder
+from saxs_bluesky.cli.saxsleash import main as leash_main
+from saxs_bluesky.cli.saxsnetconf import main as make_keys_main
 from saxs_bluesky.leash import Command, NetworkEntry, write_network
 from saxs_bluesky.sources import FeederAnnouncer
 from tests.cli.test_saxsfeeder import free_port
 from tests.leash.conftest import SECRET
 from tests.leash.serving import MASK, NEW, Client, Server, until
-
-pytestmark = pytest.mark.soak  # minutes of servers that are killed and started again
 
 CODE = "import sys; from saxs_bluesky.cli.saxsdogserver import main; sys.exit(main())"
 
@@ -156,18 +157,34 @@ def test_options_reach_the_queue(server: Server, tmp_path: Path) -> None:
     assert server.log.splitlines()[-1].endswith("done 2, queue 0, failed 0, 0.0 frames/s") or "done 2" in server.log
 
 
-def test_connections_are_encrypted_where_asked(server: Server, tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    (keys / "clients").mkdir(parents=True)
-    zmq.auth.create_certificates(keys / "clients", "me")
-    server.options = ("-w", "--curve", str(keys))
+def test_connections_are_encrypted_where_asked(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys made by ``saxsnetconf``, given to the server while it runs, and taken away again."""
+    keys, own = tmp_path / "keys", tmp_path / "own" / "anna"
+    assert make_keys_main(["--client-keys", str(own)]) == 0
+    assert capsys.readouterr().out.startswith(f"{own}.key: give it to the server")
+    assert (tmp_path / "own" / "anna.key_secret").stat().st_mode & 0o777 == 0o600
+    server.options = ("-w", "--curve", str(keys), "--no-legacy")
     server.start()
-    client = Client(server.address)
-    public, secret = zmq.auth.load_certificate(keys / "clients" / "me.key_secret")
-    client.socket.curve_publickey, client.socket.curve_secretkey = public, secret
-    client.socket.curve_serverkey = zmq.auth.load_certificate(keys / "server.key")[0]
-    assert client.connect().stat() == {}
-    client.close()
+    assert "wanted keys of clients, found none: nobody is let in" in server.log
+
+    def ask(*words: str, timeout: str = "20") -> int:
+        concealed = ["--curve", str(keys / "server.key"), f"{own}.key_secret", "--protocol", "2"]
+        return leash_main([*words, "--network", str(server.network), "--timeout", timeout, *concealed])
+
+    assert ask("stat", timeout="0.5") == 1
+    assert "wanted a server, found one that does not let these keys in" in capsys.readouterr().err
+    key = shutil.copy(f"{own}.key", keys / "clients")
+    until(lambda: ask("stat", timeout="0.5") == 0)
+    calibration, mask = tmp_path / "cal.json", tmp_path / "mask.npy"
+    calibration.write_text(json.dumps(NEW["calibration"]))
+    mask.write_bytes(MASK.content())
+    image = server.add("a.tif")
+    assert ask("new", str(calibration), str(mask), "/".join(NEW["calibration"]["Directory"])) == 0
+    until(server.chi(image).exists)
+    Path(key).unlink()
+    until(lambda: ask("stat", timeout="0.5") == 1)
     assert server.stop() == 0
 
 

@@ -243,3 +243,21 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[Any]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     assert "saxsnetconf -n -y" in capsys.readouterr().out
+
+
+def test_keys_of_a_client_are_made_once(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = tmp_path / "keys" / "anna"
+    assert main(["--client-keys", str(name)]) == 0
+    public, secret = tmp_path / "keys" / "anna.key", tmp_path / "keys" / "anna.key_secret"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{public}: give it to the server, whose folder for keys has one for clients",
+        f"{secret}: the client's own, for its eyes alone",
+    ]
+    assert (mode(public), mode(secret)) == (0o644, 0o600)
+    before = secret.read_bytes()
+    assert main(["--client-keys", str(name)]) == 2
+    assert capsys.readouterr().err == f"saxsnetconf: {public}: wanted room for new keys, found keys\n"
+    assert secret.read_bytes() == before
+    assert main(["--client-keys", "/dev/null/anna"]) == 2
+    assert "wanted a folder for keys, found" in capsys.readouterr().err
+    assert not file.exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -463,6 +465,13 @@ def test_nothing_is_left_behind(server: Server) -> None:
     assert left()[1] <= before[1]
 
 
+def test_client_starts_without_the_pipeline() -> None:
+    code = "import sys, saxs_bluesky.cli.saxsleash; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert {"saxs_bluesky.leash", "zmq"} <= set(loaded)
+    assert not {"bluesky", "event_model", "matplotlib", "numba", "pandas", "tiled", "xarray"} & set(loaded)
+
+
 def test_secret_is_wanted_and_never_told(server: Server) -> None:
     with pytest.raises(SaxsError, match="wanted a secret"):
         LeashClient("127.0.0.1:9723")
@@ -515,7 +524,7 @@ def test_conversation_may_be_concealed(keys: Path) -> None:
         for wrong in (None, CurveKeys(keys / "other.key", keys / "client.key_secret")):
             with (
                 LeashClient(server.address, secret=SECRET, curve=wrong, timeout=SHORT) as client,
-                pytest.raises(LeashTimeoutError),
+                pytest.raises(LeashTimeoutError, match="wanted a server, found one that breaks connections off"),
             ):
                 client.stat()
     assert len(server.messages) == 1

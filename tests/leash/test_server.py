@@ -20,21 +20,15 @@ import zmq
 import zmq.auth
 
 from saxs_bluesky.file_reduction import Services
-from saxs_bluesky.leash import (
-    COMMANDS,
-    Attachment,
-    Command,
+from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, Request, compose
+from saxs_bluesky.leash.server import (
     Desk,
-    Kind,
     LeashServer,
-    Limits,
     QueueRecord,
     QueueSettings,
     QueueState,
-    Request,
     ServerKeys,
     StateFolder,
-    compose,
 )
 from saxs_bluesky.reduction import OutputNames, read_chi
 from saxs_bluesky.sources import Progress
@@ -43,8 +37,6 @@ from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL
 from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages
 from tests.leash.serving import MASK, NEW, Client, Server, until
-
-pytestmark = pytest.mark.soak  # minutes of servers that are killed and started again
 
 LOG = Attachment("data.log", "1\t2\n")
 ARGUMENTS: dict[Command, tuple[Any, ...]] = {

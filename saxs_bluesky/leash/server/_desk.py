@@ -18,8 +18,8 @@ from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash._gate import Request
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._paths import confined, listing
-from saxs_bluesky.leash._queue import Queue, QueueSettings
-from saxs_bluesky.leash._state import QueueRecord, QueueState, StateFolder
+from saxs_bluesky.leash.server._queue import Queue, QueueSettings
+from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
 from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, Reducer
 

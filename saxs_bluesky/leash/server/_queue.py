@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
-from saxs_bluesky.leash._picture import Picture
-from saxs_bluesky.leash._state import QueueRecord, QueueState
+from saxs_bluesky.leash.server._picture import Picture
+from saxs_bluesky.leash.server._state import QueueRecord, QueueState
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, OutputNames

@@ -16,12 +16,12 @@ from typing import Any
 import zmq
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._curve import ServerKeys
-from saxs_bluesky.leash._desk import AT_ONCE, IN_ORDER, Desk
 from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash._gate import Gate, Request
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._replay import ReplayMemory
+from saxs_bluesky.leash.server._curve import ServerKeys
+from saxs_bluesky.leash.server._desk import AT_ONCE, IN_ORDER, Desk
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class LeashServer:
         for option, value in _SOCKET_OPTIONS.items():
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max(self._limits.attachment_bytes, self._limits.request_bytes))
-        self._authenticator = curve.guard(self._context, self._socket) if curve else None
+        self._guard = curve.guard(self._context, self._socket) if curve else None
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -192,8 +192,8 @@ class LeashServer:
 
     def _let_go(self) -> None:
         self._socket.close(linger=_LINGER)
-        if self._authenticator is not None:
-            self._authenticator.stop()
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
         self._memory.close()
         # The end that workers tell at stays with the object: one of them may still be at work.
@@ -217,6 +217,8 @@ class LeashServer:
         while not self._stopping.is_set():
             poller.poll(_LOOK_EVERY)
             self._send_done()
+            if self._guard is not None:
+                self._guard.look()
             for _ in range(_AT_A_TIME):
                 message = self._receive()
                 if message is None:

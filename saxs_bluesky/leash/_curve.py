@@ -1,0 +1,82 @@
+"""Keys of CurveZMQ, with which 0MQ encrypts connections and knows who is at their other end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+import zmq.auth
+
+from saxs_bluesky.errors import OutputError, SaxsError
+
+
+@dataclass(frozen=True)
+class CurveKeys:
+    """Keys of a client, which conceal a conversation; files as `make_keys` writes them.
+
+    Parameters
+    ----------
+    server
+        The server's public key (``.key``).
+    own
+        The client's pair of keys (``.key_secret``).
+    """
+
+    server: Path
+    own: Path
+
+    def apply(self, socket: zmq.Socket[bytes]) -> None:
+        """Have a client's socket use them.
+
+        Raises
+        ------
+        SaxsError
+            They cannot be read.
+        """
+        server, _ = _certificate(self.server)
+        public, secret = _certificate(self.own)
+        if secret is None:
+            raise SaxsError(f"{self.own}: wanted a pair of keys, found a public key alone")
+        try:
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
+        except zmq.ZMQError as error:
+            raise SaxsError(f"{self.server}, {self.own}: wanted keys of CurveZMQ, found others") from error
+
+
+def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Draw a pair of keys, and write ``NAME.key``, which is for all, and ``NAME.key_secret``, which only you can read.
+
+    Returns
+    -------
+    Paths of the two files.
+
+    Raises
+    ------
+    OutputError
+        They cannot be written, or are there already.
+    """
+    public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
+    there = next((path for path in (public, secret) if path.exists()), None)
+    if there is not None:
+        raise OutputError(f"{there}: wanted room for new keys, found keys")
+    umask = os.umask(0o077)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        zmq.auth.create_certificates(folder, name)
+        public.chmod(0o644)
+    except OSError as error:
+        raise OutputError(f"{folder}: wanted a folder for keys, found {error.strerror or error}") from error
+    finally:
+        os.umask(umask)
+    return public, secret
+
+
+def _certificate(path: Path) -> tuple[bytes, bytes | None]:
+    try:
+        return zmq.auth.load_certificate(path)
+    except OSError as error:
+        raise SaxsError(f"{path}: wanted a file of keys, found {error.strerror or 'no file'}") from error
+    except ValueError as error:
+        raise SaxsError(f"{path}: wanted a file of keys, found no public key in it") from error
