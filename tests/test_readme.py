@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_saxsfeeder import free_port
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     block
@@ -20,7 +22,7 @@ BLOCKS = [
 
 def test_every_tool_has_an_example() -> None:
     shell = "".join(text for language, text in BLOCKS if language == "bash")
-    for tool in ("saxs-bluesky", "saxsdog", "plotchi", "saxsconverter"):
+    for tool in ("saxs-bluesky", "saxsdog", "saxsdogserver", "saxsleash", "plotchi", "saxsconverter"):
         assert re.search(rf"^{tool} ", shell, re.MULTILINE), tool
     assert any(language == "python" for language, _ in BLOCKS)
 
@@ -33,8 +35,9 @@ def test_pages_and_pictures_exist() -> None:
 
 def test_examples_run(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MPLBACKEND": "Agg"}
-    environment["XDG_STATE_HOME"] = str(tmp_path / "state")
+    environment |= {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     shell = "set -e\n" + "".join(text for language, text in BLOCKS if language == "bash")
+    shell = shell.replace("9999", str(free_port()))
     python = "".join(text for language, text in BLOCKS if language == "python")
     for command in (["bash", "-c", shell], [sys.executable, "-c", python]):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -49,6 +52,7 @@ def test_examples_run(tmp_path: Path) -> None:
         "cal.json",
         "cal.poni",
         "live.png",
+        "live.svg",
         "beamtime/work/behenate_00002_cS2.chi",
     ):
         assert (tmp_path / name).stat().st_size > 100
