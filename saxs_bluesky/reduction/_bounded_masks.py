@@ -152,7 +152,9 @@ def _read_tiff(content: bytes, where: str, limit: int) -> _Values:
 
 def _read_hdf5(content: bytes, where: str, limit: int) -> _Values:
     """Read in a process of its own: of a damaged file, HDF5's library may make a loop without end, or a crash."""
-    command = [sys.executable, "-m", __name__, where.replace("\0", " "), str(limit)]
+    # As its first deed it makes way for the reduction; modules do not come from wherever the server was started.
+    code = f"import os; os.nice(10); from {__name__} import _main; raise SystemExit(_main())"
+    command = [sys.executable, "-P", "-c", code, where.replace("\0", " "), str(limit)]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
@@ -238,7 +240,3 @@ def _main() -> int:
         sys.stderr.write(str(error) if isinstance(error, MaskError) else found)
         return _REFUSED
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
