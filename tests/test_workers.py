@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -28,6 +29,8 @@ import pytest
 
 from saxs_bluesky.errors import SaxsError, WorkerDiedError
 from saxs_bluesky.workers import WorkerPool, is_retry
+from saxs_bluesky.workers._process import _Results
+from saxs_bluesky.workers._wire import Reader
 from saxs_bluesky.workers._worker import start_worker
 
 SECONDS = 60.0  # until a test that hangs fails
@@ -683,3 +686,19 @@ def test_interrupt_of_the_whole_group_leaves_the_workers(program: subprocess.Pop
     assert said(program) == [3, *pids]
     assert program.wait(SECONDS) == 0
     assert not any(map(is_alive, pids))
+
+
+def test_results_that_were_sent_in_time_are_not_sent_as_none_again() -> None:
+    """A message without results is that of a worker that begins; another one broke the pool."""
+    here, there = socket.socketpair()
+    results = _Results(there)
+    results.say_ready()
+    results.add(True, pickle.dumps(1), 0.5)
+    results.send()
+    results.send()
+    there.close()
+    reader = Reader(here)
+    assert [reader.receive().head for _ in range(2)] == [(0.0, []), (0.5, [True])]
+    with pytest.raises(EOFError):
+        reader.receive()
+    here.close()

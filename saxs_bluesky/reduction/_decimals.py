@@ -37,7 +37,7 @@ _FOUR_DIGITS = _words([f"{n:04d}" for n in range(10_000)])
 # Rounding up can reach the next exponent.
 _EXPONENTS = _words([f"e{k:+03d}" for k in range(_LEAST_EXPONENT, _LARGEST_EXPONENT + 2)])
 _HIDDEN_BIT = np.uint64(2**52)
-_ELEVEN = np.uint64(0x7FF)  # bits of the exponent
+_EXPONENT_BITS = np.uint64(0x7FF)
 _POWERS_OF_10 = np.array([float(f"1e{k}") for k in range(_LEAST_EXPONENT, _LARGEST_EXPONENT + 2)])
 _POWERS_OF_5 = np.array([5**p for p in range(28)], np.uint64)
 
@@ -75,10 +75,8 @@ def _fill(values: FloatArray, all_bits: NDArray[np.uint64], found: Cells) -> boo
         size = abs(values[i])
         digits, exponent = np.uint64(0), 0
         if size >= _LOWEST and size < _BEYOND:
-            m, e = (
-                (bits & (_HIDDEN_BIT - np.uint64(1))) | _HIDDEN_BIT,
-                np.int64((bits >> np.uint64(52)) & _ELEVEN) - 1075,
-            )
+            m = (bits & (_HIDDEN_BIT - np.uint64(1))) | _HIDDEN_BIT
+            e = np.int64((bits >> np.uint64(52)) & _EXPONENT_BITS) - 1075
             exponent = _exponent(size, e)
             digits = _scaled(m, e, exponent)
             # A power of ten below 1 lies beside its float, and rounding up can reach the next one.

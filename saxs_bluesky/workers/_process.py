@@ -57,7 +57,7 @@ def serve(link: socket.socket, main_process: int, initializer: Callable[[], obje
                 results.add(succeeded, payload)
                 results.send()
                 return
-        results.send()
+        results.say_ready()
         threading.Thread(target=results.send_in_time, daemon=True).start()
         while tasks.run(reader.receive()):
             pass
@@ -117,13 +117,21 @@ class _Results:
             self._payloads.append(payload)
         self._some.set()
 
+    def say_ready(self) -> None:
+        """Send the message that has no results."""
+        self._send(0.0, [], [])
+
     def send(self) -> None:
-        """Send what there is, which may be nothing."""
+        """Send what there is; nothing, where it was sent in time."""
         with self._lock:
-            pieces = encode((self._seconds, self._succeeded), self._payloads)
+            if self._payloads:
+                self._send(self._seconds, self._succeeded, self._payloads)
             self._seconds, self._succeeded, self._payloads = 0.0, [], []
-            while pieces:
-                send_some(self._link, pieces)
+
+    def _send(self, seconds: float, succeeded: list[bool], payloads: list[bytes]) -> None:
+        pieces = encode((seconds, succeeded), payloads)
+        while pieces:
+            send_some(self._link, pieces)
 
     def send_in_time(self) -> None:
         """Send results that wait for a slow task behind them; this is the work of a thread."""
@@ -131,8 +139,7 @@ class _Results:
             while self._some.wait():
                 time.sleep(_SECONDS_TO_KEEP_RESULTS)
                 self._some.clear()
-                if self._payloads:
-                    self.send()
+                self.send()
 
 
 def _function(pickled: bytes) -> Callable[..., object]:
