@@ -102,14 +102,22 @@ class FileList:
             return file.read().decode(errors="replace").splitlines(keepends=True)
 
     def append(self, line: str) -> None:
-        """Append a line."""
+        """Append a line, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
         data = line.encode()
         # Opened for each line, since somebody may move the list away meanwhile; and without what Python's files
         # ask of the system besides, as this is done for every curve.
         with self._lock:
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                if os.write(file, data) != len(data):
+                written = os.write(file, data)
+                if written != len(data):
+                    os.ftruncate(file, os.fstat(file).st_size - written)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -65,3 +66,18 @@ def test_lines_from_many_threads_stay_whole(tmp_path: Path) -> None:
         list(pool.map(lambda i: files.add(tmp_path / f"{i}.chi", curve(i)), range(400)))
     lines = files.path.read_text().splitlines()
     assert sorted(lines) == sorted(f"{i}.chi, {i}, 2.0, 3.0" for i in range(400))
+
+
+def test_list_on_a_full_disk_keeps_whole_lines(tmp_path: Path) -> None:
+    files = FileList(tmp_path / "run1", keep=False)
+    files.add(tmp_path / "a.chi", curve(1))
+    first = files.path.read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first) + 5, limits[1]))
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            files.add(tmp_path / "b.chi", curve(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    files.add(tmp_path / "c.chi", curve(1))
+    assert files.path.read_text() == first + first.replace("a.chi", "c.chi")
