@@ -284,6 +284,10 @@ def test_images_that_a_feeder_announces(empty: Path, mark: str) -> None:
     def said() -> str:
         return (empty / "feeder.log").read_text()
 
+    def complained() -> set[str]:
+        """What is no image is the feeder's to tell, when it has waited for it long enough."""
+        return {line.split(": ")[1] for line in said().splitlines() if "; not announced" in line}
+
     try:
         soak.saxsdog.until(lambda: "announcing" in said())
         # An announcement that nobody hears is missed: the first images are written until one is heard.
@@ -296,14 +300,12 @@ def test_images_that_a_feeder_announces(empty: Path, mark: str) -> None:
             time.sleep(0.5)
         soak.expose()
         soak.settle()
+        soak.saxsdog.until(lambda: set(soak.bad) <= complained())
     finally:
         feeder.terminate()
         assert feeder.wait(PATIENCE) == 0
     assert soak.saxsdog.stop() == 0
     tally = Tally.of_log(soak.saxsdog.log, soak.data)
-    # What is no image is the feeder's to tell.
-    complained = {line.split(": ")[1] for line in said().splitlines() if "; not announced" in line}
-    assert set(soak.bad) <= complained
     _told(soak, tally)
     soak.check_processes()
     heard = {path for path in tally.reduced if "/probe/" in path}
