@@ -14,6 +14,7 @@ from typing import Any
 from saxs_bluesky.errors import OutputError, SaxsError, SchemaError
 from saxs_bluesky.leash._errors import LeashError
 from saxs_bluesky.leash._messages import parse
+from saxs_bluesky.leash._private import write_private
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 SERVER_PORT = 9723
@@ -152,16 +153,8 @@ def write_network(entries: Sequence[NetworkEntry], path: str | Path = NETWORK_FI
     path = Path(path).expanduser()
     document = [{key.capitalize(): value for key, value in asdict(entry).items()} for entry in entries]
     text = json.dumps(document, indent=2) + "\n"
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_private(path, text.encode("ascii"))
     except OSError as error:
         raise OutputError(f"{path}: the network file cannot be written ({error.strerror or error})") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return path

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +13,7 @@ from typing import Any
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash._messages import Attachment
+from saxs_bluesky.leash._private import write_private
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class StateFolder:
                 "began": record.began,
                 "processed": record.processed,
             }
-            self._write(_FILE, json.dumps(document).encode("ascii"))
+            write_private(self.folder / _FILE, json.dumps(document).encode("ascii"))
             for path in self.folder.glob("mask-*"):
                 if path.name not in {file for _, file in masks}:
                     path.unlink(missing_ok=True)
@@ -141,20 +140,8 @@ class StateFolder:
     def _keep(self, content: bytes) -> str:
         name = _mask_name(content)
         if not (self.folder / name).exists():
-            self._write(name, content)
+            write_private(self.folder / name, content)
         return name
-
-    def _write(self, name: str, content: bytes) -> None:
-        draft = self.folder / f".{name}.{secrets.token_hex(8)}.tmp"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.folder / name)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def _mask_name(content: bytes) -> str:
