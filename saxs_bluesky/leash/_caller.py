@@ -12,7 +12,7 @@ import zmq
 
 from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._client import Response, compose, read_reply
+from saxs_bluesky.leash._client import Draft, Response, read_reply
 from saxs_bluesky.leash._commands import Command, command_of
 from saxs_bluesky.leash._curve import CurveKeys
 from saxs_bluesky.leash._enclosures import Document, Parts, merge_argument, path_parts, queue_argument
@@ -130,13 +130,10 @@ class LeashClient:
         known = command_of(command)
         if known is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, f"wanted a command of the leash, found {command!r}")
-
-        def signed() -> list[bytes]:
-            return compose(known, argument or {}, attachments, secret=self._secret, protocol=self._protocol)
-
-        self._check_sizes(signed())
+        draft = Draft.of(known, argument or {}, attachments, self._protocol)
+        self._check_sizes(draft.signed(self._secret))
         with self._calling:
-            asked, reply = self._exchange(signed, self.timeout)
+            asked, reply = self._exchange(lambda: draft.signed(self._secret), self.timeout)
         try:
             response = read_reply(reply, asked, self._secret, self._limits)
         except LeashError as error:

@@ -40,6 +40,43 @@ class Response:
         return error
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A request that fits its command and is not signed yet; its attachments are encoded."""
+
+    _request: Mapping[str, Any]
+    _attachments: Sequence[bytes]
+    _protocol: int
+
+    @classmethod
+    def of(
+        cls, command: Command, argument: Mapping[str, Any], attachments: Sequence[Attachment] = (), protocol: int = 1
+    ) -> Draft:
+        """Draft a request; parameters and errors are those of `compose`."""
+        try:
+            validate(dict(argument), COMMANDS[command].argument_schema, "argument")
+        except SchemaError as error:
+            raise LeashError(Kind.VALIDATION, str(error)) from error
+        parts = [attachment.part() for attachment in attachments]
+        request: dict[str, Any] = {"command": command.value, "argument": argument}
+        if protocol == 2:
+            request |= {"protocol": 2, "attachments": [attachment_digest(part) for part in parts]}
+        elif protocol != 1:
+            raise LeashError(Kind.VALUE, f"wanted protocol 1 or 2, found {protocol}")
+        return cls(request, parts, protocol)
+
+    def signed(self, secret: str, clock: Callable[[], float] = time.time) -> list[bytes]:
+        """The parts of the request, signed as of now."""
+        request = {**self._request, "time": clock(), "sign": ""}
+        sign = legacy_signature
+        if self._protocol == 2:
+            sign = request_signature
+            request["nonce"] = secrets.token_hex(_NONCE_BYTES)
+        # What is signed is what the server makes of the bytes.
+        plain = parse(encode(request), "request", depth=Limits.depth, values=Limits.values)
+        return [encode(plain | {"sign": sign(plain, secret)}), *self._attachments]
+
+
 def compose(
     command: Command,
     argument: Mapping[str, Any],
@@ -71,26 +108,7 @@ def compose(
     LeashError
         The argument does not fit the command, or there is no such protocol.
     """
-    try:
-        validate(dict(argument), COMMANDS[command].argument_schema, "argument")
-    except SchemaError as error:
-        raise LeashError(Kind.VALIDATION, str(error)) from error
-    parts = [attachment.part() for attachment in attachments]
-    request: dict[str, Any] = {"command": command.value, "argument": argument, "time": clock(), "sign": ""}
-    if protocol == 1:
-        sign = legacy_signature
-    elif protocol == 2:
-        sign = request_signature
-        request |= {
-            "protocol": 2,
-            "nonce": secrets.token_hex(_NONCE_BYTES),
-            "attachments": [attachment_digest(part) for part in parts],
-        }
-    else:
-        raise LeashError(Kind.VALUE, f"wanted protocol 1 or 2, found {protocol}")
-    # What is signed is what the server makes of the bytes.
-    plain = parse(encode(request), "request", depth=Limits.depth, values=Limits.values)
-    return [encode(plain | {"sign": sign(plain, secret)}), *parts]
+    return Draft.of(command, argument, attachments, protocol).signed(secret, clock)
 
 
 def read_reply(parts: Sequence[bytes], request: Sequence[bytes], secret: str, limits: Limits | None = None) -> Response:
