@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.reduction import Curve, chi_labels
+from saxs_bluesky.reduction import Curve
+from saxs_bluesky.reduction._chi import LABELLED_AXES
 
 _LONGEST_NAME = 60
-_EMPTY = np.zeros(0)
-_UNITS = {"q": "1/nm", "phi": "rad", "q_h": "1/nm", "q_v": "1/nm"}
-_AXES = {
-    chi_labels(Curve("", "recipe", _EMPTY, axis, unit, _EMPTY, _EMPTY))[0]: (axis, unit)
-    for axis, unit in _UNITS.items()
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +73,7 @@ def _graph(graph: Mapping[str, Any], number: int, skip: int, clip: int) -> Graph
 
 def _axis(labels: list[str]) -> tuple[str, str]:
     text = labels[0] if labels else ""
-    return _AXES.get(text, (text, ""))
+    return LABELLED_AXES.get(text, (text, ""))
 
 
 def _title(graph: Mapping[str, Any], number: int, *, azimuthal: bool) -> str:

@@ -31,6 +31,8 @@ _LABELS = {
 }
 _KINDS: dict[str, CurveKind] = {"q": "radial", "phi": "azimuthal", "q_h": "slice", "q_v": "slice"}
 _UNITS = {"q": "1/nm", "phi": "rad", "q_h": "1/nm", "q_v": "1/nm"}
+#: Axis and unit of a curve, by what the format calls it.
+LABELLED_AXES = {label: (axis, _UNITS[axis]) for axis, label in _LABELS.items()}
 _HEADER_LINES = 4
 _NEWLINE = np.frombuffer(b"\n\0\0\0", np.uint32)  # as wide as a word of the cells
 
@@ -165,9 +167,8 @@ def _axis_of(header: tuple[str, ...]) -> tuple[str, str]:
     for line in header[1:3]:
         labels = _json(line)
         if isinstance(labels, list) and labels:
-            own = next((key for key, label in _LABELS.items() if label == labels[0]), None)
-            if own is not None:
-                return own, _UNITS[own]
+            if labels[0] in _LABELS.values():
+                return LABELLED_AXES[labels[0]]
             match = re.fullmatch(r"(.*?)\s*\[(.*)\]", str(labels[0]))
             return (match[1], match[2]) if match else (str(labels[0]), "")
     text = header[1].strip()
