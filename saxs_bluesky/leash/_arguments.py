@@ -53,7 +53,7 @@ def check_argument(
 
 
 def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment], limits: Limits) -> Calibration:
-    validate_size(document, limits)
+    _check_size(document, limits)
     entries = document.get("Masks", [{}])
     with_file = [bool(isinstance(entry, dict) and entry.get("MaskFile")) for entry in entries]
     # Deployed clients attach one for each entry; an entry without mask may also do without.
@@ -80,7 +80,7 @@ def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment],
     return calibration
 
 
-def validate_size(document: Mapping[str, Any], limits: Limits) -> None:
+def _check_size(document: Mapping[str, Any], limits: Limits) -> None:
     """Refuse a calibration with more curves than may be, before anything is made of it."""
     for name, most in (("Masks", limits.masks), ("Slices", limits.slices)):
         entries = document.get(name, [])
@@ -120,11 +120,11 @@ def _merge(document: dict[str, Any], attachments: Sequence[Attachment]) -> dict[
     for i, table in enumerate(merge["LogDataTables"]):
         for j, file in enumerate(table["Files"]):
             where = f"mergeconf: LogDataTables[{i}].Files[{j}]"
+            remote = checked_parts(file.get("RemotePath", []), f"{where}.RemotePath")
             if file.get("LocalPath"):
                 local += 1
-            elif not checked_parts(file.get("RemotePath", []), f"{where}.RemotePath"):
+            elif not remote:
                 raise LeashError(Kind.VALIDATION, f"{where}: wanted a LocalPath or a RemotePath, found neither")
-            checked_parts(file.get("RemotePath", []), f"{where}.RemotePath")
     _check_count(attachments, local)
     return merge
 
