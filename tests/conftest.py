@@ -37,8 +37,7 @@ def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptu
     assert not errors
 
 
-@pytest.fixture
-def document() -> dict[str, Any]:
+def small_document(**more: Any) -> dict[str, Any]:
     """A calibration document of a small detector, 60 x 80 pixels of 1 mm, 200 mm away."""
     return {
         "Title": "small",
@@ -50,7 +49,13 @@ def document() -> dict[str, Any]:
         },
         "Masks": [{"Oversampling": 3, "PixelPerRadialElement": 1, "qStart": 0.0, "qStop": 20.0}],
         "Wavelength": 1.54,
-    }
+    } | more
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """The calibration document of the small detector."""
+    return small_document()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, OutputNames, PilatusHeader, Reducer, read_chi, read_frame, write_frame
 from saxs_bluesky.sources import DirectorySource, FileSource, Progress, Readiness
+from tests.conftest import small_document
 from tests.crashing import KILLED, MOMENTS, away
 
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
@@ -440,7 +441,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Story, Ended]:
     plan = []
     original = told / "original"
     make_images(original, np.random.default_rng(1))
-    (original / "cal.json").write_text(json.dumps(_document()))
+    (original / "cal.json").write_text(json.dumps(small_document(Slices=[{"CutPosition": 5}])))
     for number, (catalog, moments) in enumerate(STORIES):
         folder = told / f"{number:03d}"
         shutil.copytree(original, folder)
@@ -454,27 +455,12 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Story, Ended]:
     }
 
 
-def _document() -> dict[str, Any]:
-    return {
-        "Title": "small",
-        "Geometry": {
-            "BeamCenter": [25.3, 30.6],
-            "DedectorDistanceMM": 200.0,
-            "PixelSizeMicroM": [1000.0],
-            "Imagesize": [60, 80],
-        },
-        "Masks": [{"Oversampling": 3, "PixelPerRadialElement": 1, "qStart": 0.0, "qStop": 20.0}],
-        "Slices": [{"CutPosition": 5}],
-        "Wavelength": 1.54,
-    }
-
-
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: ", ".join(story[1]) + (" (catalog)" if story[0] else ""))
 def test_whenever_it_is_killed_each_frame_is_there_once(ended: dict[Story, Ended], story: Story) -> None:
     left = ended[story]
     assert left.codes == [*[KILLED] * len(story[1]), 0], (left.folder / "log").read_text()
     found = images(left.folder / "data")
-    reducer = Reducer(Calibration.from_dict(_document()))
+    reducer = Reducer(Calibration.from_dict(small_document(Slices=[{"CutPosition": 5}])))
     for image in found:
         assert_curve_is_current(image, reducer)
     lines = (left.folder / "results" / "filelist_data.log").read_text().splitlines()

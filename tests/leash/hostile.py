@@ -17,24 +17,14 @@ import numpy as np
 import tifffile
 
 from saxs_bluesky.leash import Kind
+from tests.conftest import small_document
 from tests.leash.conftest import NOW, SECRET
 
 VALUE, VALIDATION, AUTHENTICATION = Kind.VALUE, Kind.VALIDATION, Kind.AUTHENTICATION
 UNKNOWN, OS = Kind.NOT_IMPLEMENTED, Kind.OS
 
-CALIBRATION: dict[str, Any] = {
-    "Title": "small",
-    "Geometry": {
-        "BeamCenter": [25.3, 30.6],
-        "DedectorDistanceMM": 200.0,
-        "PixelSizeMicroM": [1000.0],
-        "Imagesize": [60, 80],
-    },
-    "Masks": [{"Oversampling": 3, "PixelPerRadialElement": 1, "qStart": 0.0, "qStop": 20.0, "MaskFile": "mask.npy"}],
-    "Slices": [{"CutPosition": 5, "MaskRef": 0}],
-    "Wavelength": 1.54,
-    "Directory": ["user", "2014"],
-}
+CALIBRATION = small_document(Slices=[{"CutPosition": 5, "MaskRef": 0}], Directory=["user", "2014"])
+CALIBRATION["Masks"][0]["MaskFile"] = "mask.npy"
 MERGE: dict[str, Any] = {
     "TimeOffset": 0.0,
     "LogDataTables": [

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,15 @@ class Client:
         self.socket.close(linger=0)
         if self._own:
             self.context.destroy(linger=0)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    client = Client(address)
+    try:
+        yield client.connect()
+    finally:
+        client.close()
 
 
 @dataclass
@@ -130,13 +139,8 @@ class Server:
         self.until(lambda: self.log.count("serving") >= times)
         return self
 
-    @contextmanager
-    def client(self) -> Iterator[Client]:
-        client = Client(self.address)
-        try:
-            yield client.connect()
-        finally:
-            client.close()
+    def client(self) -> AbstractContextManager[Client]:
+        return connected(self.address)
 
     def kill(self) -> None:
         assert self.process is not None

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from tests.cli.test_saxsfeeder import free_port
 from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL
 from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages
-from tests.leash.serving import MASK, NEW, Client, Server, until
+from tests.leash.serving import MASK, NEW, Client, Server, connected, until
 
 LOG = Attachment("data.log", "1\t2\n")
 ARGUMENTS: dict[Command, tuple[Any, ...]] = {
@@ -76,13 +76,8 @@ class Live:
         self.desk.suspend()
         self.progress.close()
 
-    @contextmanager
-    def client(self) -> Iterator[Client]:
-        client = Client(self.address)
-        try:
-            yield client.connect()
-        finally:
-            client.close()
+    def client(self) -> AbstractContextManager[Client]:
+        return connected(self.address)
 
 
 @pytest.fixture
