@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.figure import Figure
 
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.cli._figure import figure_in_window
+from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import LeashClient, Response, graph_curves
 from saxs_bluesky.plotting import Scale, compare_curves
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _MOST_PANELS = 16
 _ASK_EVERY = 1.0  # seconds
 _PAUSE = 0.05  # seconds
-_SIZE = (9, 7)
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,10 @@ class PlotWindow:
     """
 
     def __init__(self, style: Style) -> None:
-        # Only here, since it looks for a display.
-        import matplotlib.pyplot as plt
-        from matplotlib.backend_bases import FigureManagerBase
+        import matplotlib.pyplot as plt  # only here, since it looks for a display
 
-        wanted = "wanted a display to open a window on, found none; name a file to draw into, such as -o plot.png"
-        try:
-            self._figure = plt.figure("saxsleash", figsize=_SIZE, layout="constrained")
-        except ImportError as error:
-            raise OutputError(wanted) from error
+        self._figure = figure_in_window("saxsleash", example="-o plot.png")
         self._plt = plt
-        if self._figure.canvas.manager_class is FigureManagerBase:
-            self.close()
-            raise OutputError(wanted)
         self._style = style
         self._shown = ""
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
-from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.cli._figure import figure_in_window
+from saxs_bluesky.errors import CurveFileError
 from saxs_bluesky.plotting import compare_curves, save_figure
 from saxs_bluesky.reduction import Curve, read_chi
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 _SCALES = ("linear", "log", "symlog")
 # Spellings of deployed versions, understood but not shown in the help.
@@ -96,7 +97,7 @@ def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
         y_scale=options.yaxisistype or ("log" if options.log else "linear"),
         legend=not options.no_legend,
         title=options.title,
-        figure=None if options.out else _open_window(),
+        figure=None if options.out else figure_in_window("plotchi", example="-o curves.png"),
     )
     if options.out:
         say(f"{save_figure(figure, options.out)}: written")
@@ -132,22 +133,6 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     """Names of the files; with their folders where the names alone are not different."""
     names = Counter(path.stem for path in paths)
     return [path.stem if names[path.stem] == 1 else str(path) for path in paths]
-
-
-def _open_window() -> Figure:
-    # Only here, since it looks for a display.
-    import matplotlib.pyplot as plt
-    from matplotlib.backend_bases import FigureManagerBase
-
-    wanted = "wanted a display to open a window on, found none; name a file to draw into, such as -o curves.png"
-    try:
-        figure = plt.figure("plotchi", figsize=(9, 7), layout="constrained")
-    except ImportError as error:
-        raise OutputError(wanted) from error
-    if figure.canvas.manager_class is FigureManagerBase:
-        plt.close(figure)
-        raise OutputError(wanted)
-    return figure
 
 
 def _show() -> None:

@@ -1,0 +1,42 @@
+"""A figure in a window of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from saxs_bluesky.errors import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SIZE = (9, 7)  # inches
+
+
+def figure_in_window(name: str, *, example: str) -> Figure:
+    """Open a window; in the main thread.
+
+    Parameters
+    ----------
+    name
+        Of the window.
+    example
+        Options that draw into a file instead, for who has no display.
+
+    Raises
+    ------
+    OutputError
+        There is no display, or no toolkit for windows.
+    """
+    # Only here, since it looks for a display.
+    import matplotlib.pyplot as plt
+    from matplotlib.backend_bases import FigureManagerBase
+
+    wanted = f"wanted a display to open a window on, found none; name a file to draw into, such as {example}"
+    try:
+        figure = plt.figure(name, figsize=_SIZE, layout="constrained")
+    except ImportError as error:
+        raise OutputError(wanted) from error
+    if figure.canvas.manager_class is FigureManagerBase:
+        plt.close(figure)
+        raise OutputError(wanted)
+    return figure
