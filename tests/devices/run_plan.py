@@ -14,6 +14,7 @@ from typing import Any
 from bluesky import RunEngine
 from bluesky.plan_stubs import mv
 from bluesky.plans import count
+from caproto.threading.pyepics_compat import PV
 
 from saxs_bluesky.devices import Pilatus
 
@@ -40,6 +41,8 @@ def main() -> None:
     run_engine(mv(pilatus.exposure_time, 0.02, pilatus.num_images, arguments.frames))
     for number in arguments.triggers:
         run_engine(count([pilatus], number), write)
+    # Now, and not when the interpreter has ended the threads: what the IOC sends then is an error.
+    PV.default_context().disconnect()
 
 
 if __name__ == "__main__":
