@@ -22,6 +22,7 @@ from saxs_bluesky.reduction._polarization import Polarization, polarization_fact
 from saxs_bluesky.reduction._poni import poni_text
 from saxs_bluesky.reduction._reducer import Reducer, without_invalid
 from saxs_bluesky.reduction._slices import SliceIntegrator
+from saxs_bluesky.reduction._stamps import Stamp, has_stamp, stamp_of
 
 __all__ = [
     "AzimuthalIntegrator",
@@ -44,11 +45,13 @@ __all__ = [
     "Reducer",
     "SliceIntegrator",
     "SliceSettings",
+    "Stamp",
     "chi_is_whole",
     "chi_labels",
     "conversion",
     "convert",
     "ends_in_zeros",
+    "has_stamp",
     "integral_parameters",
     "polarization_factor",
     "poni_text",
@@ -56,6 +59,7 @@ __all__ = [
     "read_frame",
     "read_header",
     "read_mask",
+    "stamp_of",
     "without_invalid",
     "write_chi",
     "write_frame",

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from saxs_bluesky.reduction import stamp_of
 from saxs_bluesky.sources._hints import FolderHints
-from saxs_bluesky.sources._ready import stamp_of
 from saxs_bluesky.sources._tree import Known, Tree
 
 _PORTION = 500

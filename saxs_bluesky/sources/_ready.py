@@ -10,20 +10,9 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from saxs_bluesky.errors import FrameError
-from saxs_bluesky.reduction import PilatusHeader, ends_in_zeros, read_header
+from saxs_bluesky.reduction import PilatusHeader, Stamp, ends_in_zeros, read_header, stamp_of
 
 _LONGEST_PAUSE = 0.5  # seconds between looks at a file that stands still and is not whole
-
-Stamp = int
-"""Tells one content of a file from the next: made of inode, size and time of the last change; 63 bits."""
-
-_MULTIPLIERS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd, without pattern: those of xxHash
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """Stamp of a file, by its status; the same in every process, so that it may be stored."""
-    first, second = _MULTIPLIERS
-    return (status.st_mtime_ns + status.st_size * first + status.st_ino * second) & 0x7FFF_FFFF_FFFF_FFFF
 
 
 @dataclass(frozen=True)

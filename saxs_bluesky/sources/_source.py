@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.reduction import has_stamp
 from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._ready import FoundFile, Readiness, stamp_of
+from saxs_bluesky.sources._ready import FoundFile, Readiness
 from saxs_bluesky.sources._tree import Known
 
 _LONGEST_WAIT = 1.0  # seconds
@@ -172,7 +173,7 @@ class FileSource:
         if known is None:
             return True
         try:
-            return known != stamp_of(os.stat(candidate.path))
+            return not has_stamp(os.stat(candidate.path), known)
         except OSError:
             return candidate.promised
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from saxs_bluesky.sources._ready import Stamp, stamp_of
+from saxs_bluesky.reduction import Stamp, has_stamp
 
 _log = logging.getLogger(__name__)
 
@@ -179,7 +179,8 @@ class Tree:
         try:
             if entry.is_symlink() and not (self._follow_links or self._is_inside(entry.path)):
                 return False
-            return entry.is_file() and known.get(entry.name) != stamp_of(entry.stat())
+            stamp = known.get(entry.name)
+            return entry.is_file() and (stamp is None or not has_stamp(entry.stat(), stamp))
         except OSError:
             return False  # gone between the listing and this look
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.reduction import FrameFile, read_header
+from saxs_bluesky.reduction import FrameFile, read_header, stamp_of
 from saxs_bluesky.sources import DirectorySource, FileSource, FolderWatch, Readiness, WatchSource
-from saxs_bluesky.sources._ready import stamp_of
 from tests.sources.conftest import Listen, Listening, content, write
 
 WATCHES: list[Callable[..., WatchSource]] = [

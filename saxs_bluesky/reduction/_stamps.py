@@ -1,0 +1,33 @@
+"""Stamps: numbers that tell one content of a file from the next."""
+
+from __future__ import annotations
+
+import os
+
+Stamp = int
+"""Tells one content of a file from the next: made of inode, size and times of the last changes; 63 bits."""
+
+# Odd, without pattern: those of xxHash.
+_OF_SIZE, _OF_INODE, _OF_CTIME = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+_MASK = 0x7FFF_FFFF_FFFF_FFFF
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Stamp of a file, by its status; the same in every process, so that it may be stored.
+
+    The time of the last change of the inode is in it, so that a file is new which was replaced by one of the same size
+    and time of writing (``cp -p``), or which became readable.
+    """
+    return (_without_ctime(status) + status.st_ctime_ns * _OF_CTIME) & _MASK
+
+
+def has_stamp(status: os.stat_result, stamp: Stamp) -> bool:
+    """Whether a stamp is that of a file with this status.
+
+    Journals of earlier versions hold stamps without the time of the inode, which are known too.
+    """
+    return stamp == stamp_of(status) or stamp == _without_ctime(status) & _MASK
+
+
+def _without_ctime(status: os.stat_result) -> int:
+    return status.st_mtime_ns + status.st_size * _OF_SIZE + status.st_ino * _OF_INODE
