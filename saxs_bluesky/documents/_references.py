@@ -15,16 +15,18 @@ from uuid import uuid4
 import h5py
 import numpy as np
 
+from saxs_bluesky.documents._hdf5_cutoff import Cutoffs
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction import read_frame
 from saxs_bluesky.reduction._types import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
+_CUTOFFS = Cutoffs()
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedFrame:
-    """A frame in memory: ``image`` of shape (rows, columns), and the header's count cutoff where there is one."""
+    """A frame in memory: ``image`` of shape (rows, columns), and the detector's count cutoff where its file has one."""
 
     image: Image
     count_cutoff: float | None = None
@@ -97,11 +99,12 @@ class Hdf5Frame:
         """Read the frame as the file is now."""
         with h5py.File(self.path, "r", swmr=True, libver="latest", locking=False) as file:
             data = file[self.dataset]
+            cutoff = _CUTOFFS.of(file, self.path, self.dataset)
             if data.ndim == 2 and self.index == 0:
-                return LoadedFrame(np.asarray(data[()]))
+                return LoadedFrame(np.asarray(data[()]), cutoff)
             if self.index >= data.shape[0]:
                 raise FrameError(f"{self.path}: wanted frame {self.index} in {self.dataset}, found {data.shape[0]}")
-            return LoadedFrame(np.asarray(data[self.index]))
+            return LoadedFrame(np.asarray(data[self.index]), cutoff)
 
 
 @dataclass(frozen=True)

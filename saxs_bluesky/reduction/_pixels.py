@@ -41,10 +41,34 @@ class LimitedImage:
         return _in_a_row(np.ma.getmaskarray(self.image), np.bool_)
 
 
-def valid_limits(count_cutoff: float | None) -> tuple[float, float]:
-    """Limits of valid counts: from 0 to below ``count_cutoff``, or below infinity where it is None."""
+def valid_limits(count_cutoff: float | None, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Limits of valid counts: from 0 to below the lower one of ``count_cutoff`` and what the type keeps for flags.
+
+    Parameters
+    ----------
+    count_cutoff
+        Counts from which on a pixel is saturated; None: not known.
+    dtype
+        Type of the image as the detector wrote it.
+    """
+    flags = first_flag(dtype)
+    if count_cutoff is None:
+        return 0.0, math.inf if flags is None else float(flags)
     # A whole number, as in a comparison of whole numbers.
-    return 0.0, math.inf if count_cutoff is None else float(math.ceil(count_cutoff))
+    cutoff = float(math.ceil(count_cutoff))
+    return 0.0, cutoff if flags is None else min(cutoff, float(flags))
+
+
+def first_flag(dtype: np.dtype[Any]) -> int | None:
+    """Lowest of the highest values of an unsigned type, which are no counts; None for other types.
+
+    ``2**n - 1`` marks the gaps and masked pixels of a detector whose images have n bits (DECTRIS, EIGER2 User Manual
+    1.8.2, section 11.1), and is where counters of n bits stop; ``2**n - 2`` marks bad pixels. They are the -1 and -2
+    of a Pilatus without their sign. Of 8 bits only 255 is one: 254 is a count there as any other.
+    """
+    if dtype.kind != "u":
+        return None
+    return int(np.iinfo(dtype).max) - (1 if dtype.itemsize > 1 else 0)
 
 
 def _in_a_row(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from saxs_bluesky.errors import CalibrationError, FrameError
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
-from saxs_bluesky.reduction._pixels import LimitedImage, valid_limits
+from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits
 from saxs_bluesky.reduction._polarization import polarization_factor
 from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction._types import BoolImage, FloatImage, Image
@@ -39,9 +39,9 @@ class Reducer:
         Whether curves carry a second estimate of their errors, the standard deviation of the pixels
         in each bin.
     leave_out_invalid
-        Leave out, frame by frame, pixels that hold no counts: negative ones (gaps, bad pixels), those
-        at or above the detector's count cutoff, NaN and infinity. Without it every pixel counts that
-        is not masked, as in SAXSdog.
+        Leave out, frame by frame, pixels that hold no counts: negative ones (gaps, bad pixels), the
+        highest values of unsigned types (the same), those at or above the detector's count cutoff,
+        NaN and infinity. Without it every pixel counts that is not masked, as in SAXSdog.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class Reducer:
             )
         if image.dtype.kind not in "iuf":
             raise FrameError(f"wanted an image of real numbers, found {image.dtype}")
-        limited = LimitedImage(image, valid_limits(count_cutoff) if self._leave_out_invalid else None)
+        limited = LimitedImage(image, valid_limits(count_cutoff, image.dtype) if self._leave_out_invalid else None)
         curves = [integrator.integrate(limited) for integrator in self._own]
         if self._recipes:
             if self._leave_out_invalid:
@@ -111,8 +111,15 @@ class Reducer:
 
 
 def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
-    """Mask the pixels that hold no counts: negative, NaN, infinite, or at or above ``count_cutoff``."""
+    """Mask the pixels that hold no counts.
+
+    They are negative, NaN or infinite, at or above ``count_cutoff``, or among the highest values of an unsigned type:
+    ``2**n - 1``, and beyond 8 bits ``2**n - 2``.
+    """
     invalid = ~((image >= 0) & (image < np.inf)) if image.dtype.kind == "f" else image < 0
+    flags = first_flag(image.dtype)
+    if flags is not None:
+        invalid |= image >= flags
     if count_cutoff is not None:
         # A whole number, since an integer image compared with a float is converted first.
         invalid |= image >= math.ceil(count_cutoff)

@@ -11,11 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from saxs_bluesky.documents import HandlerFrame, Hdf5Frame, InlineFrame, TiffFrame, load
-from saxs_bluesky.documents._references import from_datum, from_stream_datum
+from saxs_bluesky.documents._references import SpilledFrame, from_datum, from_stream_datum
 from saxs_bluesky.errors import FrameError
-from saxs_bluesky.reduction import PilatusHeader, write_frame
+from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, write_frame
 
 STACK = np.arange(3 * 4 * 5, dtype=np.int32).reshape(3, 4, 5)
 
@@ -37,6 +38,93 @@ def test_hdf5_by_index_and_as_a_single_image(tmp_path: Path) -> None:
         load(Hdf5Frame(path, "stack", 3), 0)
     with pytest.raises(FrameError, match=r"a\.h5: .*nothing"):
         load(Hdf5Frame(path, "nothing", 0), 0)
+
+
+@pytest.mark.parametrize("data", ["entry/data/data", "entry/instrument/detector/data"])
+@pytest.mark.parametrize(
+    ("told", "cutoff"),
+    [
+        ({}, None),
+        ({"saturation_value": 4095}, 4096),
+        ({"saturation_value": [4095]}, 4096),
+        ({"detectorSpecific/countrate_correction_count_cutoff": 245916}, 245917),
+        ({"detectorSpecific/detectorModule_000/countrate_correction_count_cutoff": 9000}, 9001),
+        ({"saturation_value": 65533, "detectorSpecific/countrate_correction_count_cutoff": 245916}, 65534),
+        # Not set, different for the thresholds, of no use: not known.
+        ({"saturation_value": 0}, None),
+        ({"saturation_value": [10, 20]}, None),
+        ({"saturation_value": "high"}, None),
+        ({"saturation_value": np.nan}, None),
+    ],
+)
+def test_hdf5_tells_the_largest_valid_count(tmp_path: Path, data: str, told: dict[str, Any], cutoff: int) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file[data] = STACK
+        detector = file.require_group("entry/instrument/detector")
+        for name, value in told.items():
+            detector[name] = value
+    assert load(Hdf5Frame(str(tmp_path / "a.h5"), "/" + data, 1), 0).count_cutoff == cutoff
+
+
+def test_the_detector_of_several_is_the_one_that_has_the_data(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, value in (("saxs", 100), ("waxs", 200)):
+            detector = file.create_group(f"entry/instrument/{name}")
+            detector.attrs["NX_class"] = "NXdetector"
+            detector["data"], detector["saturation_value"] = STACK, value
+            file[f"entry/{name}/data"] = detector["data"]
+    path = str(tmp_path / "a.h5")
+    assert load(Hdf5Frame(path, "entry/waxs/data", 0), 0).count_cutoff == 201
+    assert load(Hdf5Frame(path, "entry/saxs/data", 0), 0).count_cutoff == 101
+
+
+def test_data_file_has_the_cutoff_of_the_master_file_beside_it(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x_data_000001.h5", "w") as file:
+        file["entry/data/data"] = STACK
+    frame = Hdf5Frame(str(tmp_path / "x_data_000001.h5"), "entry/data/data", 0)
+    assert load(frame, 0).count_cutoff is None
+    for value in (1000, 2000):  # a master that comes later, and is written again
+        with h5py.File(tmp_path / "x_master.h5", "w") as file:
+            file["entry/instrument/detector/detectorSpecific/countrate_correction_count_cutoff"] = value
+            file["entry/data/data_000001"] = h5py.ExternalLink("x_data_000001.h5", "entry/data/data")
+        assert load(frame, 0).count_cutoff == value + 1
+    master = Hdf5Frame(str(tmp_path / "x_master.h5"), "entry/data/data_000001", 2)
+    found = load(master, 0)
+    np.testing.assert_array_equal(found.image, STACK[2])
+    assert found.count_cutoff == 2001
+
+
+def test_real_nexus_file_of_a_lambda(shared_data: Path) -> None:
+    path = str(shared_data / "real" / "lambda_750k.nxs")
+    frame = load(Hdf5Frame(path, "/entry/instrument/detector/data", 3), 0)
+    assert frame.image.shape == (516, 1554)
+    assert frame.count_cutoff == 4096  # of 12 bits
+
+
+@pytest.mark.parametrize(("dtype", "gap"), [("u4", 2**32 - 1), ("u2", 65535)])
+def test_gaps_of_unsigned_images_are_left_out_on_every_way_in(
+    tmp_path: Path, document: dict[str, Any], dtype: str, gap: int
+) -> None:
+    image = np.full((60, 80), 7, dtype)
+    image[20:30], image[5, 5] = gap, gap - 1
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", metadata=None)
+    tifffile.imwrite(tmp_path / "b.tif", image, photometric="minisblack", byteorder=">", compression="zlib")
+    np.save(tmp_path / "h_0.npy", image[None])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data/data"] = image[None]
+    ways = [
+        TiffFrame(str(tmp_path / "a.tif")),
+        TiffFrame(str(tmp_path / "b.tif")),
+        InlineFrame(image[None], 0),
+        SpilledFrame.write(tmp_path, image),
+        Hdf5Frame(str(tmp_path / "a.h5"), "entry/data/data", 0),
+        HandlerFrame("NPY_SEQ", str(tmp_path / "h"), (), (("index", 0),), 0),
+    ]
+    reducer = Reducer(Calibration.from_dict(document))
+    for way in ways:
+        frame = load(way, 0)
+        (curve,) = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
+        np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 7.0, err_msg=str(way))
 
 
 def test_hdf5_that_is_still_written_is_waited_for(tmp_path: Path) -> None:

@@ -27,6 +27,38 @@ def test_pixels_without_counts_are_left_out(document: dict[str, Any], bad: int) 
     np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 5.0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bad", "count"),
+    [
+        ("u4", 2**32 - 1, 2**32 - 3),
+        ("u4", 2**32 - 2, 2**32 - 3),
+        (">u4", 2**32 - 1, 2**32 - 3),
+        ("u2", 65535, 65533),
+        ("u2", 65534, 65533),
+        (">u2", 65535, 65533),
+        ("u1", 255, 254),
+        ("u8", 2**64 - 1, 2**53),
+        ("u8", 2**64 - 2, 2**53),
+    ],
+)
+def test_highest_values_of_unsigned_images_are_no_counts(
+    document: dict[str, Any], dtype: str, bad: int, count: int
+) -> None:
+    image = np.full((60, 80), 5, dtype)
+    image[20:30, 20:40] = bad
+    # For the calibration's own integrators, and for a user's.
+    reducer = Reducer(Calibration.from_dict(document), recipes=[Total()])
+    curve, total = reducer.reduce(image)
+    np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 5.0)
+    assert total.intensity[0] == 5 * (60 * 80 - 10 * 20)
+    # The highest count beside them stays one.
+    curve, _ = reducer.reduce(np.full((60, 80), count, dtype))
+    np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], float(count))
+    # A cutoff of the detector's below them counts as ever.
+    (curve,) = Reducer(Calibration.from_dict(document)).reduce(np.full((60, 80), 5, dtype), count_cutoff=5)
+    assert np.isnan(curve.intensity).all()
+
+
 def test_nan_pixels_of_float_images_are_left_out(document: dict[str, Any]) -> None:
     image = np.full((60, 80), 5.0)
     image[20:30, 20:40] = np.nan
