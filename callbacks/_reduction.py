@@ -253,7 +253,7 @@ class Reduction:
         return _InHand(step, outcome, image)
 
     def _submit(self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float) -> Future[FrameOutcome]:
-        if self._executor is not None and task.reference is not None:
+        if self._executor is not None and task.reference is not None and not task.failure:
             try:
                 return self._executor.submit(work, task, image, deadline)
             except RuntimeError:

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
+# Control characters; what ends a line elsewhere than in ASCII; what changes the direction of what follows it; and
+# surrogates, which stand for bytes that are no UTF-8.
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Text that does nothing to a terminal or a log, and can be written in UTF-8.
+
+    Control characters, marks of direction and surrogates become ``\xNN`` and ``\uNNNN``; all else stays.
+    """
+    return text if text.isprintable() else _ACTING.sub(_escaped, text)
+
+
+def printable_lines(text: str) -> str:
+    """Text of several lines that does nothing else to a terminal than begin lines."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
 
 class SaxsError(Exception):
     """Base of all errors of saxs-bluesky; commands print its message as one line."""

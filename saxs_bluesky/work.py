@@ -93,7 +93,7 @@ class FrameWork:
         deadline
             Until when to wait for a file that is not whole, in seconds of ``time.time()``.
         """
-        if task.reference is None:
+        if task.reference is None or task.failure:
             return FrameOutcome(task.failure)
         reducer = self.reducer or _reducer(self)
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 from saxs_bluesky import __version__
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import SaxsError, printable_lines
 
 
 class Exit(IntEnum):
@@ -73,12 +73,12 @@ def seconds(text: str) -> float:
 
 
 def say(text: str) -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(text + "\n")
+    """Write a line to standard output, or several; nothing in it acts on a terminal."""
+    sys.stdout.write(printable_lines(text) + "\n")
     sys.stdout.flush()
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(text + "\n")
+    """Write a line to standard error, or several; nothing in it acts on a terminal."""
+    sys.stderr.write(printable_lines(text) + "\n")
     sys.stderr.flush()

@@ -5,7 +5,7 @@ programs build on.
 """
 
 from saxs_bluesky.documents._provenance import difference
-from saxs_bluesky.documents._raw_run import FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun
+from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
 from saxs_bluesky.documents._references import (
     FrameReference,
@@ -20,6 +20,7 @@ from saxs_bluesky.documents._references import (
 from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
 __all__ = [
+    "FILE_FAILURE",
     "FILE_SOURCE",
     "RUN_REFERENCES",
     "FrameReference",

@@ -36,6 +36,9 @@ RUN_REFERENCES = {
 FILE_SOURCE = "file:image/tiff"
 """Source of a data key whose values are paths of image files: one frame in each event."""
 
+FILE_FAILURE = "image_failure"
+"""Data key that says why the file of an event is no image; empty where it is one."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameTask:
@@ -55,7 +58,7 @@ class FrameTask:
     reference
         Where it is; None where the documents do not lead to it.
     failure
-        Why there is no reference.
+        Why there is no reference, or why nobody need try to read what it refers to.
     coordinates
         Values of the scanned motors and other independent variables, by data key.
     coordinate_keys
@@ -191,8 +194,9 @@ class RawRun:
                 first = (doc["seq_num"] - 1) * image.frames
                 # The event of a file comes when the file did; when the image was taken, its timestamp says.
                 taken = doc["timestamps"][image.key] if image.kind == "file" else doc["time"]
+                failure = doc["data"].get(FILE_FAILURE, "") if image.kind == "file" else ""
                 for index, reference in enumerate(self._references(image, doc["data"][image.key]), first):
-                    self._add(stream, image, index, taken, reference, coordinates)
+                    self._add(stream, image, index, taken, reference, coordinates, failure=failure)
 
     def _references(self, image: _ImageKey, value: Any) -> list[FrameReference | str]:
         if image.kind == "file":
@@ -244,8 +248,9 @@ class RawRun:
         reference: FrameReference | str,
         coordinates: Document,
         wait_for: tuple[str, int] | None = None,
+        failure: str = "",
     ) -> None:
-        found, failure = (None, reference) if isinstance(reference, str) else (reference, "")
+        found, failure = (None, reference) if isinstance(reference, str) else (reference, failure)
         keys = stream.coordinate_keys
         task = FrameTask(image.detector, stream.name, index, taken, found, failure, coordinates, keys)
         if wait_for is not None and keys:

@@ -24,7 +24,7 @@ def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
     deadline
         Until when to wait for a file that is not whole, in seconds of ``time.time()``.
     """
-    if task.reference is None:
+    if task.reference is None or task.failure:
         return task.failure
     try:
         frame = load(task.reference, deadline)

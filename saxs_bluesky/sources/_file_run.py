@@ -7,13 +7,14 @@ import math
 import socket
 import time
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from event_model import ComposeDescriptorBundle, compose_run
 
-from saxs_bluesky.documents import FILE_SOURCE
+from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE
+from saxs_bluesky.errors import printable
 from saxs_bluesky.reduction import PilatusHeader
 from saxs_bluesky.sources._ready import FoundFile
 
@@ -23,6 +24,10 @@ Named = tuple[str, Document]
 DETECTOR = "pilatus"
 _NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
 _TEXTS = ("detector_model",)
+_LONGEST_TEXT = 1000  # letters
+# What programs that show times can show: pandas' times in nanoseconds end in 2262.
+_YEARS = range(1970, 2262)
+_END = datetime(_YEARS.stop, 1, 1, tzinfo=UTC).timestamp()
 
 
 def describe_session(kind: str, directory: str | Path, calibration_title: str = "") -> Document:
@@ -53,7 +58,7 @@ class FileRun:
     header says: ``exposure_time``, ``exposure_period`` (s), ``wavelength`` (nm), ``detector_model``; ``image_time``
     is when the image was taken by the detector's clock, taken to be in this computer's time zone, and ``file_time``
     when the file was last written. ``file_stamp`` tells one content of the file from the next. Unknown numbers are
-    NaN.
+    NaN. Of a file that is no whole image, `FILE_FAILURE` says why; the reduction does not read it.
 
     Parameters
     ----------
@@ -79,7 +84,7 @@ class FileRun:
         """Compose the event of a file."""
         header = file.header or PilatusHeader()
         data: Document = {
-            "image_path": file.path,
+            "image_path": printable(file.path) if file.failure else file.path,
             "file_size": file.size,
             "file_time": file.modified,
             "file_stamp": file.stamp,
@@ -87,7 +92,8 @@ class FileRun:
             "exposure_time": _number(header.exposure_time),
             "exposure_period": _number(header.exposure_period),
             "wavelength": _number(header.wavelength),
-            "detector_model": header.model or "",
+            "detector_model": printable(header.model or "")[:_LONGEST_TEXT],
+            FILE_FAILURE: printable(file.failure),
         }
         # The image's time is when its data were taken. Without validation: it takes longer than all else, and a
         # test validates events.
@@ -109,21 +115,28 @@ def _data_keys() -> dict[str, Document]:
         keys[name] = {"dtype": "number", "shape": [], "units": units, "source": source}
     for name in _TEXTS:
         keys[name] = {"dtype": "string", "shape": [], "source": "file header"}
+    keys[FILE_FAILURE] = {"dtype": "string", "shape": [], "source": "file system"}
     return keys
 
 
 def _image_time(header: PilatusHeader, modified: float) -> float:
-    """When the image was taken: as its header says, to a second, or else when its file was last written."""
+    """When the image was taken: as its header says, to a second, or else when its file was last written.
+
+    A clock that was never set, or a program that knew no time, says 0001:01:01 or 9999:12:31.
+    """
     try:
         taken = header.time(UTC)
     except ValueError:
         taken = None
+    if taken is None or taken.year not in _YEARS:
+        return modified if 0 <= modified < _END else math.nan
     # A time without a zone is local, daylight saving included.
-    return modified if taken is None else taken.replace(tzinfo=None).timestamp()
+    return taken.replace(tzinfo=None).timestamp()
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    """A number as documents and catalogs can hold it: one that is too large for any is unknown."""
+    return math.nan if value is None or math.isinf(value) else value
 
 
 def _user() -> str:

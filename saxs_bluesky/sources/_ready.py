@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from saxs_bluesky.errors import FrameError
+from saxs_bluesky.errors import reason_of
 from saxs_bluesky.reduction import PilatusHeader, Stamp, ends_in_zeros, read_header, stamp_of
 
 _LONGEST_PAUSE = 0.5  # seconds between looks at a file that stands still and is not whole
@@ -128,7 +129,11 @@ class Readiness:
             when, _, file = heapq.heappop(self._agenda)
             if when != file.look_at or self._pending.get(file.path) is not file:
                 continue  # planned anew meanwhile
-            found = self._look(file)
+            try:
+                found = self._look(file)
+            # Whatever is wrong with one file costs that file.
+            except Exception as error:  # noqa: BLE001
+                found = FoundFile(file.path, file.stamp or 0, 0, math.nan, None, f"{file.path}: {reason_of(error)}")
             if found is not None:
                 del self._pending[file.path]
                 yield found
@@ -158,12 +163,15 @@ class Readiness:
             if still < self._quiet and ends_in_zeros(layout):
                 self._plan(file, now + self._quiet - still)
                 return None
-        except FrameError as error:
+        # Beside errors of files: a file that is half written fails in as many ways as there are readers.
+        except Exception as error:  # noqa: BLE001
             if still < self._deadline:
                 file.pause = min(2 * file.pause, _LONGEST_PAUSE)
                 self._plan(file, now + file.pause)
                 return None
-            failure = str(error)
+            failure = reason_of(error)
+            if file.path not in failure:
+                failure = f"{file.path}: {failure}"
         return FoundFile(file.path, stamp, status.st_size, status.st_mtime, header, failure)
 
     def _absent(self, file: _Pending, now: float, error: OSError) -> FoundFile | None:
@@ -177,11 +185,11 @@ class Readiness:
             self._plan(file, now + file.pause)
             return None
         failure = f"{file.path}: wanted a TIFF image, found {error.strerror or error}"
-        return FoundFile(file.path, 0, 0, float("nan"), None, failure)
+        return FoundFile(file.path, 0, 0, math.nan, None, failure)
 
 
 def _stamp(path: str) -> Stamp | None:
     try:
         return stamp_of(os.stat(path))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path that none can have
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import queue
 import threading
@@ -12,14 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import has_stamp
 from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
 from saxs_bluesky.sources._ready import FoundFile, Readiness
 from saxs_bluesky.sources._tree import Known
 
+_log = logging.getLogger(__name__)
+
 _LONGEST_WAIT = 1.0  # seconds
 _AT_A_TIME = 16
+_REST = 1.0  # seconds for a finder that failed
 _ROOM_PAUSE = 0.002  # seconds between looks whether there is room again
 
 
@@ -75,6 +81,7 @@ class FileSource:
         self._draining = threading.Event()
         self._seen_all = False  # while draining
         self._again: queue.SimpleQueue[FolderOnce] = queue.SimpleQueue()
+        self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
         self._accepted = self._skipped = 0
         self._drawn = 0  # files that are ready, behind the one that is handed out
 
@@ -113,7 +120,7 @@ class FileSource:
         run = FileRun(self.metadata)
         yield from run.opening
         for file in files:
-            yield run.event(file)
+            yield _event(run, file)
         yield run.stop()
 
     def files(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[FoundFile]:
@@ -156,9 +163,20 @@ class FileSource:
                 return
             self._seen_all = True
         for finder in self._finders:
-            for candidate in finder.find():
-                if candidate.path in self._readiness or self._is_news(candidate):
-                    self._readiness.note(candidate.path, promised=candidate.promised)
+            if time.monotonic() < self._rests.get(id(finder), 0.0):
+                continue
+            try:
+                for candidate in finder.find():
+                    self._take(candidate)
+            # Whatever is wrong with one finder, the others go on, and it is asked again.
+            except Exception as error:  # noqa: BLE001
+                if id(finder) not in self._rests:
+                    _log.warning("looking for files failed and is tried again: %s", reason_of(error), exc_info=True)
+                self._rests[id(finder)] = time.monotonic() + _REST
+
+    def _take(self, candidate: Candidate) -> None:
+        if candidate.path in self._readiness or self._is_news(candidate):
+            self._readiness.note(candidate.path, promised=candidate.promised)
 
     def _begin_again(self) -> None:
         while not self._again.empty():
@@ -181,16 +199,37 @@ class FileSource:
         if self._known.get(file.path) == file.stamp:
             return False
         self._known.put(file.path, file.stamp)
-        if self._skip is not None and self._skip(file.path):
-            self._skipped += 1
-            return False
-        self._accepted += 1
-        return True
+        try:
+            skipped = self._skip is not None and self._skip(file.path)
+        # The file is to be done, as far as anybody knows.
+        except Exception as error:  # noqa: BLE001
+            _log.warning("%s: whether there is nothing to do for it is not known: %s", *_told(file.path, error))
+            skipped = False
+        self._skipped += skipped
+        self._accepted += not skipped
+        return not skipped
 
     def _pause(self) -> float:
-        looks = [self._readiness.next_look, *(finder.next_look for finder in self._finders)]
+        looks = [self._readiness.next_look, *map(self._next_look, self._finders)]
         soonest = min((look for look in looks if look is not None), default=float("inf"))
         return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
+
+    def _next_look(self, finder: Finder) -> float | None:
+        look = finder.next_look
+        return None if look is None else max(look, self._rests.get(id(finder), 0.0))
+
+
+def _event(run: FileRun, file: FoundFile) -> Named:
+    """Compose an event; where what is known of the file does not go into one, that is its failure."""
+    try:
+        return run.event(file)
+    except Exception as error:  # noqa: BLE001
+        failure = file.failure or f"{file.path}: {reason_of(error)}"
+        return run.event(FoundFile(file.path, file.stamp, file.size, math.nan, None, failure))
+
+
+def _told(path: str, error: Exception) -> tuple[str, str]:
+    return printable(path), printable(reason_of(error))
 
 
 class DirectorySource(FileSource):

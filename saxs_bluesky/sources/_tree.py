@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import Stamp, has_stamp
 
 _log = logging.getLogger(__name__)
@@ -142,7 +143,8 @@ class Tree:
         state.changed = changed if changed < time.time_ns() - _TICK else -1
         try:
             yield from self._list(folder, state, sweep=sweep)
-        except OSError as error:
+        # Whatever is wrong with one folder, the others go on.
+        except Exception as error:  # noqa: BLE001
             self._gone(folder, error)
 
     def _list(self, folder: str, state: _Folder, *, sweep: bool) -> Iterator[str]:
@@ -195,13 +197,14 @@ class Tree:
         # A link to a folder above would lead round in circles.
         return not entry.is_symlink() or not _is_above(entry.path)
 
-    def _gone(self, folder: str, error: OSError) -> None:
+    def _gone(self, folder: str, error: Exception) -> None:
         """A folder that cannot be listed: tried again at the next look, and told once."""
         if folder != self.root and isinstance(error, FileNotFoundError):
             self._folders.pop(folder, None)
         elif folder not in self._told:
             self._told.add(folder)
-            _log.warning("%s: wanted to list a folder, found %s; trying again", folder, error.strerror or error)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
+            _log.warning("%s: wanted to list a folder, found %s; trying again", printable(folder), printable(reason))
         if folder in self._folders:
             self._folders[folder].changed = -1
 

@@ -53,6 +53,7 @@ def test_event_tells_path_and_header(folder: Path, listen: Listen) -> None:
         "exposure_period": 3.0,
         "wavelength": pytest.approx(0.154),
         "detector_model": "PILATUS3 1M, S/N 10-0120",
+        "image_failure": "",
     }
     event = listening.documents[2][1]
     assert event["timestamps"]["image_path"] == data["image_time"]
