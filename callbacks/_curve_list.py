@@ -50,8 +50,36 @@ class CurveList:
         return self._list.size
 
     def expect(self, size: int) -> None:
-        """Do not write again the lines that stand after ``size`` bytes; each of them once."""
-        self._there = Counter(self._list.lines_after(size))
+        """Go on with a list after a crash: do not write again the lines that stand after ``size`` bytes.
+
+        A line that was cut short is removed. A list that was removed, cut or is no file meanwhile costs the lines of
+        what was done before, which a warning tells.
+        """
+        path = self._list.path
+        try:
+            cut = self._list.mend()
+            left = self._list.size
+            self._there = Counter(self._list.lines_after(size))
+        except FileNotFoundError:
+            if size:
+                _log.warning("%s: the list is gone; curves that were listed before are not listed again", path)
+        except OSError as error:
+            _log.warning(
+                "%s: wanted to go on with the list of curves, found %s; curves may be listed twice, or not at all",
+                path,
+                error.strerror or error,
+            )
+        else:
+            if cut:
+                _log.warning("%s: the last line was cut short; its %d bytes are removed", path, cut)
+            if left < size:
+                _log.warning(
+                    "%s: wanted at least %d bytes of the list, found %d; curves that were listed before are not "
+                    "listed again",
+                    path,
+                    size,
+                    left,
+                )
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in; list the curves that it tells of."""

@@ -199,12 +199,13 @@ class FilePipeline:
             recovery = _Recovery(left, self._writer.unfinished() if self._writer else None)
             self.done_before += recovery.safe if goes_on else 0
             _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
-            self._complete(left, recovery)
+            # The list of another task begins anew.
+            self._complete(recovery, left.list_sizes[min(recovery.safe, left.done)] if goes_on else 0)
         return left.files if goes_on else []
 
-    def _complete(self, left: Interrupted, recovery: _Recovery) -> None:
+    def _complete(self, recovery: _Recovery, list_size: int) -> None:
         if self._curves is not None:
-            self._curves.expect(left.list_sizes[min(recovery.safe, left.done)])
+            self._curves.expect(list_size)
             for name, doc in recovery.unlisted():
                 self._curves(name, doc)
         if self._progress is not None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from saxs_bluesky.reduction._curve import Curve
 
+_BLOCK = 65536  # bytes
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -96,10 +98,38 @@ class FileList:
         return f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
 
     def lines_after(self, size: int) -> list[str]:
-        """Lines that stand after so many bytes."""
+        """Lines that stand after so many bytes; none in a list that is shorter.
+
+        Raises
+        ------
+        OSError
+            There is no list, or it cannot be read.
+        """
         with self.path.open("rb") as file:
             file.seek(size)
             return file.read().decode(errors="replace").splitlines(keepends=True)
+
+    def mend(self) -> int:
+        """Cut off what stands after the last whole line; return how many bytes that were.
+
+        Raises
+        ------
+        OSError
+            There is no list, or it cannot be written.
+        """
+        with self.path.open("r+b") as file:
+            size = end = file.seek(0, os.SEEK_END)
+            while end:
+                begin = max(0, end - _BLOCK)
+                file.seek(begin)
+                found = file.read(end - begin).rfind(b"\n")
+                if found >= 0:
+                    end = begin + found + 1
+                    break
+                end = begin
+            if end < size:
+                file.truncate(end)
+            return size - end
 
     def append(self, line: str) -> None:
         """Append a line, whole or not at all.

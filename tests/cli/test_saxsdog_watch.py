@@ -178,6 +178,63 @@ def test_crash_is_forgotten_when_the_calibration_changes(
         new.assert_current(image)
 
 
+def _remove_list(beamtime: Path) -> str:
+    list_of(beamtime).unlink()
+    return "the list is gone; curves that were listed before are not listed again"
+
+
+def _move_results(beamtime: Path) -> str:
+    (beamtime / "results").rename(beamtime / "results_old")
+    return "the list is gone"
+
+
+def _empty_list(beamtime: Path) -> str:
+    list_of(beamtime).write_text("")
+    return "bytes of the list, found 0; curves that were listed before are not listed again"
+
+
+def _put_folder_in_place_of_list(beamtime: Path) -> str:
+    list_of(beamtime).unlink()
+    list_of(beamtime).mkdir()
+    return "wanted to go on with the list of curves, found Is a directory"
+
+
+def _leave_half_a_line(beamtime: Path) -> str:
+    with list_of(beamtime).open("a") as file:
+        file.write("work/half.chi, 1.0")
+    return "the last line was cut short; its 18 bytes are removed"
+
+
+def list_of(beamtime: Path) -> Path:
+    return beamtime / "results" / "filelist_data.log"
+
+
+@pytest.mark.parametrize(
+    "harm", [_remove_list, _move_results, _empty_list, _put_folder_in_place_of_list, _leave_half_a_line]
+)
+def test_after_a_crash_it_goes_on_whatever_became_of_the_list(
+    beamtime: Path, start: Start, rng: np.random.Generator, harm: Callable[[Path], str]
+) -> None:
+    results = Results(beamtime)
+    saxsdog = start("-w")
+    saxsdog.until(lambda: saxsdog_lines(results) >= 6)
+    time.sleep(0.2)  # until the last is noted as done
+    saxsdog.kill()
+    warning = harm(beamtime)
+    add(beamtime, "new.tif", rng)
+    again = start()
+    is_list = list_of(beamtime).is_file() or not list_of(beamtime).exists()
+    assert again.wait() == (0 if is_list else 1)
+    assert warning in again.log
+    assert "Traceback" not in again.log
+    for image in images(beamtime):
+        results.assert_current(image)
+    if is_list:
+        listed = results.listed()
+        assert (listed["work/new.chi"], listed["work/new_cS1.chi"]) == (1, 1)
+        assert set(listed.values()) == {1}
+
+
 def test_second_program_on_the_same_folder_is_refused(beamtime: Path, start: Start) -> None:
     first = start("-w", "-V")
     first.until(lambda: "done" in first.log)
