@@ -37,7 +37,7 @@ def test_failure_of_an_event_is_that_of_its_frame(tmp_path: Path, document: dict
     assert [task.failure for task in tasks] == [f"{tmp_path / 'b.tif'}: cut short", ""]
     reduced = [
         doc["data"]
-        for name, doc in reduced_documents(documents, Reducer(Calibration.from_document(document)))
+        for name, doc in reduced_documents(documents, Reducer(Calibration.from_dict(document)))
         if name == "event"
     ]
     assert reduced[0]["image_path"] == str(tmp_path / "b.tif")
@@ -49,7 +49,7 @@ def test_nobody_waits_for_files_that_failed(tmp_path: Path, document: dict[str, 
     run = FileRun({})
     events: list[dict[str, Any]] = []
     reduction = Reduction(
-        Calibration.from_document(document),
+        Calibration.from_dict(document),
         [lambda name, doc: events.append(doc) if name == "event" else None],
         patience=60.0,
     )
