@@ -27,7 +27,9 @@ _DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBER = re.compile(_DIGITS)
 _PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
 _ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
-_UNCOMPRESSED = 1  # TIFF's tag Compression
+# TIFF's tag Compression. Codecs of pictures are left out: they lose counts, and unpack to what their own header says.
+_UNCOMPRESSED = 1
+_COMPRESSIONS = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _HEAD_BYTES = 8192  # a Pilatus needs the first 4096
 _MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
 
@@ -221,6 +223,7 @@ def _other_layout(file: int, size: int, path: Path) -> TiffLayout:
     with _through_tifffile(file, path) as page:
         _check_complete(page, size, path)
         dtype = _grey_type(page, path)
+        _check_compression(page, path)
         offset = int(page.dataoffsets[0]) if page.is_final else None
         _check_size(page, size - (offset or 0), path)
         texts = {code: str(value) for code in TEXTS if (value := page.tags.valueof(code)) is not None}
@@ -234,6 +237,15 @@ def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
             f"{page.dtype or 'no known type'}"
         )
     return page.dtype
+
+
+def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
+    if page.compression != _UNCOMPRESSED and page.compression not in _COMPRESSIONS:
+        name = getattr(page.compression, "name", str(page.compression))
+        known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
+        raise FrameError(
+            f"{path}: wanted pixels that are not compressed, or with {known}, found {name}: save the image otherwise"
+        )
 
 
 def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
@@ -278,12 +290,16 @@ def _parse_header(texts: Mapping[int, str]) -> PilatusHeader:
         match = _NUMBER.match(entries.get(key, ""))
         return float(match[0]) if match else None
 
+    def positive(key: str) -> float | None:
+        value = number(key)
+        return value if value is not None and 0 < value < math.inf else None
+
     wavelength = number("Wavelength")
     sizes = _PIXEL_SIZE.match(entries.get("Pixel_size", ""))
     return PilatusHeader(
         exposure_time=number("Exposure_time"),
         exposure_period=number("Exposure_period"),
-        count_cutoff=number("Count_cutoff"),
+        count_cutoff=positive("Count_cutoff"),  # 0: not set
         threshold=number("Threshold_setting"),
         wavelength=None if wavelength is None else wavelength / 10,
         # The header gives x before y.

@@ -130,3 +130,9 @@ def test_colour_picture_is_no_frame(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((4, 5, 3), np.uint8), photometric="rgb")
     with pytest.raises(FrameError, match=r"wanted one grey image of shape \(rows, columns\), found shape \(4, 5, 3\)"):
         read_frame(tmp_path / "rgb.tif")
+
+
+@pytest.mark.parametrize("text", ["0 counts", "-1", "1e999", "not set"])
+def test_cutoff_that_is_not_set_is_none(tmp_path: Path, text: str) -> None:
+    write_frame(tmp_path / "a.tif", IMAGE, PilatusHeader(entries={"Count_cutoff": text}))
+    assert read_frame(tmp_path / "a.tif").header.count_cutoff is None
