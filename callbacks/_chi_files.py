@@ -12,7 +12,7 @@ from typing import Any
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import OutputError, SaxsError
 from saxs_bluesky.outputs import Claims, FrameName, in_a_name, make_folder
-from saxs_bluesky.reduction import Calibration, Curve, FileList, OutputNames, write_chi
+from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList, OutputNames, write_chi
 
 _log = logging.getLogger(__name__)
 
@@ -96,19 +96,29 @@ class ChiFiles:
 
     def _write(self, frame: ReducedFrame) -> None:
         calibration = self._calibration(frame)
-        image = self._image(frame)
-        self._claims.claim(image)
+        name = self._frame_name(frame)
+        image = name.image(self._home, one_folder=self._names.folder is not None)
+        self._claims.claim(image, name.file(self._home))
+        provenance = self._provenance(frame, name)
         directory = image.parent if frame.path else self._home / in_a_name(frame.stream.start["detector"])
         files: FileList | None = None
         with self._failures_counted():
             files = self._list(directory, calibration)
         for position, curve in enumerate(frame.curves):
             with self._failures_counted():
-                self._write_curve(self._names.chi(image, position, curve.name), curve, calibration, files)
+                chi = self._names.chi(image, position, curve.name)
+                self._write_curve(chi, curve, calibration, provenance, files)
 
-    def _write_curve(self, chi: Path, curve: Curve, calibration: Calibration, files: FileList | None) -> None:
+    def _write_curve(
+        self,
+        chi: Path,
+        curve: Curve,
+        calibration: Calibration,
+        provenance: CurveProvenance,
+        files: FileList | None,
+    ) -> None:
         make_folder(chi.parent)
-        write_chi(chi, curve, calibration)
+        write_chi(chi, curve, calibration, provenance)
         self.written += 1
         if files is not None:
             files.add(chi, curve)
@@ -120,10 +130,11 @@ class ChiFiles:
             self._calibrations[start["uid"]] = Calibration.from_dict(start["provenance"]["calibration"], where=where)
         return self._calibrations[start["uid"]]
 
-    def _image(self, frame: ReducedFrame) -> Path:
-        """Path after which the curves of a frame are named."""
+    @staticmethod
+    def _frame_name(frame: ReducedFrame) -> FrameName:
+        """What the curves of a frame are named after."""
         start = frame.stream.start
-        name = FrameName(
+        return FrameName(
             path=frame.path,
             index=frame.index,
             stream=frame.stream.name,
@@ -131,7 +142,22 @@ class ChiFiles:
             run_uid=start["original_run_uid"],
             scan_id=start.get("original_scan_id"),
         )
-        return name.image(self._home, one_folder=self._names.folder is not None)
+
+    def _provenance(self, frame: ReducedFrame, name: FrameName) -> CurveProvenance:
+        """What the files of a frame tell of it: what the run's provenance says, made by whom it says."""
+        told = frame.stream.start["provenance"]
+        file = name.file(self._home)
+        return CurveProvenance(
+            calibration_sha256=str(told.get("calibration_sha256", "")),
+            mask_sha256=tuple(told.get("mask_sha256", ())),
+            image="" if file is None else str(file),
+            # Which content of it was read, documents do not tell.
+            image_stamp=None,
+            frame=name.number,
+            run="" if file is not None else name.run_uid,
+            software=str(told.get("software", "")),
+            version=str(told.get("version", "")),
+        )
 
     def _list(self, directory: Path, calibration: Calibration) -> FileList | None:
         if not self._file_list or not calibration.document["Live-Filelisting"]:

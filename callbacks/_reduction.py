@@ -114,14 +114,21 @@ class Reduction:
         for reducer in self._reducers.values():
             _check_recipes(reducer)
         self._work = {
-            name: FrameWork(one, tuple(recipes), deviation, files, reducer=self._reducers[name])
+            name: FrameWork(
+                one,
+                tuple(recipes),
+                deviation,
+                files,
+                mask_sha256=self._reducers[name].mask_sha256,
+                reducer=self._reducers[name],
+            )
             for name, one in by_name.items()
         }
         self._detectors = None if isinstance(calibration, Calibration) else frozenset(by_name)
         self.sinks: list[Sink] = list(sinks)
         self._executor = executor
         self._files = files
-        self._claims = Claims(files.names) if files else None
+        self._claims = Claims(files.names, keep=not files.overwrite) if files else None
         self._home = Path.cwd()  # a program may change its directory while it runs
         self._patience = patience
 
@@ -160,6 +167,10 @@ class Reduction:
         # Daemons, since a thread that waits for documents would keep the interpreter from ending; what
         # is accepted by then is done all the same.
         atexit.register(self.close, _SECONDS_AT_EXIT)
+
+    def reducer(self, detector: str = "") -> Reducer:
+        """What reduces the images of a detector; without a name, those of any."""
+        return self._reducers[detector if self._detectors is not None else ""]
 
     @property
     def status(self) -> Status:
@@ -247,18 +258,21 @@ class Reduction:
             # Or the curves of an image that was overwritten might be replaced by those of what it was before.
             wait([self._writing[image]])
         work = self._work[self._name(step.task)]
-        outcome = self._submit(work, step.task, image, step.accepted + self._patience)
+        uid = step.run.raw.start_document["uid"]
+        outcome = self._submit(work, step.task, image, step.accepted + self._patience, uid)
         if image is not None:
             self._writing[image] = outcome
         return _InHand(step, outcome, image)
 
-    def _submit(self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float) -> Future[FrameOutcome]:
+    def _submit(
+        self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float, uid: str
+    ) -> Future[FrameOutcome]:
         if self._executor is not None and task.reference is not None and not task.failure:
             try:
-                return self._executor.submit(work, task, image, deadline)
+                return self._executor.submit(work, task, image, deadline, uid)
             except RuntimeError:
                 pass  # an executor that is broken or shut down: the frame is done here
-        return _done(work(task, image, deadline))
+        return _done(work(task, image, deadline, uid))
 
     def _image(self, run: RunState, task: FrameTask) -> Path | None:
         """After which the files of a frame are named; None where none are written.
@@ -274,7 +288,7 @@ class Reduction:
         path = task.reference.path if task.reference else ""
         name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"))
         image = name.image(self._home, one_folder=self._files.names.folder is not None)
-        self._claims.claim(image)
+        self._claims.claim(image, name.file(self._home))
         return image
 
     # The thread that delivers, in order
@@ -306,7 +320,8 @@ class Reduction:
             outcome = future.result()
         except BrokenExecutor:
             _log.warning("a worker died; frame %s is reduced without it", task.index)
-            outcome = self._work[self._name(task)](task, item.image, item.step.accepted + self._patience)
+            uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
+            outcome = self._work[self._name(task)](task, item.image, item.step.accepted + self._patience, uid)
         except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
             outcome = FrameOutcome(reason_of(error))
         if item.image is not None and self._writing.get(item.image) is future:

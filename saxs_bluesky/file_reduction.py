@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.outputs import Condition, CurveFiles
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.sources import (
@@ -126,7 +127,7 @@ class Wishes:
     files
         What is written of each.
     resume
-        Whether to skip images whose curves are there, whole and not older.
+        Whether to skip images whose curves are there, whole, and say that they were made of the same: `CurveFiles`.
     deviation
         Whether curves carry the standard deviation of the pixels too.
     identity
@@ -181,6 +182,7 @@ class FileReduction:
         self._calibration = calibration
         self._wishes = wishes
         self._skipped = skipped
+        self._conditions: Counter[Condition] = Counter()
         left = services.progress.left if services.progress is not None else None
         goes_on = left is not None and left.identity == wishes.identity
         self.curves = self._list(place.directory, keep=goes_on)
@@ -217,18 +219,37 @@ class FileReduction:
 
     def _skip(self) -> Callable[[str], bool] | None:
         """Whether there is nothing to do for an image; None where there always is."""
-        files, names = self._wishes.files, self._calibration.curve_names
-        if self._wishes.resume:
-            is_done = files.are_current
-        elif not files.overwrite:
-            is_done = files.are_there
-        else:
+        files, reducer = self._wishes.files, self.reduction.reducer()
+        if files.overwrite and not self._wishes.resume:
             return None
+        # Where curves that are there are never replaced, those of this image count, whatever they were made with;
+        # those of another image are in the way, and the reduction says so.
+        enough = Condition.CURRENT if files.overwrite else Condition.UNKNOWN
 
         def skip(path: str) -> bool:
-            done = is_done(Path(path), names)
-            if done:
+            condition = files.condition(Path(path), reducer)
+            self._conditions[condition] += 1
+            if condition >= enough:
                 self._skipped(path)
-            return done
+            return condition >= enough
 
         return skip
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the curves that were there already, at the end."""
+        unknown, outdated = self._conditions[Condition.UNKNOWN], self._conditions[Condition.OUTDATED]
+        if self._wishes.files.overwrite:
+            told = [(unknown, "had", "that do not say what they were made of; they were made anew")]
+        else:
+            kept = "they were kept (OverwriteFiles: false)"
+            told = [
+                (unknown, "have", f"that do not say what they were made of; {kept}"),
+                (outdated, "have", f"of another calibration, mask or content of the image; {kept}"),
+            ]
+        return [_counted(number, verb, what) for number, verb, what in told if number]
+
+
+def _counted(number: int, verb: str, what: str) -> str:
+    if number == 1:
+        return f"1 image {'has' if verb == 'have' else verb} curves {what}"
+    return f"{number} images {verb} curves {what}"

@@ -2,26 +2,92 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,
+    CurveProvenance,
     Frame,
     OutputNames,
     PilatusHeader,
-    chi_is_whole,
+    Reducer,
+    first_line,
+    first_line_if_whole,
+    has_stamp,
+    provenance_in,
     write_chi,
 )
 from saxs_bluesky.reduction._types import Image
 
 # Formats of one frame a file; in others the number of the frame belongs to the name.
 _ONE_FRAME = {".tif", ".tiff", ".cbf", ".edf"}
+
+
+class Condition(IntEnum):
+    """How the curves of an image stand, from what must be done to what need not: of several, the least counts."""
+
+    #: Not all of them are there and whole.
+    ABSENT = 0
+    #: They say that they are of another image.
+    FOREIGN = 1
+    #: They do not say what they were made of.
+    UNKNOWN = 2
+    #: They are of another content of the image, or were made with another calibration or mask.
+    OUTDATED = 3
+    #: They are those that would be made now.
+    CURRENT = 4
+
+
+def _condition_of(line: bytes, image: Path, reducer: Reducer) -> Condition:
+    """How one curve stands, by the first line of its file."""
+    provenance = provenance_in(line)
+    if provenance is None:
+        return Condition.UNKNOWN
+    if not _is_of(provenance, image):
+        return Condition.FOREIGN
+    try:
+        status = image.stat()
+    except OSError:
+        return Condition.OUTDATED
+    if provenance.image_stamp is None or not has_stamp(status, provenance.image_stamp):
+        return Condition.OUTDATED
+    made = provenance.is_made_with(line, reducer.provenance, reducer.calibration)
+    return Condition.CURRENT if made else Condition.OUTDATED
+
+
+def _is_of(provenance: CurveProvenance, file: Path) -> bool:
+    """Whether curves are of the image, or of one of the images, in a file."""
+    return provenance.image == str(file) or _are_one(provenance.image, file)
+
+
+def _are_one(one: str | Path, other: Path) -> bool:
+    """Whether two paths lead to one file, through links of folders or another mount; not where it has two names."""
+    try:
+        first, second = Path(one).stat(), other.stat()
+    except (OSError, ValueError):
+        return False
+    if not os.path.samestat(first, second):
+        return False
+    return first.st_nlink == 1 or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether a file is surely not there any more; not where that cannot be found out."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @dataclass(frozen=True)
@@ -47,21 +113,42 @@ class CurveFiles:
         """Path of each curve's file."""
         return [self.names.chi(image, position, name) for position, name in enumerate(curve_names)]
 
-    def are_there(self, image: Path, curve_names: Iterable[str]) -> bool:
-        """Whether all curves of an image have files, whatever is in them."""
-        return all(chi.exists() for chi in self.targets(image, curve_names))
+    def condition(self, image: Path, reducer: Reducer) -> Condition:
+        """How the curves of an image stand that are there, by what their files say of themselves.
 
-    def are_current(self, image: Path, curve_names: Iterable[str]) -> bool:
-        """Whether all curves of an image have files that are whole and not older than the image."""
-        try:
-            taken = image.stat().st_mtime_ns
-            return all(
-                chi.stat().st_mtime_ns >= taken and chi_is_whole(chi) for chi in self.targets(image, curve_names)
-            )
-        except OSError:
-            return False
+        Parameters
+        ----------
+        image
+            Path of the image: the only one in its file.
+        reducer
+            What would make the curves now.
 
-    def write(self, path: Path, image: Image, curves: Sequence[Curve], calibration: Calibration) -> Iterator[Path]:
+        Where curves are not written anew, any file is one; else only one that is whole.
+        """
+        found = Condition.CURRENT
+        for chi in self.targets(image, reducer.calibration.curve_names):
+            # What is never replaced need not be whole.
+            line = first_line_if_whole(chi) if self.overwrite else first_line(chi) or (b"" if chi.exists() else None)
+            if line is None:
+                return Condition.ABSENT
+            found = min(found, _condition_of(line, image, reducer))
+        return found
+
+    def are_current(self, image: Path, reducer: Reducer) -> bool:
+        """Whether all curves of an image have files that are whole and were made as a reducer would make them now.
+
+        They say that they were made of this content of this image, with this calibration and these masks.
+        """
+        return self.condition(image, reducer) is Condition.CURRENT
+
+    def write(
+        self,
+        path: Path,
+        image: Image,
+        curves: Sequence[Curve],
+        calibration: Calibration,
+        provenance: CurveProvenance | None = None,
+    ) -> Iterator[Path]:
         """Write the files of one frame, yielding the path of each curve's as it is there.
 
         Parameters
@@ -72,8 +159,8 @@ class CurveFiles:
             The frame, for its picture.
         curves
             What was made of it.
-        calibration
-            For the files' headers.
+        calibration, provenance
+            For the files' headers: what the curves were made with, and what of.
 
         Raises
         ------
@@ -86,7 +173,7 @@ class CurveFiles:
             make_folder(targets[0].parent)
         for curve, chi in zip(curves, targets, strict=True):
             if self.overwrite or not chi.exists():
-                write_chi(chi, curve, calibration)
+                write_chi(chi, curve, calibration, provenance)
             yield chi
         self._draw(path, image, curves)
 
@@ -127,7 +214,9 @@ def make_folder(folder: Path) -> None:
 
 
 class Claims:
-    """Which image has which names of files: two images must not write to the same.
+    """Which image has which names of files: two images must not write to the same, today or over the years.
+
+    Curves that are there belong to the image that they say they are of, as long as that is there too.
 
     Parameters
     ----------
@@ -135,15 +224,25 @@ class Claims:
         Where files go.
     remembered
         How many images are remembered, the latest.
+    keep
+        Whether curves that are there are never replaced: then those of an image that is gone are in the way too.
     """
 
-    def __init__(self, names: OutputNames, remembered: int = 100_000) -> None:
+    def __init__(self, names: OutputNames, remembered: int = 100_000, *, keep: bool = False) -> None:
         self._names = names
         self._remembered = remembered
+        self._keep = keep
         self._owners: dict[Path, Path] = {}
 
-    def claim(self, image: Path) -> None:
+    def claim(self, image: Path, file: Path | None = None) -> None:
         """Give an image the names that follow from its path.
+
+        Parameters
+        ----------
+        image
+            After which its files are named.
+        file
+            The image's file, where that is known and another path; None: the same.
 
         Raises
         ------
@@ -151,11 +250,28 @@ class Claims:
             Another image has them.
         """
         stem = self._names.stem(image)
-        owner = self._owners.setdefault(stem, image)
-        if owner != image:
-            raise OutputError(f"{image}: wanted names of its own for its curves, found those of {owner} at {stem}")
+        owner, remedy = self._owners.get(stem), ""
+        if owner is None:
+            owner = self._owner_there(image, file or image) or image
+            self._owners[stem] = owner
+            remedy = "; give the curves of either image another folder (-R), or all one folder (-o)"
+        if owner != image and not _are_one(owner, image):
+            raise OutputError(
+                f"{image}: wanted names of its own for its curves, found those of {owner} at {stem}{remedy}"
+            )
         if len(self._owners) > self._remembered:
             del self._owners[next(iter(self._owners))]
+
+    def _owner_there(self, image: Path, file: Path) -> Path | None:
+        """The other image that has curves under these names."""
+        line = first_line(self._names.chi(image, 0, ""))
+        provenance = None if line is None else provenance_in(line)
+        if provenance is None or not provenance.image or _is_of(provenance, file):
+            return None
+        other = Path(provenance.image)
+        # An image of the same name may have been moved here, with its curves.
+        in_the_way = not _is_gone(other) or (self._keep and other.name != file.name)
+        return other if in_the_way else None
 
 
 @dataclass(frozen=True)
@@ -180,6 +296,15 @@ class FrameName:
     detector: str
     run_uid: str
     scan_id: int | None
+
+    def file(self, home: Path) -> Path | None:
+        """Path of the frame's file; None where it has none."""
+        return home / self.path if self.path else None
+
+    @property
+    def number(self) -> int | None:
+        """Number of the frame, where its file or its run holds many."""
+        return None if self.path and Path(self.path).suffix.lower() in _ONE_FRAME else self.index
 
     def image(self, home: Path, *, one_folder: bool) -> Path:
         """Path of an image, or of what stands for one: ``name_00012`` for a frame of a file that holds many,

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from saxs_bluesky.documents import FrameTask, Result, WrittenFiles, load
+from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, load
 from saxs_bluesky.errors import SaxsError, reason_of
 from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Integrator, Reducer
+from saxs_bluesky.reduction import (
+    Calibration,
+    Curve,
+    CurveProvenance,
+    IntegralParameters,
+    Integrator,
+    Reducer,
+    stamp_of,
+)
 from saxs_bluesky.reduction._types import FloatArray, Image
 from saxs_bluesky.workers import is_retry
+
+_MASK_CHANGED = "a mask of {} changed after the reduction began: start it again to use the new one"
 
 
 class _Values(NamedTuple):
@@ -24,6 +34,14 @@ class _Values(NamedTuple):
     sigma: FloatArray
     deviation: FloatArray | None
     integral: IntegralParameters
+
+
+class _Source(NamedTuple):
+    """Where curves come from: the frame, the stamp of its file as it was read, the raw run."""
+
+    task: FrameTask
+    stamp: int | None
+    run: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,9 @@ class FrameWork:
         As for `Reducer`.
     files
         What to write of each frame; None: nothing.
+    mask_sha256
+        Of the masks that are meant, as `Reducer` has them: a process that finds others in their files makes no curves.
+        None: any.
     """
 
     calibration: Calibration = field(compare=False)
@@ -75,13 +96,14 @@ class FrameWork:
     deviation: bool = field(default=False, compare=False)
     files: CurveFiles | None = field(default=None, compare=False)
     token: str = field(default_factory=lambda: str(uuid4()))
+    mask_sha256: tuple[str, ...] | None = field(default=None, compare=False)
     reducer: Reducer | None = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the operators, which are large."""
         return self.__dict__ | {"reducer": None}
 
-    def __call__(self, task: FrameTask, image: Path | None, deadline: float) -> FrameOutcome:
+    def __call__(self, task: FrameTask, image: Path | None, deadline: float, run: str = "") -> FrameOutcome:
         """Do the work on one frame; whatever goes wrong becomes a text in the outcome.
 
         Parameters
@@ -92,31 +114,72 @@ class FrameWork:
             After which its files are named; None: none are written.
         deadline
             Until when to wait for a file that is not whole, in seconds of ``time.time()``.
+        run
+            Unique id of the raw run.
         """
         if task.reference is None or task.failure:
             return FrameOutcome(task.failure)
         reducer = self.reducer or _reducer(self)
+        if self.mask_sha256 not in (None, reducer.mask_sha256):
+            return FrameOutcome(_MASK_CHANGED.format(self.calibration.where))
         try:
+            # Before it is read: of a file that is replaced meanwhile the curves are known not to be current.
+            stamp = _stamp(task)
             frame = load(task.reference, deadline)
             curves = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
         # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
             return FrameOutcome(_told_with(task.reference.path, error))
         values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
-        return FrameOutcome("", self._write(image, frame.image, curves), values)
+        source = _Source(task, stamp, run)
+        return FrameOutcome("", self._write(image, frame.image, curves, source), values)
 
-    def _write(self, path: Path | None, image: Image, curves: Sequence[Curve]) -> WrittenFiles:
+    def _write(self, path: Path | None, image: Image, curves: Sequence[Curve], source: _Source) -> WrittenFiles:
         if self.files is None or path is None:
             return WrittenFiles()
         written: list[str] = []
         try:
             if is_retry():
                 self.files.clean_up(path, [curve.name for curve in curves])
-            written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration))
+            made_of = self._made_of(source, path)
+            written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration, made_of))
         # The curves are good all the same, and go their other ways.
         except Exception as error:  # noqa: BLE001
             return WrittenFiles(tuple(written), reason_of(error))
         return WrittenFiles(tuple(written))
+
+    def _made_of(self, source: _Source, path: Path) -> CurveProvenance:
+        """What the frame's files tell of it."""
+        task = source.task
+        common = (self.reducer or _reducer(self)).provenance
+        file = task.reference.path if task.reference is not None else ""
+        if not file:
+            return replace(common, frame=task.index, run=source.run)
+        # In the folder of what its curves are named after, which is absolute; a worker may be in another.
+        name = Path(file).name
+        image = path if path.name == name else path.with_name(name)
+        return replace(
+            common,
+            image=str(image),
+            image_stamp=source.stamp,
+            frame=None if image is path else _number(task),
+        )
+
+
+def _stamp(task: FrameTask) -> int | None:
+    """Stamp of the file that holds a frame and nothing else."""
+    if not isinstance(task.reference, TiffFrame):
+        return None
+    try:
+        return stamp_of(Path(task.reference.path).stat())
+    except OSError:
+        return None
+
+
+def _number(task: FrameTask) -> int:
+    """Number of a frame in its file, or in its stream where the reference does not tell."""
+    number = getattr(task.reference, "index", None)
+    return number if isinstance(number, int) else task.index
 
 
 def _told_with(path: str, error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
-from saxs_bluesky.reduction import Calibration, Curve, OutputNames, Reducer, read_chi, write_chi
+from saxs_bluesky.outputs import Claims, Condition, CurveFiles, FrameName
+from saxs_bluesky.reduction import Calibration, Curve, OutputNames, Reducer, read_chi, stamp_of, write_chi
 
 NAMES = ["R0", "P1", "S2"]
 
@@ -135,50 +136,132 @@ def test_folder_in_the_way_of_a_curve_costs_that_and_those_behind(
 # Which are current
 
 
-def test_curves_are_current_when_all_are_whole_and_newer(image: Path, curves: list[Curve], reducer: Reducer) -> None:
-    files, names = CurveFiles(), ["R0", "S1"]
-    assert not files.are_there(image, names)
-    assert not files.are_current(image, names)
-    write(files, image, curves, reducer)
-    assert files.are_there(image, names)
-    assert files.are_current(image, names)
-    assert not files.are_current(image, ["R0", "S1", "S2"])
+def write_as_of(files: CurveFiles, image: Path, curves: list[Curve], reducer: Reducer, **more: Any) -> list[Path]:
+    """Write curves that say what they are made of, as the reduction does."""
+    known = {"image": str(image), "image_stamp": stamp_of(image.stat())} | more
+    provenance = replace(reducer.provenance, **known)
+    return list(files.write(image, np.zeros((60, 80)), curves, reducer.calibration, provenance))
+
+
+def other_reducer(reducer: Reducer, **changes: Any) -> Reducer:
+    return Reducer(Calibration.from_dict(dict(reducer.calibration.document) | changes))
+
+
+def test_curves_are_current_that_say_so(image: Path, curves: list[Curve], reducer: Reducer) -> None:
+    files = CurveFiles()
+    assert files.condition(image, reducer) is Condition.ABSENT
+    write_as_of(files, image, curves, reducer)
+    assert files.are_current(image, reducer)
+    assert (
+        files.condition(image, other_reducer(reducer, Slices=[{"CutPosition": 5}, {"CutPosition": 6}]))
+        is Condition.ABSENT
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "condition"),
+    [
+        ({"Wavelength": 1.55}, Condition.OUTDATED),
+        ({"GISAXSmode": False, "PolarizationCorrection": {"Fraction": 0.9}}, Condition.OUTDATED),
+        ({"Title": "another", "Threads": 3, "OverwriteFiles": False, "Live-Filelisting": False}, Condition.CURRENT),
+    ],
+)
+def test_curves_are_not_current_when_their_numbers_would_be_others(
+    image: Path, curves: list[Curve], reducer: Reducer, changes: dict[str, Any], condition: Condition
+) -> None:
+    write_as_of(CurveFiles(), image, curves, reducer)
+    assert CurveFiles().condition(image, other_reducer(reducer, **changes)) is condition
+
+
+def test_curves_of_another_content_of_a_mask_are_not_current(
+    image: Path, curves: list[Curve], document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["Slices"] = [{"CutPosition": 5}]
+    document["Masks"][0]["MaskFile"] = "mask.npy"
+    mask = np.zeros((60, 80), dtype=np.uint8)
+    np.save(tmp_path / "mask.npy", mask)
+    write_as_of(CurveFiles(), image, curves, Reducer(Calibration.from_dict(document, folder=tmp_path)))
+    assert CurveFiles().are_current(image, Reducer(Calibration.from_dict(document, folder=tmp_path)))
+    renamed = document | {"Masks": [document["Masks"][0] | {"MaskFile": "same.npy"}]}
+    np.save(tmp_path / "same.npy", mask)
+    assert CurveFiles().are_current(image, Reducer(Calibration.from_dict(renamed, folder=tmp_path)))
+    mask[3, 4] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    changed = Reducer(Calibration.from_dict(document, folder=tmp_path))
+    assert CurveFiles().condition(image, changed) is Condition.OUTDATED
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("fault", ["older", "cut short", "empty", "missing"])
-def test_one_curve_that_is_not_current_is_enough(
+@pytest.mark.parametrize("fault", ["cut short", "empty", "missing", "a folder", "a pipe"])
+def test_one_curve_that_is_not_whole_is_enough(
     image: Path, curves: list[Curve], reducer: Reducer, which: int, fault: str
 ) -> None:
-    files, names = CurveFiles(), ["R0", "S1"]
-    chi = write(files, image, curves, reducer)[which]
+    chi = write_as_of(CurveFiles(), image, curves, reducer)[which]
     content = chi.read_bytes()
+    chi.unlink()
     match fault:
-        case "older":
-            taken = image.stat().st_mtime_ns
-            os.utime(chi, ns=(taken, taken - 1))
         case "cut short":
             chi.write_bytes(content[:-1])
         case "empty":
             chi.write_bytes(b"")
+        case "a folder":
+            chi.mkdir()
+        case "a pipe":
+            os.mkfifo(chi)
         case _:
-            chi.unlink()
-    assert not files.are_current(image, names)
-    assert files.are_there(image, names) == (fault != "missing")
+            pass
+    assert CurveFiles().condition(image, reducer) is Condition.ABSENT
+    # Where curves are never replaced, what is there is there.
+    kept = Condition.ABSENT if fault == "missing" else Condition.CURRENT if fault == "cut short" else Condition.UNKNOWN
+    assert CurveFiles(overwrite=False).condition(image, reducer) is kept
 
 
-def test_curve_of_the_same_tick_as_its_image_is_current(image: Path, curves: list[Curve], reducer: Reducer) -> None:
-    files = CurveFiles()
-    taken = image.stat().st_mtime_ns
-    for chi in write(files, image, curves, reducer):
-        os.utime(chi, ns=(taken, taken))
-    assert files.are_current(image, ["R0", "S1"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_curve_that_does_not_say_what_it_is_made_of_is_not_known(
+    image: Path, curves: list[Curve], reducer: Reducer, which: int
+) -> None:
+    chi = write_as_of(CurveFiles(), image, curves, reducer)[which]
+    write_chi(chi, curves[which], reducer.calibration)  # as an earlier version did
+    assert CurveFiles().condition(image, reducer) is Condition.UNKNOWN
+    write_as_of(CurveFiles(), image, curves, reducer, image_stamp=None)
+    assert CurveFiles().condition(image, reducer) is Condition.OUTDATED
 
 
-def test_curves_of_an_image_that_is_gone_are_not_current(image: Path, curves: list[Curve], reducer: Reducer) -> None:
-    write(CurveFiles(), image, curves, reducer)
-    image.unlink()
-    assert not CurveFiles().are_current(image, ["R0", "S1"])
+def test_curves_of_another_image_are_foreign(image: Path, curves: list[Curve], reducer: Reducer) -> None:
+    other = image.with_suffix(".tiff")
+    other.write_bytes(image.read_bytes())
+    write_as_of(CurveFiles(), image, curves, reducer)
+    assert CurveFiles().condition(other, reducer) is Condition.FOREIGN
+    assert CurveFiles(overwrite=False).condition(other, reducer) is Condition.FOREIGN
+
+
+def test_image_that_is_found_through_a_link_is_the_same(
+    image: Path, curves: list[Curve], reducer: Reducer, tmp_path: Path
+) -> None:
+    write_as_of(CurveFiles(), image, curves, reducer)
+    (tmp_path / "link").symlink_to(image.parent)
+    names = OutputNames(relative="../work")
+    assert CurveFiles(names).are_current(tmp_path / "link" / "a.tif", reducer)
+    Claims(names).claim(tmp_path / "link" / "a.tif")
+
+
+@pytest.mark.parametrize("change", ["written", "replaced with its times", "gone"])
+def test_curves_of_an_earlier_content_are_not_current(
+    image: Path, curves: list[Curve], reducer: Reducer, change: str
+) -> None:
+    write_as_of(CurveFiles(), image, curves, reducer)
+    status = image.stat()
+    match change:
+        case "written":
+            image.write_bytes(b"TAKEN")
+        case "replaced with its times":
+            new = image.with_suffix(".new")
+            new.write_bytes(b"TAKEN")
+            os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+            new.replace(image)
+        case _:
+            image.unlink()
+    assert CurveFiles().condition(image, reducer) is Condition.OUTDATED
 
 
 # What a killed writer left
@@ -247,3 +330,34 @@ def test_the_oldest_claims_are_forgotten_first() -> None:
     claims.claim(Path("/run/y/a.tif"))
     with pytest.raises(OutputError):
         claims.claim(Path("/run/y/c.tif"))
+
+
+def test_curves_that_are_there_belong_to_the_image_that_they_name(
+    image: Path, curves: list[Curve], reducer: Reducer, tmp_path: Path
+) -> None:
+    write_as_of(CurveFiles(), image, curves, reducer)
+    other = tmp_path / "other" / "a.tif"
+    with pytest.raises(OutputError, match=rf"{other}: wanted names .* found those of {image} at .*work/a; .*-R.*-o"):
+        Claims(OutputNames()).claim(other)
+    claims = Claims(OutputNames())
+    with pytest.raises(OutputError):
+        claims.claim(other)
+    claims.claim(image)  # also when the other one came first
+    image.rename(image.with_name("moved.tif"))
+    Claims(OutputNames()).claim(other)
+
+
+def test_curves_that_are_never_replaced_stay_in_the_way(
+    image: Path, curves: list[Curve], reducer: Reducer, tmp_path: Path
+) -> None:
+    write_as_of(CurveFiles(), image, curves, reducer)
+    image.unlink()
+    Claims(OutputNames()).claim(image.with_suffix(".tiff"))
+    with pytest.raises(OutputError, match="found those of"):
+        Claims(OutputNames(), keep=True).claim(image.with_suffix(".tiff"))
+    Claims(OutputNames(), keep=True).claim(tmp_path / "moved" / "a.tif")  # its folder was moved
+
+
+def test_curves_that_name_no_image_belong_to_nobody(image: Path, curves: list[Curve], reducer: Reducer) -> None:
+    write(CurveFiles(), image, curves, reducer)
+    Claims(OutputNames()).claim(image.with_suffix(".tiff"))

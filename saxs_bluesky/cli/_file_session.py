@@ -90,7 +90,14 @@ class Session:
     def _identity(self, calibration: Calibration) -> str:
         """What the command is asked to do, as far as results depend on it."""
         options = self._options
-        asked = [calibration.json(), str(self._place.directory), str(self._files), str(options.catalog), options.nowalk]
+        asked = [
+            calibration.json(),
+            calibration.mask_content_sha256(),
+            str(self._place.directory),
+            str(self._files),
+            str(options.catalog),
+            options.nowalk,
+        ]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _journal(self) -> Path | None:
@@ -165,8 +172,10 @@ class Session:
         self._work.reduction.close(_CATALOG_SECONDS)
         if self._writer is not None:
             self._writer.close(0 if self._writer.counters.failures else _SLOW_CATALOG_SECONDS)
+        self._line.clear()
+        for remark in self._work.remarks():
+            complain(f"saxsdog: {remark}")
         if not self._options.silent:
-            self._line.clear()
             say(self._stamped(_summary(self.pipeline.statistics)))
         if self._profiling is not None:
             say(self._profiling.report())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -256,7 +255,7 @@ def _provenance(reducer: Reducer) -> Document:
         "software": "saxs-bluesky",
         "version": __version__,
         "calibration": dict(calibration.document),
-        "calibration_sha256": hashlib.sha256(calibration.json().encode()).hexdigest(),
+        "calibration_sha256": calibration.sha256,
         "mask_sha256": list(reducer.mask_sha256),
         "integrators": [integrator.name for integrator in reducer.integrators],
     }

@@ -1,7 +1,15 @@
 """The reduction: calibrations, frames in, curves out. NumPy, SciPy and numba; no Bluesky, no network."""
 
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
-from saxs_bluesky.reduction._chi import ChiFile, chi_is_whole, chi_labels, read_chi, write_chi
+from saxs_bluesky.reduction._chi import (
+    ChiFile,
+    chi_is_whole,
+    chi_labels,
+    first_line,
+    first_line_if_whole,
+    read_chi,
+    write_chi,
+)
 from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
 from saxs_bluesky.reduction._files import FileList, OutputNames
@@ -20,6 +28,7 @@ from saxs_bluesky.reduction._masks import read_mask
 from saxs_bluesky.reduction._operator import BinningOperator
 from saxs_bluesky.reduction._polarization import Polarization, polarization_factor
 from saxs_bluesky.reduction._poni import poni_text
+from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
 from saxs_bluesky.reduction._reducer import Reducer, without_invalid
 from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction._stamps import Stamp, has_stamp, stamp_of
@@ -31,6 +40,7 @@ __all__ = [
     "ChiFile",
     "Conversion",
     "Curve",
+    "CurveProvenance",
     "FileList",
     "Frame",
     "FrameFile",
@@ -51,10 +61,13 @@ __all__ = [
     "conversion",
     "convert",
     "ends_in_zeros",
+    "first_line",
+    "first_line_if_whole",
     "has_stamp",
     "integral_parameters",
     "polarization_factor",
     "poni_text",
+    "provenance_in",
     "read_chi",
     "read_frame",
     "read_header",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from saxs_bluesky.schemas import fill_defaults, load_schema, parse_json, validat
 
 # Spellings that occur in files of deployed versions, and the format's own.
 _OTHER_SPELLINGS = {"DetectorDistanceMM": "DedectorDistanceMM", "ImageSize": "Imagesize"}
+#: What files of curves add to the calibration in their first line, which users cut out to use it again.
+PROVENANCE = "Provenance"
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,38 @@ class Calibration:
             )
         return mask
 
+    def mask_content_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of what is in each mask's file now, or was attached; empty for an entry without mask.
+
+        Raises
+        ------
+        MaskError
+            A file cannot be read.
+        """
+        return tuple(self._content_sha256(index) for index in range(len(self.masks)))
+
+    def _content_sha256(self, index: int) -> str:
+        source = self._mask_sources[index]
+        if source is None:
+            return ""
+        if not isinstance(source, bytes):
+            path = str(source).partition("::")[0]  # of an HDF5 file the whole, whichever dataset is meant
+            try:
+                source = Path(path).read_bytes()
+            except OSError as error:
+                raise MaskError(
+                    f"{path}: wanted a mask, found {error.strerror} (MaskFile in Masks[{index}] of {self.where})"
+                ) from error
+        return hashlib.sha256(source).hexdigest()
+
     def json(self) -> str:
         """The complete document as one line of JSON."""
         return self._line
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the complete document as one line of JSON."""
+        return hashlib.sha256(self._line.encode()).hexdigest()
 
     @cached_property
     def _line(self) -> str:
@@ -199,7 +231,8 @@ class Calibration:
 
 
 def own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """Bring the other spellings that files have to the format's own, in place."""
+    """Bring the other spellings that files have to the format's own, in place; leave out what curves add."""
+    document.pop(PROVENANCE, None)
     geometry = document.get("Geometry")
     if isinstance(geometry, dict):
         for other, own in _OTHER_SPELLINGS.items():
@@ -260,7 +293,13 @@ def _slice_settings(entry: dict[str, Any], shape: tuple[int, int], masks: int, w
 
 
 def _mask_path(settings: MaskSettings, folder: Path) -> str | None:
-    return str(folder / settings.mask_file) if settings.mask_file else None
+    if not settings.mask_file:
+        return None
+    path = folder / settings.mask_file
+    try:
+        return str(path.absolute())  # for a process that begins elsewhere, or later, when this folder is gone
+    except OSError:
+        return str(path)
 
 
 def _polarization(document: dict[str, Any]) -> Polarization | None:

@@ -7,6 +7,7 @@ Four header lines, then one row a bin. Users' scripts read the rows with
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.errors import CurveFileError, OutputError
-from saxs_bluesky.reduction._calibration import Calibration
+from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction._decimals import Cells, cells, text
 from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
 from saxs_bluesky.reduction._types import FloatArray
 
 # The labels of the format, by the label of the curve's axis.
@@ -34,20 +36,38 @@ _UNITS = {"q": "1/nm", "phi": "rad", "q_h": "1/nm", "q_v": "1/nm"}
 #: Axis and unit of a curve, by what the format calls it.
 LABELLED_AXES = {label: (axis, _UNITS[axis]) for axis, label in _LABELS.items()}
 _HEADER_LINES = 4
+_A_FIRST_LINE = 8192  # bytes; a calibration with its provenance has some thousands at most
 _NEWLINE = np.frombuffer(b"\n\0\0\0", np.uint32)  # as wide as a word of the cells
 
 
 @dataclass(frozen=True, eq=False)
 class ChiFile:
-    """What a ``.chi`` file holds: the curve, its four header lines, and the calibration where it has one."""
+    """What a ``.chi`` file holds: the curve, its four header lines, the calibration, and what it was made of.
+
+    ``calibration`` and ``provenance`` are None in files that do not tell them.
+    """
 
     curve: Curve
     header: tuple[str, ...]
     calibration: dict[str, Any] | None
+    provenance: CurveProvenance | None = None
 
 
-def write_chi(path: str | Path, curve: Curve, calibration: Calibration) -> None:
+def write_chi(
+    path: str | Path, curve: Curve, calibration: Calibration, provenance: CurveProvenance | None = None
+) -> None:
     """Write a curve; the file appears under its name only when it is whole.
+
+    Parameters
+    ----------
+    path
+        Where to; the folder must exist.
+    curve
+        What to write.
+    calibration
+        With which it was made: the first line of the file.
+    provenance
+        What else it was made of, as the end of that line.
 
     Raises
     ------
@@ -57,19 +77,20 @@ def write_chi(path: str | Path, curve: Curve, calibration: Calibration) -> None:
     path = Path(path)
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(_format(curve, calibration))
+            temporary.write_bytes(_format(curve, calibration, provenance))
     except OSError as error:
         raise OutputError(f"{path}: the curve cannot be written ({error.strerror or error})") from error
 
 
-def _format(curve: Curve, calibration: Calibration) -> bytes:
+def _format(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None) -> bytes:
+    first = calibration.json() if provenance is None else provenance.in_line(calibration.json())
     labels = json.dumps(chi_labels(curve))
     integral = curve.integral
     if curve.kind == "slice":
-        header = [calibration.json(), labels, "Intensity"]
+        header = [first, labels, "Intensity"]
     else:
         header = [
-            calibration.json(),
+            first,
             json.dumps({"I0": integral.I0, "I1": integral.I1, "I2": integral.I2}),
             labels,
         ]
@@ -101,10 +122,44 @@ def chi_is_whole(path: str | Path) -> bool:
 
     What is in the rows is not looked at, so this takes a hundredth of the time of `read_chi`.
     """
+    return first_line_if_whole(path) is not None
+
+
+def first_line_if_whole(path: str | Path) -> bytes | None:
+    """The first line of a file that is there and whole, in the sense of `chi_is_whole`; None of any other."""
+    content = _content(path)
+    return content[: content.index(b"\n")] if content is not None and _is_whole(content) else None
+
+
+def first_line(path: str | Path) -> bytes | None:
+    """The first line of a file, however long the file is; None where it cannot be read, or has none."""
+    size = _A_FIRST_LINE
+    while (content := _content(path, size)) is not None:
+        line, newline, _ = content.partition(b"\n")
+        if newline:
+            return line
+        if len(content) < size:
+            return None
+        size *= 16
+    return None
+
+
+def _content(path: str | Path, most: int | None = None) -> bytes | None:
+    """What is in a file, or its first bytes; None where it is no file, or cannot be read."""
     try:
-        content = Path(path).read_bytes()
-    except OSError:
-        return False
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for a writer
+    except (OSError, ValueError):
+        return None
+    try:
+        size = os.fstat(file).st_size
+        return os.pread(file, size if most is None else min(size, most), 0)
+    except OSError:  # a folder, a pipe
+        return None
+    finally:
+        os.close(file)
+
+
+def _is_whole(content: bytes) -> bool:
     *header, rows = content.split(b"\n", _HEADER_LINES)
     # Early files of SAXSdog end in a blank.
     if len(header) < _HEADER_LINES or rows[rows.rfind(b"\n") + 1 :].strip():
@@ -144,7 +199,10 @@ def read_chi(path: str | Path) -> ChiFile:
         integral=_integral_of(header[1]),
     )
     calibration = _json(header[0])
-    return ChiFile(curve, header, calibration if isinstance(calibration, dict) else None)
+    if not isinstance(calibration, dict):
+        return ChiFile(curve, header, None)
+    calibration.pop(PROVENANCE, None)
+    return ChiFile(curve, header, calibration, provenance_in(header[0].encode(errors="surrogatepass")))
 
 
 def _parse_rows(header: tuple[str, ...], rows: list[str], path: Path) -> FloatArray:

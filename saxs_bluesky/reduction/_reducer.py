@@ -17,6 +17,7 @@ from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits
 from saxs_bluesky.reduction._polarization import polarization_factor
+from saxs_bluesky.reduction._provenance import CurveProvenance
 from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction._types import BoolImage, FloatImage, Image
 
@@ -68,6 +69,11 @@ class Reducer:
         self.integrators: tuple[Integrator, ...] = (*self._own, *self._recipes)
         self._leave_out_invalid = leave_out_invalid
         _check_recipes(self.integrators)
+
+    @cached_property
+    def provenance(self) -> CurveProvenance:
+        """What all its curves are made of, whatever the frame."""
+        return CurveProvenance(self.calibration.sha256, self.mask_sha256)
 
     @cached_property
     def template(self) -> list[Curve]:

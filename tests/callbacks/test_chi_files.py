@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,12 @@ def test_files_are_those_that_write_chi_makes(
     )
     for number, curves in enumerate(run.curves):
         for curve, ending in zip(curves, ("", "_cR1", "_cS2"), strict=True):
-            found = (work / f"agbeh_{number:05d}{ending}.chi").read_bytes()
-            assert found == written_directly(curve, reducer, tmp_path)
+            chi = work / f"agbeh_{number:05d}{ending}.chi"
+            first, rest = chi.read_bytes().split(b"\n", 1)
+            wanted, wanted_rest = written_directly(curve, reducer, tmp_path).split(b"\n", 1)
+            assert rest == wanted_rest
+            assert first.startswith(wanted[:-1] + b', "Provenance": {')
+            assert read_chi(chi).provenance == replace(reducer.provenance, image=paths[number])
     assert (chi_files.written, chi_files.failed, chi_files.skipped) == (9, 0, 0)
 
 

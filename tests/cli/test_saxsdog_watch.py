@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import time
 from collections import Counter
@@ -233,6 +235,50 @@ def test_after_a_crash_it_goes_on_whatever_became_of_the_list(
         listed = results.listed()
         assert (listed["work/new.chi"], listed["work/new_cS1.chi"]) == (1, 1)
         assert set(listed.values()) == {1}
+
+
+def test_crash_is_forgotten_when_a_mask_has_another_content(beamtime: Path, start: Start) -> None:
+    mask = np.zeros((60, 80), dtype=np.uint8)
+    np.save(beamtime / "mask.npy", mask)
+    calibration = beamtime / "cal.json"
+    document = json.loads(calibration.read_text())
+    document["Masks"][0]["MaskFile"] = "mask.npy"
+    calibration.write_text(json.dumps(document))
+    results = Results(beamtime)
+    saxsdog = start("-w")
+    saxsdog.until(lambda: saxsdog_lines(results) >= 6)
+    saxsdog.kill()
+    mask[30] = 1
+    np.save(beamtime / "mask.npy", mask)
+    saxsdog.start()
+    image = beamtime / "data" / "a.tif"
+    first = results.chi(image).stat().st_mtime_ns
+    saxsdog.until(lambda: results.chi(image).stat().st_mtime_ns != first and saxsdog_lines(results) >= 6)
+    assert saxsdog.stop() == 0
+    assert saxsdog.log.splitlines()[-1] == "3 images: 3 reduced, 0 skipped, 0 failed"
+    new = Results(beamtime)
+    for image in images(beamtime):
+        new.assert_current(image)
+
+
+def test_worker_that_finds_another_mask_than_was_meant_makes_no_curves(beamtime: Path, start: Start) -> None:
+    mask = np.zeros((60, 80), dtype=np.uint8)
+    np.save(beamtime / "mask.npy", mask)
+    calibration = beamtime / "cal.json"
+    document = json.loads(calibration.read_text())
+    document["Masks"][0]["MaskFile"] = "mask.npy"
+    calibration.write_text(json.dumps(document))
+    results = Results(beamtime)
+    saxsdog = start("-w", "-t", "2")
+    saxsdog.until(lambda: saxsdog_lines(results) >= 6)
+    mask[30] = 1
+    np.save(beamtime / "mask.npy", mask)
+    for worker in saxsdog.workers:  # those that come in their place read the mask again
+        worker.kill()
+    shutil.copy(beamtime / "data" / "a.tif", beamtime / "data" / "d.tif")
+    saxsdog.until(lambda: "changed after the reduction began" in saxsdog.log)
+    assert saxsdog.stop() == 1
+    assert not results.chi(beamtime / "data" / "d.tif").exists()
 
 
 def test_second_program_on_the_same_folder_is_refused(beamtime: Path, start: Start) -> None:

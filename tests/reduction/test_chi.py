@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from saxs_bluesky import __version__
 from saxs_bluesky.errors import CurveFileError, OutputError
-from saxs_bluesky.reduction import Calibration, Curve, IntegralParameters, Reducer, chi_is_whole, read_chi, write_chi
+from saxs_bluesky.reduction import (
+    Calibration,
+    Curve,
+    CurveProvenance,
+    IntegralParameters,
+    Reducer,
+    chi_is_whole,
+    first_line,
+    first_line_if_whole,
+    provenance_in,
+    read_chi,
+    write_chi,
+)
 
 CURVE = Curve(
     name="R0",
@@ -202,3 +216,85 @@ def test_full_disk_is_told_and_keeps_the_old_curve(
         write_chi(tmp_path / "a.chi", CURVE, calibration)
     assert (tmp_path / "a.chi").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+# What curves say of their making
+
+MADE = CurveProvenance("ca" * 32, ("ab" * 32, "cd" * 32), "/data/a.tif", 4711)
+
+
+def test_provenance_is_one_more_key_of_the_first_line(tmp_path: Path, calibration: Calibration) -> None:
+    write_chi(tmp_path / "a.chi", CURVE, calibration)
+    write_chi(tmp_path / "b.chi", CURVE, calibration, MADE)
+    before, after = ((tmp_path / name).read_text().split("\n", 1) for name in ("a.chi", "b.chi"))
+    assert after[1] == before[1]
+    assert after[0].startswith(before[0][:-1])
+    assert json.loads(after[0]) == calibration.document | {
+        "Provenance": {
+            "software": "saxs-bluesky",
+            "version": __version__,
+            "calibration_sha256": "ca" * 32,
+            "mask_sha256": ["ab" * 32, "cd" * 32],
+            "image": "/data/a.tif",
+            "image_stamp": 4711,
+        }
+    }
+    found = read_chi(tmp_path / "b.chi")
+    assert found.provenance == MADE
+    assert found.calibration == calibration.document
+    assert read_chi(tmp_path / "a.chi").provenance is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        MADE,
+        replace(MADE, frame=3),
+        replace(MADE, image="", image_stamp=None, frame=0, run="0a1b"),
+        replace(MADE, mask_sha256=()),
+        replace(MADE, image='/data/"Provenance": {"x", "Provenance": {}}\\\n\u2028\udcff.tif'),
+        replace(MADE, software="other", version="9"),
+    ],
+)
+def test_provenance_reads_back(tmp_path: Path, calibration: Calibration, made: CurveProvenance) -> None:
+    write_chi(tmp_path / "a.chi", CURVE, calibration, made)
+    assert read_chi(tmp_path / "a.chi").provenance == made
+    assert (tmp_path / "a.chi").read_bytes().isascii()
+    assert provenance_in(first_line(tmp_path / "a.chi") or b"") == made
+    assert first_line(tmp_path / "a.chi") == first_line_if_whole(tmp_path / "a.chi")
+
+
+def test_first_line_is_a_calibration(tmp_path: Path, calibration: Calibration) -> None:
+    write_chi(tmp_path / "a.chi", CURVE, calibration, MADE)
+    (tmp_path / "cal.json").write_bytes(first_line(tmp_path / "a.chi") or b"")
+    assert Calibration.from_file(tmp_path / "cal.json").document == calibration.document
+    assert Calibration.from_file(tmp_path / "cal.json").sha256 == calibration.sha256
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{}",
+        b'{"Title": "a"}',
+        b'{"Title": ", \\"Provenance\\": {}"}',
+        b'{"Title": "a", "Provenance": {}}',
+        b'{"Title": "a", "Provenance": [1]}',
+        b'{"Title": "a", "Provenance": {"image": 1}}',
+        b'{"Title": "a", "Provenance": {"calibration_sha256": "c", "mask_sha256": 1, "image": "", "image_stamp": 1}}',
+        b'{"Title": "a", "Provenance": {"calibration_sha256": "c", "mask_sha256": [], "image": "a", "image_sta',
+        b'{"Title": "a", "Provenance": \xff\xfe}}',
+    ],
+)
+def test_line_that_tells_nothing_of_the_making(line: bytes) -> None:
+    assert provenance_in(line) is None
+
+
+def test_long_first_line_is_found_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.chi").write_bytes(b"x" * 200_000 + b"\n1\n2\n 0\n")
+    assert first_line(tmp_path / "a.chi") == b"x" * 200_000
+    (tmp_path / "b.chi").write_bytes(b"x" * 200_000)
+    assert first_line(tmp_path / "b.chi") is None
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("gone.chi", ".", "pipe"):
+        assert first_line(tmp_path / name) is None

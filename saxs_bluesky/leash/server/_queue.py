@@ -149,6 +149,8 @@ class Queue:
             _log.exception("a queue ended before its time")
         finally:
             work.reduction.close()
+            for remark in work.remarks():
+                _log.warning("%s: %s", self.directory, remark)
             self._ended()
 
     @property
