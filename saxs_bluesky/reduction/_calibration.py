@@ -185,9 +185,10 @@ class Calibration:
         except MaskError as error:
             raise MaskError(f"{error} (MaskFile in Masks[{index}] of {self.where})") from error
         if mask.shape != self.geometry.shape:
+            turned = ": its rows are the image's columns, turn it" if mask.shape == self.geometry.shape[::-1] else ""
             raise MaskError(
                 f"{settings.mask_file}: wanted a mask of shape {self.geometry.shape} (Imagesize in "
-                f"{self.where}), found {mask.shape}"
+                f"{self.where}), found {mask.shape}{turned}"
             )
         return mask
 

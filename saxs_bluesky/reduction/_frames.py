@@ -17,7 +17,17 @@ import tifffile
 
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._files import replacing
-from saxs_bluesky.reduction._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SOFTWARE, TEXTS, TiffLayout, plain_layout
+from saxs_bluesky.reduction._tiff import (
+    COMPRESSIONS,
+    DATE_TIME,
+    IMAGE_DESCRIPTION,
+    MODEL,
+    SOFTWARE,
+    TEXTS,
+    UNCOMPRESSED,
+    TiffLayout,
+    plain_layout,
+)
 from saxs_bluesky.reduction._types import Image
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
@@ -27,9 +37,6 @@ _DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBER = re.compile(_DIGITS)
 _PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
 _ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
-# TIFF's tag Compression. Codecs of pictures are left out: they lose counts, and unpack to what their own header says.
-_UNCOMPRESSED = 1
-_COMPRESSIONS = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _HEAD_BYTES = 8192  # a Pilatus needs the first 4096
 _MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
 
@@ -240,9 +247,9 @@ def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
 
 
 def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
-    if page.compression != _UNCOMPRESSED and page.compression not in _COMPRESSIONS:
+    if page.compression != UNCOMPRESSED and page.compression not in COMPRESSIONS:
         name = getattr(page.compression, "name", str(page.compression))
-        known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
+        known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
         raise FrameError(
             f"{path}: wanted pixels that are not compressed, or with {known}, found {name}: save the image otherwise"
         )
@@ -250,7 +257,7 @@ def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
 
 def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
     """Nobody makes room for, or looks for, what a damaged header claims."""
-    if page.nbytes > min(_MOST_BYTES, there if page.compression == _UNCOMPRESSED else _MOST_BYTES):
+    if page.nbytes > min(_MOST_BYTES, there if page.compression == UNCOMPRESSED else _MOST_BYTES):
         raise FrameError(
             f"{path}: wanted {page.nbytes} bytes of pixels (shape {page.shape} of {page.dtype}), found {there}"
         )
