@@ -19,7 +19,7 @@ import platformdirs
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.cli._command import complain, say
 from saxs_bluesky.cli._profiling import Profiling
-from saxs_bluesky.cli._service import StatusLine, complaints, open_writer
+from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.cli._window import Window
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
@@ -123,7 +123,7 @@ class Session:
             return self._profiling, 1
         if self._options.dask is not None:
             return dask_executor(self._options.dask, stack)
-        workers = self._options.threads or int(calibration.document["Threads"])
+        workers = self._options.threads or int(calibration.document["Threads"]) or default_workers()
         if workers == 1:
             return None, 1
         pool = WorkerPool(workers)
