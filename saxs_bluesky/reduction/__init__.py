@@ -20,6 +20,7 @@ from saxs_bluesky.reduction._frames import (
     ends_in_zeros,
     read_frame,
     read_header,
+    superseded,
     write_frame,
 )
 from saxs_bluesky.reduction._geometry import Geometry
@@ -73,6 +74,7 @@ __all__ = [
     "read_header",
     "read_mask",
     "stamp_of",
+    "superseded",
     "without_invalid",
     "write_chi",
     "write_frame",
