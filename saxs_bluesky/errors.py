@@ -51,10 +51,6 @@ class FrameError(SaxsError):
     """An image is unreadable, incomplete, or does not fit its calibration."""
 
 
-class SupersededError(FrameError):
-    """A file has been overwritten since: it holds newer content than the one that was meant."""
-
-
 class CurveFileError(SaxsError):
     """A ``.chi`` file is unreadable."""
 
@@ -77,6 +73,10 @@ class PluginError(SaxsError):
 
 class WorkerDiedError(SaxsError):
     """A worker process died of a task each time it was tried."""
+
+
+class WorkerHungError(SaxsError):
+    """A task was not done in its time, each time it was tried."""
 
 
 def reason_of(error: Exception) -> str:

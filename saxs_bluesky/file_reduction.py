@@ -25,7 +25,7 @@ from saxs_bluesky.sources import (
     describe_session,
 )
 
-_PATIENCE = 2.0  # seconds for a file that changes after it was found whole
+PATIENCE = 2.0  # seconds for a file that changes after it was found whole
 # Files on their way through the reduction: enough for two messages of tasks to each worker.
 _LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
 
@@ -193,7 +193,7 @@ class FileReduction:
             executor=services.executor,
             files=wishes.files,
             window=in_hand,
-            patience=_PATIENCE,
+            patience=PATIENCE,
             deviation=wishes.deviation,
         )
         self.source = place.source(str(calibration.document["Title"]), wishes.metadata, self._skip())

@@ -27,8 +27,8 @@ from typing import Any
 
 import pytest
 
-from saxs_bluesky.errors import SaxsError, WorkerDiedError
-from saxs_bluesky.workers import WorkerPool, is_retry
+from saxs_bluesky.errors import SaxsError, WorkerDiedError, WorkerHungError
+from saxs_bluesky.workers import WorkerPool, is_retry, kill_hanging_workers
 from saxs_bluesky.workers._process import _Results
 from saxs_bluesky.workers._wire import Reader
 from saxs_bluesky.workers._worker import start_worker
@@ -702,3 +702,159 @@ def test_results_that_were_sent_in_time_are_not_sent_as_none_again() -> None:
     with pytest.raises(EOFError):
         reader.receive()
     here.close()
+
+
+# Workers that hang
+
+
+class Named:
+    """A task with a name of its own for people."""
+
+    def describe(self, what: str, started: Path) -> str:
+        return f"the work on {what} in {started.name}"
+
+    def __call__(self, what: str, started: Path) -> tuple[int, bool]:
+        with started.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.3)
+        return os.getpid(), is_retry()
+
+
+def hang() -> None:
+    signal.sigwait([signal.SIGUSR1])
+
+
+def started_in(path: Path) -> int:
+    """Process id of the worker that began last."""
+    eventually(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text().split()[-1])
+
+
+def test_worker_that_is_stopped_is_replaced_and_its_task_done_by_another(
+    pools: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, started = pools(2, task_seconds=3.0), tmp_path / "started"
+    list(pool.map(square, range(2000), timeout=SECONDS))  # so messages have several tasks
+    future = pool.submit(Named(), "a.tif", started)
+    stopped = started_in(started)
+    os.kill(stopped, signal.SIGSTOP)
+    others = [pool.submit(square, number) for number in range(500)]
+    begin = time.monotonic()
+    pid, again = future.result(SECONDS)
+    assert (pid != stopped, again) == (True, True)
+    assert 2.0 < time.monotonic() - begin < 15.0
+    assert [other.result(SECONDS) for other in others] == [number * number for number in range(500)]
+    eventually(partial(has_restarted, pool, 1))
+    assert not is_alive(stopped)
+    early, late = (record.getMessage() for record in caplog.records)
+    assert f"(process {stopped}) has been busy with the work on a.tif in started for " in early
+    assert f"(process {stopped}) hangs: it has been busy with the work on a.tif in started for 3 s" in late
+
+
+def test_task_that_always_hangs_fails_alone(pools: Make) -> None:
+    pool = pools(2, task_seconds=1.0)
+    futures = [pool.submit(square, number) for number in range(100)]
+    hanging = pool.submit(hang)
+    futures += [pool.submit(square, number) for number in range(100)]
+    with pytest.raises(WorkerHungError, match=r"wanted a task that is done in 1 s, found 2 workers that hung in it"):
+        hanging.result(SECONDS)
+    assert [future.result(SECONDS) for future in futures] == [n * n for n in range(100)] * 2
+    assert pool.submit(square, 5).result(SECONDS) == 25
+
+
+def test_worker_that_was_stopped_for_less_than_its_time_gives_one_result(
+    pools: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, started = pools(1, task_seconds=4.0), tmp_path / "started"
+    future = pool.submit(Named(), "a.tif", started)
+    stopped = started_in(started)
+    os.kill(stopped, signal.SIGSTOP)
+    eventually(lambda: "has been busy with" in caplog.text)
+    os.kill(stopped, signal.SIGCONT)
+    assert future.result(SECONDS) == (stopped, False)
+    assert pool.restarts == 0
+    assert started.read_text() == f"{stopped}\n"
+
+
+def test_worker_that_cannot_be_killed_is_left_to_itself(
+    pools: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for a network file system does not go of SIGKILL before that answers."""
+    pool, started = pools(1, task_seconds=1.0), tmp_path / "started"
+    future = pool.submit(Named(), "a.tif", started)
+    stopped = started_in(started)
+    (worker,) = pool._manager._workers.values()
+    os.kill(stopped, signal.SIGSTOP)
+    monkeypatch.setattr(worker.process, "kill", lambda: None)
+    pid, again = future.result(SECONDS)
+    assert (pid != stopped, again) == (True, True)
+    assert is_alive(stopped)
+    assert worker.process not in multiprocessing.active_children()  # whose end the interpreter waits for
+    assert f"worker 1 (process {stopped}) was killed and does not go" in caplog.text
+    os.kill(stopped, signal.SIGKILL)
+    eventually(lambda: not pool._manager._undead)
+
+
+def test_worker_that_hangs_while_it_starts_is_replaced(
+    pools: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saxs_bluesky.workers._manager._SECONDS_TO_START", 3.0)
+    pool = pools(1, task_seconds=1.0, initializer=partial(hang_once, tmp_path / "state"))
+    assert pool.submit(square, 3).result(SECONDS) == 9
+    assert pool.restarts == 1
+
+
+def hang_once(state: Path) -> None:
+    if not state.exists():
+        state.touch()
+        hang()
+
+
+def test_program_that_was_stopped_with_its_workers_gives_none_up(tmp_path: Path) -> None:
+    program = script(
+        tmp_path,
+        """
+        import sys, time
+        from saxs_bluesky.workers import WorkerPool
+        if __name__ == "__main__":
+            pool = WorkerPool(1, task_seconds=2.0)
+            pool.submit(abs, -3).result()
+            future = pool.submit(time.sleep, 1.0)
+            print("begun", flush=True)
+            future.result()
+            print(pool.restarts, flush=True)
+        """,
+    )
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(4.0)
+        os.killpg(process.pid, signal.SIGCONT)
+        assert process.stdout.readline() == "0\n"
+
+
+def test_pool_ends_in_bounded_time_though_its_workers_are_stopped(tmp_path: Path) -> None:
+    pool = WorkerPool(3)
+    assert pool.submit(square, 3).result(SECONDS) == 9
+    eventually(lambda: all(worker.ready for worker in pool._manager._workers.values()))
+    pids = pool.pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - begin < 12.0
+    assert not any(map(is_alive, pids))
+
+
+def test_end_at_once_kills_the_workers_that_hang_and_no_others(pools: Make, tmp_path: Path) -> None:
+    pool, started = pools(2), tmp_path / "started"
+    eventually(lambda: all(worker.ready for worker in pool._manager._workers.values()))
+    future = pool.submit(Named(), "a.tif", started)
+    stopped = started_in(started)
+    (other,) = set(pool.pids) - {stopped}
+    os.kill(stopped, signal.SIGSTOP)
+    eventually(lambda: [worker.pid for worker in pool._manager._workers.values() if worker.is_stopped] == [stopped])
+    kill_hanging_workers()
+    assert future.result(SECONDS) == (other, True)

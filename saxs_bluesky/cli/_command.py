@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 from saxs_bluesky import __version__
+from saxs_bluesky.cli._leaving import leave
 from saxs_bluesky.errors import SaxsError, printable_lines
 
 
@@ -34,7 +35,24 @@ def run(
     command: Callable[[argparse.Namespace], int],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Parse arguments and run a command; errors become one line on standard error and an exit code."""
+    """Parse arguments and run a command; errors become one line on standard error and an exit code.
+
+    Without ``arguments`` it is this process's command, and the last that the process does.
+    """
+    code: int = Exit.SOME_FAILED
+    try:
+        code = _run(parser, command, arguments)
+    finally:
+        if arguments is None:
+            leave(parser.prog, code)
+    return code
+
+
+def _run(
+    parser: argparse.ArgumentParser,
+    command: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None,
+) -> int:
     options = parser.parse_args(arguments)
     if options.debug:
         logging.basicConfig()
@@ -70,6 +88,24 @@ def seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
     return number
+
+
+def task_timeout(parser: argparse.ArgumentParser) -> None:
+    """Add the option of commands that have workers."""
+    parser.add_argument(
+        "--task-timeout",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="for how long one image may keep a worker busy, as on a network file system that does not answer: then "
+        "the worker is replaced, and the image given to another; one that hangs there too has failed; 0: no limit; "
+        "default: 60 s",
+    )
+
+
+def task_limit(timeout: float, patience: float) -> float:
+    """Limit for a task, in seconds: the time to work on an image, behind that to wait for it; 0: no limit."""
+    return timeout + patience if timeout else 0.0
 
 
 def say(text: str) -> None:

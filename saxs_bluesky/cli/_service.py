@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -13,18 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from saxs_bluesky.cli._command import complain, say
+from saxs_bluesky.cli._command import Exit, complain, say
+from saxs_bluesky.cli._leaving import end_at_once
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter
 
 _CLEAR = "\r\x1b[K"
-_MOST_WORKERS = 16  # unless asked for
-
-
-def default_workers() -> int:
-    """How many frames to reduce at a time where nobody says: one less than there are cores, 16 at most."""
-    return min(_MOST_WORKERS, max(1, (os.cpu_count() or 2) - 1))
 
 
 class StatusLine:
@@ -118,13 +112,13 @@ class Stop:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Note the first SIGINT or SIGTERM; the second interrupts."""
+def stop_signals(command: str) -> Iterator[Stop]:
+    """Note the first SIGINT or SIGTERM; the second ends the process at once, whatever it waits for."""
     stop = Stop()
 
     def note(_number: int, _frame: FrameType | None) -> None:
         if stop.asked:
-            raise KeyboardInterrupt
+            end_at_once(Exit.INTERRUPTED, f"{command}: interrupted, and ended at once by a second signal")
         stop.asked = True
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -17,7 +17,7 @@ from saxs_bluesky.callbacks._document_formats import FORMATS
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
-from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds
+from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds, task_limit, task_timeout
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for how long to look for a file that is absent or half written; default: 10 s",
     )
+    task_timeout(parser)
     option(
         "--proxy",
         nargs=2,
@@ -133,7 +134,7 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
     line = StatusLine()
     # What it closes at the end is closed already, unless an error or a second signal came before.
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_signals())
+        stop = stack.enter_context(stop_signals("saxs-reduce"))
         if not options.debug:
             stack.enter_context(complaints("saxs-reduce", line))
         parts = _start(options, calibration, stack)
@@ -155,7 +156,7 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Calibration], stack: ExitStack) -> _Parts:
     executor = None
     if options.workers:
-        executor = WorkerPool(options.workers)
+        executor = WorkerPool(options.workers, task_seconds=task_limit(options.task_timeout, options.patience))
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     writer = open_writer(options.catalog, options.journal, stack)
     chi = None if options.chi is None else _chi_files(options.chi)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds
+from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds, task_timeout
 from saxs_bluesky.cli._file_session import Session
 from saxs_bluesky.cli._service import stop_signals
 from saxs_bluesky.errors import SaxsError
@@ -28,8 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "saxsdog",
         "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files): those that are there, "
-        "and with -w those that come. SIGINT and SIGTERM let it finish what is in hand. A program that was killed goes "
-        "on where it was when it is started again with the same options. "
+        "and with -w those that come. SIGINT and SIGTERM let it finish what is in hand, a second one ends it at once. "
+        "A program that was killed goes on where it was when it is started again with the same options. "
         "Exit code 0: all done; 1: some image failed, each named with the reason; 2: wrong usage.",
     )
     parser.add_argument("directory", type=Path, help="folder of the images")
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for how long an image that is not whole may stand still before it has failed; default: 10 s",
     )
+    task_timeout(parser)
     option("--poll-only", action="store_true", help="find images by listing folders alone, as on network filesystems")
     option("--follow-links", action="store_true", help="go where symbolic links lead out of the folder")
     option(
@@ -95,7 +96,7 @@ def _saxsdog(options: argparse.Namespace) -> int:
     calibration = Calibration.from_file(options.calibration)
     # What it closes at the end is closed already, unless an error or a second signal came before.
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_signals())
+        stop = stack.enter_context(stop_signals("saxsdog"))
         session = Session(options, calibration, stack)
         working = _Working(session.pipeline)
         while working.is_alive():

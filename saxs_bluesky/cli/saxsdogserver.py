@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run
+from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, task_timeout
 from saxs_bluesky.cli._daemon import Background, go_to_background
 from saxs_bluesky.errors import SaxsError
 
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="encrypt: keys of the server (made where there are none) and, in FOLDER/clients, of those it lets in",
     )
+    task_timeout(parser)
     option("--poll-only", action="store_true", help="find images by listing folders alone, as on network filesystems")
     return parser
 

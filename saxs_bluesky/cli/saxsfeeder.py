@@ -95,7 +95,7 @@ def _saxsfeeder(options: argparse.Namespace) -> int:
     source = _watch(options) if options.simulate is None else _replay(options)
     line = StatusLine()
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_signals())
+        stop = stack.enter_context(stop_signals("saxsfeeder"))
         if not options.debug:
             stack.enter_context(complaints("saxsfeeder", line))
         announcer = FeederAnnouncer(f"{options.bind}:{options.port}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 from uuid import uuid4
@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.documents._hdf5_cutoff import Cutoffs
-from saxs_bluesky.errors import FrameError, SupersededError
-from saxs_bluesky.reduction import Stamp, has_stamp, read_frame
+from saxs_bluesky.errors import FrameError
+from saxs_bluesky.reduction import read_frame
 from saxs_bluesky.reduction._types import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
@@ -78,50 +78,14 @@ class SpilledFrame:
 
 
 @dataclass(frozen=True)
-class FileContent:
-    """Which content of a file is meant, as an event describes it.
-
-    Parameters
-    ----------
-    stamp
-        Its stamp.
-    size
-        In bytes.
-    modified
-        When it was last written, seconds since 1970.
-    by_stamp
-        Whether to go by the stamp. Without, by size and time only: some network filesystems give each computer other
-        inode numbers, or other times of the inode, or cut times to seconds.
-    """
-
-    stamp: Stamp
-    size: int
-    modified: float
-    by_stamp: bool = True
-
-    def is_in(self, status: os.stat_result) -> bool:
-        """Whether the file with this status holds it."""
-        if self.by_stamp:
-            return has_stamp(status, self.stamp)
-        return status.st_size == self.size and status.st_mtime in (self.modified, math.floor(self.modified))
-
-
-@dataclass(frozen=True)
 class TiffFrame:
-    """A frame in a TIFF file of its own; where ``content`` is given, only as long as the file holds that content."""
+    """A frame in a TIFF file of its own."""
 
     path: str
-    content: FileContent | None = None
 
     def read(self) -> LoadedFrame:
-        """Read the file with its header.
-
-        Raises
-        ------
-        SupersededError
-            It holds other content.
-        """
-        frame = read_frame(self.path, is_meant=None if self.content is None else self.content.is_in)
+        """Read the file with its header."""
+        frame = read_frame(self.path)
         return LoadedFrame(frame.image, frame.header.count_cutoff)
 
 
@@ -135,6 +99,7 @@ class Hdf5Frame:
 
     def read(self) -> LoadedFrame:
         """Read the frame as the file is now."""
+        _check_that_it_opens(self.path)
         with h5py.File(self.path, "r", swmr=True, libver="latest", locking=False) as file:
             data = file[self.dataset]
             cutoff = _CUTOFFS.of(file, self.path, self.dataset)
@@ -157,6 +122,7 @@ class HandlerFrame:
 
     def read(self) -> LoadedFrame:
         """Let the handler read the event's stack, and take the frame out of it."""
+        _check_that_it_opens(self.path)
         handler = _handler_class(self.spec)(self.path, **dict(self.resource_kwargs))
         try:
             stack = np.asarray(handler(**dict(self.datum_kwargs)))
@@ -179,8 +145,6 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
 
     Raises
     ------
-    SupersededError
-        Its file holds newer content: that is not waited for.
     FrameError
         It could not be read; the message is that of the last attempt.
     """
@@ -188,14 +152,22 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
     while True:
         try:
             return reference.read()
-        except SupersededError:
-            raise
         # A file that is half written fails in as many ways as there are readers.
         except Exception as error:
             if time.time() + pause > deadline:
                 raise FrameError(_reason(error, reference)) from error
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _check_that_it_opens(path: str) -> None:
+    """Raise FrameError for a named pipe, a socket or a device: to open one may take for ever."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError:
+        return  # whoever opens it tells more; and what a handler takes may be the beginning of a name
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        raise FrameError(f"{path}: wanted a file of images, found a named pipe, a socket or a device")
 
 
 def _reason(error: Exception, reference: FrameReference) -> str:

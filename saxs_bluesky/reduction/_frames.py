@@ -5,30 +5,20 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from stat import S_ISDIR, S_ISFIFO, S_ISREG
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from saxs_bluesky.errors import FrameError, SupersededError
+from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._files import replacing
-from saxs_bluesky.reduction._stamps import Stamp, stamp_of
-from saxs_bluesky.reduction._tiff import (
-    COMPRESSIONS,
-    DATE_TIME,
-    IMAGE_DESCRIPTION,
-    MODEL,
-    SOFTWARE,
-    TEXTS,
-    UNCOMPRESSED,
-    TiffLayout,
-    plain_layout,
-)
+from saxs_bluesky.reduction._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SOFTWARE, TEXTS, TiffLayout, plain_layout
 from saxs_bluesky.reduction._types import Image
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
@@ -38,6 +28,9 @@ _DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBER = re.compile(_DIGITS)
 _PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
 _ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
+# TIFF's tag Compression. Codecs of pictures are left out: they lose counts, and unpack to what their own header says.
+_UNCOMPRESSED = 1
+_COMPRESSIONS = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _HEAD_BYTES = 8192  # a Pilatus needs the first 4096
 _MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
 
@@ -97,8 +90,8 @@ class FrameFile:
 
     ``shape`` is (rows, columns), ``dtype`` that of the pixels in the file, in its byte order.
     ``offset`` is their first byte, from which on they follow each other row after row; None where
-    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has been
-    written to since, ``stamp`` also one that was replaced.
+    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has
+    changed since.
     """
 
     path: Path
@@ -108,7 +101,6 @@ class FrameFile:
     offset: int | None
     size: int
     mtime_ns: int
-    stamp: Stamp
 
     @property
     def nbytes(self) -> int:
@@ -122,14 +114,11 @@ def read_header(path: str | Path) -> FrameFile:
     Raises
     ------
     FrameError
-        The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
-        while it was read.
+        The file is absent, empty, incomplete, no TIFF, or holds no single grey image.
     """
     path = Path(path)
     with _opened(path) as file:
-        found = _examine(file, path)
-        _check_unchanged(file, found)
-        return found
+        return _examine(file, path)
 
 
 def ends_in_zeros(frame_file: FrameFile) -> bool:
@@ -150,9 +139,7 @@ def ends_in_zeros(frame_file: FrameFile) -> bool:
         return not os.pread(file, row, frame_file.offset + frame_file.nbytes - row).strip(b"\0")
 
 
-def read_frame(
-    path: str | Path, out: Image | None = None, *, is_meant: Callable[[os.stat_result], bool] | None = None
-) -> Frame:
+def read_frame(path: str | Path, out: Image | None = None) -> Frame:
     """Read one TIFF image with its header.
 
     Parameters
@@ -164,30 +151,20 @@ def read_frame(
         native byte order); otherwise it is left alone and they go into a new array. Worth its while
         where several frames are held at a time: their memory then comes from the system page by
         page for every frame, which takes ten times as long as reading.
-    is_meant
-        Tells by the file's status whether its content is the one that is meant; None: any is.
 
     Raises
     ------
-    SupersededError
-        The file holds other content than the one that is meant.
     FrameError
         The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
         while it was read.
     """
     path = Path(path)
     with _opened(path) as file:
-        if is_meant is not None and not is_meant(os.fstat(file)):
-            raise superseded(path)
-        try:
-            found = _examine(file, path)
-            image = _read_pixels(file, found, out)
-            _check_unchanged(file, found)
-        except FrameError as error:
-            # What is wrong with it may come of newer content that is being written.
-            if is_meant is not None and not is_meant(os.fstat(file)):
-                raise superseded(path) from error
-            raise
+        found = _examine(file, path)
+        image = _read_pixels(file, found, out)
+        now = os.fstat(file)
+    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
+        raise _changed(path)
     return Frame(image, found.header, path)
 
 
@@ -210,23 +187,11 @@ def _changed(path: Path) -> FrameError:
     return FrameError(f"{path}: wanted a finished image, found a file that changed while it was read")
 
 
-def superseded(path: str | Path) -> SupersededError:
-    """Error of a file that holds newer content than the one that is meant."""
-    return SupersededError(
-        f"{path}: the file was overwritten before it was reduced; its newer content is another event"
-    )
-
-
-def _check_unchanged(file: int, found: FrameFile) -> None:
-    # Not the stamp: a file that is replaced or moved while it is read is still the one that was opened.
-    now = os.fstat(file)
-    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
-        raise _changed(found.path)
-
-
 def _examine(file: int, path: Path) -> FrameFile:
     stat = os.fstat(file)
-    if stat.st_size == 0:  # a pipe too
+    if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):  # reading a folder fails by itself
+        raise FrameError(f"{path}: wanted a TIFF image, found no file but {_kind(stat.st_mode)}")
+    if stat.st_size == 0:
         raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
     layout = plain_layout(os.pread(file, _HEAD_BYTES, 0), stat.st_size) or _other_layout(file, stat.st_size, path)
     rows, columns = layout.shape
@@ -238,8 +203,11 @@ def _examine(file: int, path: Path) -> FrameFile:
         offset=layout.offset,
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
-        stamp=stamp_of(stat),
     )
+
+
+def _kind(mode: int) -> str:
+    return "a named pipe" if S_ISFIFO(mode) else "a device"
 
 
 def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
@@ -279,9 +247,9 @@ def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
 
 
 def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
-    if page.compression != UNCOMPRESSED and page.compression not in COMPRESSIONS:
+    if page.compression != _UNCOMPRESSED and page.compression not in _COMPRESSIONS:
         name = getattr(page.compression, "name", str(page.compression))
-        known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
+        known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise FrameError(
             f"{path}: wanted pixels that are not compressed, or with {known}, found {name}: save the image otherwise"
         )
@@ -289,7 +257,7 @@ def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
 
 def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
     """Nobody makes room for, or looks for, what a damaged header claims."""
-    if page.nbytes > min(_MOST_BYTES, there if page.compression == UNCOMPRESSED else _MOST_BYTES):
+    if page.nbytes > min(_MOST_BYTES, there if page.compression == _UNCOMPRESSED else _MOST_BYTES):
         raise FrameError(
             f"{path}: wanted {page.nbytes} bytes of pixels (shape {page.shape} of {page.dtype}), found {there}"
         )

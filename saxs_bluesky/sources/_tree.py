@@ -181,8 +181,11 @@ class Tree:
         try:
             if entry.is_symlink() and not (self._follow_links or self._is_inside(entry.path)):
                 return False
+            # What is neither file nor folder is handed on too, to be refused in words.
+            if not entry.is_file() and (entry.is_dir() or not os.path.exists(entry.path)):
+                return False
             stamp = known.get(entry.name)
-            return entry.is_file() and (stamp is None or not has_stamp(entry.stat(), stamp))
+            return stamp is None or not has_stamp(entry.stat(), stamp)
         except OSError:
             return False  # gone between the listing and this look
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from functools import partial
+from math import inf
+from weakref import WeakSet
 
-from saxs_bluesky.errors import WorkerDiedError
+from saxs_bluesky.errors import WorkerDiedError, WorkerHungError
 from saxs_bluesky.workers._task import Task, loaded
 from saxs_bluesky.workers._wire import Message
 from saxs_bluesky.workers._worker import Worker, start_worker
@@ -33,6 +35,33 @@ _SECONDS_TO_WAIT = 0.1  # doubled with each
 _MOST_DOUBLINGS = 6
 # Starts that may fail, beyond the first of each worker.
 _FAILED_STARTS = 4
+# Between looks at workers that have something to do, in seconds.
+_LOOK_EVERY = 0.5
+# For how long a worker may be silent before that is told, in seconds; or for half the limit where that is less.
+_SECONDS_TO_TELL = 10.0
+# For a worker to get ready: an interpreter starts, and loads numerical libraries from a busy file server.
+_SECONDS_TO_START = 120.0
+# After SIGKILL, until a worker is left to itself and others do its work.
+_SECONDS_TO_DIE = 1.0
+# How many workers a task may keep until it fails: one may be stopped by chance, two hang for the same reason.
+_HANGS = 2
+# Processes that hang and cannot be killed, for each worker, before no more are started: each keeps its memory.
+_UNDEAD_FOR_A_WORKER = 4
+# For all workers to end together, when the pool does.
+_SECONDS_TO_END = 5.0
+# Of a worker that has something to do, when the program ends at once: one that goes on ends by itself.
+_SECONDS_OF_SILENCE = 1.0
+
+_managers: WeakSet[Manager] = WeakSet()
+
+
+def kill_hanging_workers() -> None:
+    """Kill the workers of this process that seem to hang, which would be left behind; never waits.
+
+    For a program that ends without looking back, also from a signal's handler. Other workers end by themselves.
+    """
+    for manager in list(_managers):
+        manager.kill_hanging()
 
 
 class Manager:
@@ -41,8 +70,11 @@ class Manager:
     Of the public methods all may be called from any thread.
     """
 
-    def __init__(self, workers: int, initializer: Callable[[], object] | None, attempts: int, chunk: int) -> None:
+    def __init__(
+        self, workers: int, initializer: Callable[[], object] | None, attempts: int, chunk: int, task_seconds: float
+    ) -> None:
         self.restarts = 0
+        self._task_seconds = task_seconds
         self._count = workers
         self._initializer = initializer
         self._attempts = attempts
@@ -57,6 +89,9 @@ class Manager:
         self._suspects: deque[Task] = deque()  # of these one may have killed a worker: each goes alone
         self._workers: dict[int, Worker] = {}
         self._due: dict[int, float] = {}  # when to start which worker
+        self._undead: list[Worker] = []  # killed, and still there
+        self._watch = 0.0  # seconds that this thread was there to see what happens: not those when it was stopped too
+        self._looked = time.monotonic()
         self._mean_seconds = _SECONDS_OF_A_MESSAGE
         self._fruitless_deaths = self._failed_starts = 0
 
@@ -73,6 +108,7 @@ class Manager:
             raise
         self._process = os.getpid()
         self.thread = threading.Thread(target=self._run, name="saxs-bluesky workers", daemon=True)
+        _managers.add(self)
         # Before that of multiprocessing, which waits for workers that do not know that they are to end.
         atexit.register(self._at_exit)
         self.thread.start()
@@ -119,6 +155,13 @@ class Manager:
         with suppress(OSError):  # it rings already, or the thread has ended
             self._bell.send(b"!")
 
+    def kill_hanging(self) -> None:
+        """Kill workers that do nothing, or have been silent about what they do; from any line of any thread."""
+        for worker in list(self._workers.values()):
+            silent = bool(worker.in_hand) and self._watch - worker.heard >= _SECONDS_OF_SILENCE
+            if silent or worker.is_stopped:
+                worker.kill()
+
     def _at_exit(self) -> None:
         if os.getpid() != self._process:  # a fork has neither the thread nor the workers
             return
@@ -127,17 +170,17 @@ class Manager:
             self.thread.join()
         finally:  # interrupted: what is not done is not wanted
             for worker in list(self._workers.values()):
-                with suppress(ValueError):  # the thread has just seen it out
-                    worker.process.kill()
+                worker.kill()
 
     # The manager's thread
 
     def _run(self) -> None:
         try:
             while not self._is_done():
-                for key, events in self._selector.select(self._seconds_to_start()):
+                for key, events in self._selector.select(self._seconds_to_wait()):
                     key.data(events)
                 self._start_those_due()
+                self._look()
                 self._hand_out()
         # A fault here must not leave anybody waiting for a result.
         except Exception as error:  # noqa: BLE001
@@ -163,8 +206,9 @@ class Manager:
     def _end(self) -> None:
         for worker in self._workers.values():
             worker.link.close()
+        end = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers.values():
-            worker.end()
+            worker.end(max(0.0, end - time.monotonic()))
         self._workers.clear()
         self._selector.close()
         self._alarm.close()
@@ -179,6 +223,8 @@ class Manager:
         for depth in (0, 1):
             for worker in self._workers.values():
                 if len(worker.in_hand) == depth and (tasks := self._take(self._room(worker))):
+                    if not depth:
+                        worker.heard, worker.told = self._watch, False
                     worker.give(tasks)
                     self._send(worker)
         with self._lock:
@@ -186,14 +232,14 @@ class Manager:
 
     def _room(self, worker: Worker) -> int:
         """How many tasks it may be given now."""
-        if not worker.ready or worker.deaf or len(worker.in_hand) > 1:
+        if not worker.ready or worker.deaf or worker.hung or len(worker.in_hand) > 1:
             return 0
         share = min(self._chunk, max(1, len(self._pending) // (2 * self._count)))
         fitting = min(share, int(_SECONDS_OF_A_MESSAGE / max(self._mean_seconds, 1e-6)))
         if not worker.in_hand:
             return max(1, fitting)
         # Behind a suspect there is none, and as long as there are suspects workers must become free for them.
-        return 0 if self._suspects or worker.in_hand[0][0].deaths else fitting
+        return 0 if self._suspects or worker.in_hand[0][0].is_suspect else fitting
 
     def _take(self, count: int) -> list[Task]:
         if not count:
@@ -231,7 +277,9 @@ class Manager:
 
     def _accept(self, worker: Worker, message: Message) -> None:
         seconds, successes = message.head
+        worker.heard, worker.told = self._watch, False
         if worker.ready:
+            worker.learning = False
             self._fruitless_deaths = 0
             self._mean_seconds += _WEIGHT_OF_A_MESSAGE * (seconds / len(successes) - self._mean_seconds)
             for succeeded, payload in zip(successes, message.payloads, strict=True):
@@ -240,12 +288,14 @@ class Manager:
             worker.refusal = repr(loaded(message.payloads[0]))
         else:
             worker.ready = True
+            worker.has_computed()
             self._failed_starts = 0
 
     # Workers
 
     def _start(self, number: int) -> None:
         worker = start_worker(number, self._initializer)
+        worker.heard = self._watch
         self._workers[number] = worker
         self._selector.register(worker.link, selectors.EVENT_READ, partial(self._on_link, worker))
         self._selector.register(worker.process.sentinel, selectors.EVENT_READ, partial(self._on_death, worker))
@@ -256,13 +306,16 @@ class Manager:
             self._forget_link(worker)
         self._selector.unregister(worker.process.sentinel)
         del self._workers[worker.number]
-        cause = worker.end()
-        if worker.ready:
-            again = self._take_back(worker, cause)
-            _log.warning("%s died of %s; %d tasks are done again", worker, cause, again)
-            self._replace(worker.number)
-        else:
+        self._lost(worker, worker.end())
+
+    def _lost(self, worker: Worker, cause: str) -> None:
+        if not worker.ready:
             self._on_failed_start(worker.number, f"{worker} did not start: {worker.refusal or cause}")
+            return
+        again = self._take_back(worker, cause)
+        if not worker.hung:  # that was told when it was killed
+            _log.warning("%s died of %s; %d tasks are done again", worker, cause, again)
+        self._replace(worker.number)
 
     def _take_back(self, worker: Worker, cause: str) -> int:
         """Put what it had in hand at the front again; returns how many tasks these are."""
@@ -271,15 +324,100 @@ class Manager:
         with self._lock:
             self._pending.extendleft(reversed(not_begun))
         for task in perhaps_begun:
-            task.deaths += 1
-        if len(perhaps_begun) == 1 and perhaps_begun[0].deaths >= self._attempts:
-            culprit = perhaps_begun.pop()
+            task.deaths += not worker.hung
+            task.hangs += bool(worker.hung)
+        if len(perhaps_begun) == 1 and (error := self._given_up(perhaps_begun[0], cause)) is not None:
             self._fruitless_deaths = 0
-            text = f"wanted a task that a worker survives, found that {culprit.deaths} died of it, the last of {cause}"
-            culprit.fail(WorkerDiedError(text))
+            perhaps_begun.pop().fail(error)
             return len(not_begun)
         self._suspects.extendleft(reversed(perhaps_begun))
         return len(perhaps_begun) + len(not_begun)
+
+    def _given_up(self, task: Task, cause: str) -> Exception | None:
+        """Why a task is not tried again; None where it is."""
+        if task.hangs >= min(_HANGS, self._attempts):
+            return WorkerHungError(
+                f"wanted a task that is done in {self._task_seconds:g} s, found {task.hangs} workers that hung in it: "
+                "is its file system away?"
+            )
+        if task.deaths + task.hangs >= self._attempts:
+            text = f"wanted a task that a worker survives, found that {task.deaths} died of it, the last of {cause}"
+            return WorkerDiedError(text)
+        return None
+
+    # Workers that hang
+
+    def _seconds_to_wait(self) -> float | None:
+        seconds = self._seconds_to_start()
+        if any(worker.in_hand or not worker.ready for worker in self._workers.values()) or self._undead:
+            return _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
+        return seconds
+
+    def _look(self) -> None:
+        """Kill workers that have been silent for too long, and leave those to themselves that do not go of it."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY / 2:
+            return
+        # A program that was stopped, with its workers or without them, has not seen what these did.
+        self._watch += min(now - self._looked, 2 * _LOOK_EVERY)
+        self._looked = now
+        for worker in list(self._workers.values()):
+            if worker.hung:
+                if self._watch - worker.killed >= _SECONDS_TO_DIE:
+                    self._leave(worker)
+            elif not worker.ready or worker.in_hand:
+                self._look_at(worker, self._watch - worker.heard)
+        if self._undead:
+            self._undead = [worker for worker in self._undead if not _is_gone(worker)]
+        if self._closing and self._has_no_room:
+            self._break(f"{len(self._undead)} workers hang and cannot be killed")
+
+    def _look_at(self, worker: Worker, silent: float) -> None:
+        limit = self._task_seconds if worker.ready else max(_SECONDS_TO_START, self._task_seconds)
+        if silent >= min(_SECONDS_TO_TELL, limit / 2) and worker.learning and worker.has_computed():
+            worker.heard = self._watch  # it builds what it needs, and does not wait
+            return
+        if silent >= limit:
+            self._on_link(worker, selectors.EVENT_READ)  # what has just come
+            if worker.deaf or self._watch == worker.heard:
+                return
+            worker.hung, worker.killed = f"hanging for {silent:.0f} s", self._watch
+            if worker.ready:
+                task = worker.in_hand[0][0]
+                last = task.hangs + 1 >= min(_HANGS, self._attempts) and len(worker.in_hand[0]) == 1
+                _log.warning(
+                    "%s hangs: it has been busy with %s for %.0f s; it is killed, and %s",
+                    worker,
+                    task.name,
+                    silent,
+                    "the task has failed" if last else "others do its work",
+                )
+            worker.kill()
+        elif not worker.told and silent >= min(_SECONDS_TO_TELL, limit / 2):
+            worker.told = True
+            what = worker.in_hand[0][0].name if worker.ready else "its own start"
+            until = f"; it is given up after {limit:.0f} s" if limit < inf else ""
+            _log.warning("%s has been busy with %s for %.0f s%s", worker, what, silent, until)
+
+    @property
+    def _has_no_room(self) -> bool:
+        """Whether there are too many processes that hang for any more."""
+        return len(self._undead) >= _UNDEAD_FOR_A_WORKER * self._count
+
+    def _leave(self, worker: Worker) -> None:
+        """Have done with a worker that was killed and does not go: it waits for a file system, say."""
+        if not worker.deaf:
+            self._forget_link(worker)
+        self._selector.unregister(worker.process.sentinel)
+        del self._workers[worker.number]
+        worker.forget()
+        self._undead.append(worker)
+        _log.warning("%s was killed and does not go: it waits in the system, and is left to itself", worker)
+        if self._has_no_room:
+            _log.warning(
+                "%d workers hang and cannot be killed: no more are started before one of them goes", len(self._undead)
+            )
+        self._lost(worker, worker.hung)
 
     def _replace(self, number: int) -> None:
         self._fruitless_deaths += 1
@@ -296,9 +434,13 @@ class Manager:
             self._replace(number)
 
     def _seconds_to_start(self) -> float | None:
+        if self._has_no_room:
+            return None
         return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
 
     def _start_those_due(self) -> None:
+        if self._has_no_room:
+            return
         now = time.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:
             del self._due[number]
@@ -317,3 +459,11 @@ class Manager:
         tasks += [task for worker in self._workers.values() for batch in worker.in_hand for task in batch]
         for task in tasks:
             task.fail(BrokenExecutor(text))
+
+
+def _is_gone(worker: Worker) -> bool:
+    with suppress(ValueError):
+        if worker.process.exitcode is None:
+            return False
+        worker.process.close()
+    return True

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from itertools import count
+from math import inf
 from threading import Lock, current_thread
 from typing import ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 class WorkerPool(Executor):
     """Worker processes of which any may be killed at any moment, at the cost of time only.
 
+    A worker that hangs is replaced after a time, and its task done by another.
     With ``ProcessPoolExecutor`` a killed worker (by the OOM killer, a segmentation fault, a person) breaks the whole
     pool and every future in it; and since its workers share one pipe for results, one that is killed while it
     writes may leave the reader waiting for the rest for ever, and its workers stay when the main process is killed.
@@ -44,11 +46,15 @@ class WorkerPool(Executor):
         How many workers a task may cost before it fails.
     chunk
         How many tasks go to a worker in one message at most; fewer when tasks are few or slow.
+    task_seconds
+        For how long a worker may be busy with one task. Then it is killed, and the task given to another; when that
+        hangs too, it has failed. A warning names the task before: in the words of the function's method ``describe``,
+        which is called with the arguments, if it has one. 0 or inf: no limit, and the warning only.
 
     Raises
     ------
     ValueError
-        A number below 1.
+        A number below 1, or a time below 0.
     """
 
     def __init__(
@@ -58,12 +64,15 @@ class WorkerPool(Executor):
         initializer: Callable[[], object] | None = None,
         attempts: int = 3,
         chunk: int = 8,
+        task_seconds: float = inf,
     ) -> None:
         for name, value in {"workers": workers, "attempts": attempts, "chunk": chunk}.items():
             if value < 1:
                 raise ValueError(f"wanted {name} of at least 1, found {value}")
+        if not task_seconds >= 0:
+            raise ValueError(f"wanted task_seconds of at least 0, found {task_seconds}")
         self._functions = _Functions()
-        self._manager = Manager(workers, initializer, attempts, chunk)
+        self._manager = Manager(workers, initializer, attempts, chunk, task_seconds or inf)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -81,7 +90,7 @@ class WorkerPool(Executor):
         Returns
         -------
         A future with what it returns or raises; `WorkerDiedError` where it killed its workers,
-        `pickle.PicklingError` where something cannot be sent.
+        `WorkerHungError` where they hung in it, `pickle.PicklingError` where something cannot be sent.
 
         Raises
         ------

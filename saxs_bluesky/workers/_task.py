@@ -21,14 +21,31 @@ class Function:
 class Task:
     """A call to be made.
 
-    ``deaths`` counts the workers that died when they had perhaps begun it.
+    ``deaths`` counts the workers that died when they had perhaps begun it, ``hangs`` those that were given up.
     """
 
     future: Future[Any]
     function: Function
     arguments: bytes
     deaths: int = 0
+    hangs: int = 0
     _wanted: bool = False
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may have cost a worker."""
+        return bool(self.deaths or self.hangs)
+
+    @property
+    def name(self) -> str:
+        """What people call it: the words of the function's ``describe``, or the function's own name."""
+        try:
+            function = pickle.loads(self.function.pickled)  # noqa: S301 - pickled here
+            args, kwargs = pickle.loads(self.arguments)  # noqa: S301
+            describe = getattr(function, "describe", None)
+            return str(describe(*args, **kwargs) if describe else getattr(function, "__name__", function))
+        except Exception:  # noqa: BLE001 - the user's classes may raise anything here
+            return "a task"
 
     def is_wanted(self) -> bool:
         """Whether it was not cancelled; once that is asked, it cannot be cancelled any more."""

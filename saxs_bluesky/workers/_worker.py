@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
+from multiprocessing import process as children
 from multiprocessing.context import SpawnProcess
 
 from saxs_bluesky.workers._process import IGNORED_SIGNALS, serve
@@ -18,6 +19,10 @@ from saxs_bluesky.workers._task import Task
 from saxs_bluesky.workers._wire import KNOWN_FUNCTIONS, Message, Reader, TaskHead, encode, send_some
 
 _SECONDS_TO_END = 5.0
+# For a process to go after SIGKILL: one that waits for a file system that does not answer may never do.
+_SECONDS_TO_DIE = 1.0
+_USER_TICKS = 11  # place in /proc/PID/stat behind the state: proc_pid_stat(5)
+_SECONDS_OF_COMPUTING = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +31,10 @@ class Worker:
 
     ``in_hand`` holds the tasks it has been given and not done, a deque for each message: it has begun
     none of a message before the results of the one before are in the link. ``ready`` once it has said so;
-    ``refusal`` is what it said instead; ``deaf`` when its end of the link is closed.
+    ``refusal`` is what it said instead; ``deaf`` when its end of the link is closed. ``heard`` is when it was last
+    heard of or given something to do, by the manager's watch; ``told`` whether its silence was told of since; ``hung``
+    why it was killed, and ``killed`` when. ``learning`` while it has a function that is new to it: there may be much to
+    load, to compile and to build; ``computed`` is how long it had computed when that was last asked, in seconds.
     """
 
     number: int
@@ -37,6 +45,12 @@ class Worker:
     ready: bool = False
     deaf: bool = False
     refusal: str = ""
+    heard: float = 0.0
+    told: bool = False
+    hung: str = ""
+    killed: float = 0.0
+    learning: bool = False
+    computed: float = 0.0
     in_hand: deque[deque[Task]] = field(default_factory=deque)
     _known: dict[int, None] = field(default_factory=dict)
     _to_send: list[memoryview] = field(default_factory=list)
@@ -53,11 +67,12 @@ class Worker:
     def _head(self, task: Task) -> TaskHead:
         number = task.function.number
         if number in self._known:
-            return number, None, task.deaths > 0
+            return number, None, task.is_suspect
         self._known[number] = None
+        self.learning = True
         if len(self._known) > KNOWN_FUNCTIONS:
             del self._known[next(iter(self._known))]
-        return number, task.function.pickled, task.deaths > 0
+        return number, task.function.pickled, task.is_suspect
 
     def send(self) -> int:
         """Send what the link takes; returns the events to wait for."""
@@ -90,19 +105,51 @@ class Worker:
             self.in_hand.popleft()
         return task
 
-    def end(self) -> str:
-        """Close the link, see the process out, and tell what it ended of."""
-        self.link.close()  # at its end of file a worker ends
-        if not self.ready:
-            self.process.kill()  # one that hangs in an import or in its initializer does not read
-        self.process.join(_SECONDS_TO_END)
-        if self.process.exitcode is None:
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the system lets it do nothing: it was stopped, or waits where no signal reaches it."""
+        return self._status()[0] in (b"T", b"t", b"D")
+
+    def has_computed(self) -> bool:
+        """Whether it has computed since this was last asked, rather than waited for something."""
+        user, system = map(int, self._status()[_USER_TICKS : _USER_TICKS + 2])
+        before, self.computed = self.computed, (user + system) / os.sysconf("SC_CLK_TCK")
+        return self.computed - before >= _SECONDS_OF_COMPUTING
+
+    def _status(self) -> list[bytes]:
+        """What the system says of the process, from its state on."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:  # noqa: PTH123 - asked for in a signal's handler
+                return file.read().rpartition(b")")[2].split()
+        except OSError:
+            return [b"0"] * (_USER_TICKS + 2)
+
+    def kill(self) -> None:
+        """Send SIGKILL, if there is still somebody to get it."""
+        with suppress(ValueError):  # another thread has just seen it out
             self.process.kill()
-            self.process.join()
-        cause = _cause(self.process.exitcode)
+
+    def end(self, seconds: float = _SECONDS_TO_END) -> str:
+        """Close the link, see the process out, and tell what it ended of; in bounded time."""
+        self.link.close()  # at its end of file a worker ends
+        if not self.ready or self.hung:
+            self.kill()  # one that hangs in an import or in its initializer does not read
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.kill()
+            self.process.join(_SECONDS_TO_DIE)
+        if self.process.exitcode is None:
+            self.forget()
+            return "nothing yet: it was killed and does not go"
+        cause = self.hung or _cause(self.process.exitcode)
         with suppress(ValueError):  # another thread that looked after its children saw it end first
             self.process.close()
         return cause
+
+    def forget(self) -> None:
+        """Close the link, and wait for the process no more: not at the interpreter's end either."""
+        self.link.close()
+        children._children.discard(self.process)  # type: ignore[attr-defined] # noqa: SLF001 - it joins without limit
 
 
 def start_worker(number: int, initializer: Callable[[], object] | None) -> Worker:
