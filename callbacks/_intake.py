@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.documents import RUN_REFERENCES, FrameTask, InlineFrame, RawRun, RunReduction, SpilledFrame
+from saxs_bluesky.errors import reason_of
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Intake:
         self._put = put
         self._detectors = detectors
         self._files = files
+        #: Whether files must still have the content that their events describe, in runs that begin from now on.
+        self.live = False
         self._inline_limit = inline_limit
         self._inline_bytes = 0
         self._folder: Path | None = None
@@ -91,7 +94,8 @@ class Intake:
     def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
         if name == "start":
             if "original_run_uid" not in doc:
-                self._runs[doc["uid"]] = RunState(RawRun(doc, self._detectors), RunReduction(doc, files=self._files))
+                raw = RawRun(doc, self._detectors, live=self.live)
+                self._runs[doc["uid"]] = RunState(raw, RunReduction(doc, files=self._files))
             return
         run = self._run_of(name, doc)
         if run is None:
@@ -122,7 +126,14 @@ class Intake:
         """Task whose image is this intake's own, since the detector may use its array again."""
         if not isinstance(task.reference, InlineFrame):
             return task
-        image = np.array(task.reference.read().image)
+        try:
+            return self._copied(task, task.reference)
+        # Such as a full disk: it costs this frame, and not the others of its document.
+        except Exception as error:  # noqa: BLE001
+            return replace(task, reference=None, failure=reason_of(error))
+
+    def _copied(self, task: FrameTask, inline: InlineFrame) -> FrameTask:
+        image = np.array(inline.read().image)
         with self._lock:
             fits = self._inline_bytes + image.nbytes <= self._inline_limit
             if fits:

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
 from saxs_bluesky.documents import FrameTask
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
@@ -35,6 +37,8 @@ class Status:
     ``waiting`` counts documents that are accepted and not yet done with, ``reduced`` and ``failed``
     frames, ``sink_errors`` documents that a sink refused; ``lag`` is how long ago the oldest waiting
     document was accepted, in seconds; ``unwritten`` counts frames of which a file could not be written.
+    ``superseded`` counts frames whose files were overwritten before they were reduced, which are not among ``failed``;
+    ``outdated`` files have newer content that is not reduced yet.
     """
 
     waiting: int
@@ -43,6 +47,8 @@ class Status:
     sink_errors: int
     lag: float
     unwritten: int = 0
+    superseded: int = 0
+    outdated: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +143,7 @@ class Reduction:
         self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6), files=files is not None)
         self._in_hand: queue.Queue[Any] = queue.Queue(window)
         self._writing: dict[Path, Future[FrameOutcome]] = {}
+        self._contents: Contents | None = None
 
         self._changed = threading.Condition()
         self._accepted = self._finished = self._reduced = self._failed = self._sink_errors = self._unwritten = 0
@@ -179,7 +186,9 @@ class Reduction:
             waiting = self.waiting
             since = self._waiting_since[0] if self._waiting_since else time.time()
             lag = max(0.0, time.time() - since) if waiting else 0.0
-            return Status(waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten)
+            contents = self._contents
+            newer = (0, 0) if contents is None else (contents.superseded, contents.outdated)
+            return Status(waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten, *newer)
 
     @property
     def waiting(self) -> int:
@@ -214,6 +223,19 @@ class Reduction:
         if self._files is not None:
             names = {curve.name: None for reducer in self._reducers.values() for curve in reducer.template}
             self._files.clean_up(self._home / image, names)
+
+    def follow_contents(self, look_again: Callable[[str], None]) -> None:
+        """Reduce files only as long as they hold what their events describe; to be called before the first document.
+
+        A frame whose file was overwritten before it was reduced has no curves, and its event says so.
+
+        Parameters
+        ----------
+        look_again
+            Told the path of each such file, before its frame is done, so that its newer content becomes an event too.
+        """
+        self._contents = Contents(look_again)
+        self._intake.live = True
 
     def flush(self) -> None:
         """Wait without limit: the end of a session."""
@@ -259,7 +281,8 @@ class Reduction:
             wait([self._writing[image]])
         work = self._work[self._name(step.task)]
         uid = step.run.raw.start_document["uid"]
-        outcome = self._submit(work, step.task, image, step.accepted + self._patience, uid)
+        task = step.task if self._contents is None else self._contents.asked(step.task)
+        outcome = self._submit(work, task, image, step.accepted + self._patience, uid)
         if image is not None:
             self._writing[image] = outcome
         return _InHand(step, outcome, image)
@@ -316,14 +339,17 @@ class Reduction:
                 self._changed.notify_all()
 
     def _outcome(self, item: _InHand, task: FrameTask, future: Future[FrameOutcome]) -> FrameOutcome:
+        uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
+        here = partial(self._work[self._name(task)], task, item.image, item.step.accepted + self._patience, uid)
         try:
             outcome = future.result()
         except BrokenExecutor:
             _log.warning("a worker died; frame %s is reduced without it", task.index)
-            uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
-            outcome = self._work[self._name(task)](task, item.image, item.step.accepted + self._patience, uid)
+            outcome = here()
         except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
             outcome = FrameOutcome(reason_of(error))
+        if self._contents is not None:
+            outcome = self._contents.judged(task, outcome, here)
         if item.image is not None and self._writing.get(item.image) is future:
             del self._writing[item.image]
         self._intake.release(task)
@@ -332,12 +358,15 @@ class Reduction:
     def _deliver_frame(self, run: RunState, task: FrameTask, outcome: FrameOutcome) -> None:
         uid = run.raw.start_document["uid"]
         for what in filter(None, (outcome.failure, outcome.files.failure)):
-            _log.warning("frame %s of run %s failed: %s", task.index, uid, what)
+            level = logging.INFO if outcome.superseded else logging.WARNING
+            _log.log(level, "frame %s of run %s failed: %s", task.index, uid, what)
         reducer = self._reducers[self._name(task)]
         for name, doc in run.reduced.frame(task, outcome.result(reducer.template), reducer, outcome.files):
             self._hand_out(name, doc)
+        if self._contents is not None:
+            self._contents.delivered(task, outcome)
         with self._changed:
-            self._failed += bool(outcome.failure)
+            self._failed += bool(outcome.failure) and not outcome.superseded
             self._reduced += not outcome.failure
             self._unwritten += bool(outcome.files.failure)
 

@@ -51,6 +51,10 @@ class FrameError(SaxsError):
     """An image is unreadable, incomplete, or does not fit its calibration."""
 
 
+class SupersededError(FrameError):
+    """A file has been overwritten since: it holds newer content than the one that was meant."""
+
+
 class CurveFileError(SaxsError):
     """A ``.chi`` file is unreadable."""
 

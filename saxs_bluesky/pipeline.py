@@ -39,6 +39,10 @@ class Statistics:
         Files done in a second, over the last ten.
     lag
         How long ago the oldest file that waits for the reduction was ready, in seconds.
+    superseded
+        Contents of files that were overwritten before they were reduced.
+    outdated
+        Files whose newer content is not reduced yet.
     """
 
     done: int
@@ -48,6 +52,8 @@ class Statistics:
     queue: int
     rate: float
     lag: float
+    superseded: int = 0
+    outdated: int = 0
 
 
 class FilePipeline:
@@ -102,6 +108,7 @@ class FilePipeline:
         # The catalog first: a frame is done when the others know that it is there.
         mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._count]
         reduction.sinks[:0] = [sink for sink in mine if sink is not None]
+        reduction.follow_contents(source.look_again)
 
     def stop(self, *, drain: bool = False, suspend: bool = False) -> None:
         """Accept no more files, finish what is in hand and let `run` return.
@@ -124,7 +131,7 @@ class FilePipeline:
         if self._progress is not None:
             self._progress.begin(self._identity, known)
             self._progress.left = None  # it is dealt with, and none of the next pipeline's business
-        for name, doc in self._source.documents(self._has_room):
+        for name, doc in self._source.documents(self._has_room, self._is_settled):
             if name == "stop":
                 self._finish(doc, self._writer)
             else:
@@ -138,7 +145,7 @@ class FilePipeline:
     def statistics(self) -> Statistics:
         """How it stands now; from any thread."""
         status, files = self._reduction.status, self._source.counters
-        done = status.reduced + status.failed
+        done = status.reduced + status.failed + status.superseded
         now = time.monotonic()
         self._recent.append((now, done))
         while now - self._recent[0][0] > _RATE_SECONDS:
@@ -152,6 +159,8 @@ class FilePipeline:
             queue=files.pending + status.waiting,
             rate=(done - before) / (now - since) if now > since else 0.0,
             lag=status.lag,
+            superseded=status.superseded,
+            outdated=status.outdated,
         )
 
     def _has_room(self) -> bool:
@@ -159,6 +168,10 @@ class FilePipeline:
         waiting = self._reduction.waiting
         self._full = waiting > self._in_hand // 2 if self._full else waiting >= self._in_hand
         return not self._full and (self._writer is None or self._writer.has_room)
+
+    def _is_settled(self) -> bool:
+        """Whether all that was emitted is reduced: then no file has to be looked at again."""
+        return not self._reduction.waiting
 
     def _emit(self, name: str, doc: dict[str, Any]) -> None:
         if self._progress is not None:

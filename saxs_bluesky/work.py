@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, load
-from saxs_bluesky.errors import SaxsError, reason_of
+from saxs_bluesky.errors import SaxsError, SupersededError, reason_of
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.reduction import (
     Calibration,
@@ -54,11 +54,14 @@ class FrameOutcome:
         Why there are no curves; empty where there are.
     files
         What was written.
+    superseded
+        Whether that is since the file holds newer content than the frame's.
     """
 
     failure: str = ""
     files: WrittenFiles = WrittenFiles()  # noqa: RUF009 - it is frozen
     _values: tuple[_Values, ...] = ()
+    superseded: bool = False
 
     def result(self, templates: Sequence[Curve]) -> Result:
         """The curves, or the failure.
@@ -127,6 +130,8 @@ class FrameWork:
             stamp = _stamp(task)
             frame = load(task.reference, deadline)
             curves = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
+        except SupersededError as error:
+            return FrameOutcome(str(error), superseded=True)
         # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
             return FrameOutcome(_told_with(task.reference.path, error))
@@ -175,6 +180,8 @@ def _stamp(task: FrameTask) -> int | None:
     """Stamp of the file that holds a frame and nothing else."""
     if not isinstance(task.reference, TiffFrame):
         return None
+    if task.reference.content is not None:
+        return task.reference.content.stamp
     try:
         return stamp_of(Path(task.reference.path).stat())
     except OSError:

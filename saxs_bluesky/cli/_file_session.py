@@ -19,7 +19,7 @@ import platformdirs
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.cli._command import complain, say, task_limit
 from saxs_bluesky.cli._profiling import Profiling
-from saxs_bluesky.cli._service import StatusLine, complaints, open_writer
+from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.cli._window import Window
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
@@ -123,7 +123,7 @@ class Session:
             return self._profiling, 1
         if self._options.dask is not None:
             return dask_executor(self._options.dask, stack)
-        workers = self._options.threads or int(calibration.document["Threads"])
+        workers = self._options.threads or int(calibration.document["Threads"]) or default_workers()
         if workers == 1:
             return None, 1
         pool = WorkerPool(workers, task_seconds=task_limit(self._options.task_timeout, PATIENCE))
@@ -186,7 +186,8 @@ class Session:
     def some_failed(self) -> bool:
         """Whether something did not get where it belongs."""
         numbers = self.pipeline.statistics
-        failed = numbers.failed + numbers.unwritten + (self._work.curves.failed if self._work.curves else 0)
+        failed = numbers.failed + numbers.unwritten + numbers.outdated
+        failed += self._work.curves.failed if self._work.curves else 0
         if self._writer is not None:
             counters = self._writer.counters
             failed += counters.rejected + counters.lost + counters.journaled
@@ -227,6 +228,7 @@ def _described(numbers: Statistics, writer: CatalogWriter | None) -> str:
     rare = {
         "skipped": numbers.skipped,
         "not written": numbers.unwritten,
+        "overwritten before they were reduced": numbers.superseded,
         "documents wait for the catalog": writer.counters.journaled if writer else 0,
     }
     return ", ".join([text, *(f"{what} {number}" for what, number in rare.items() if number)])
@@ -235,7 +237,8 @@ def _described(numbers: Statistics, writer: CatalogWriter | None) -> str:
 def _summary(numbers: Statistics) -> str:
     total = numbers.done + numbers.skipped + numbers.failed
     text = f"{total} images: {numbers.done} reduced, {numbers.skipped} skipped, {numbers.failed} failed"
-    return f"{text}, {numbers.unwritten} not written" if numbers.unwritten else text
+    rare = {"not written": numbers.unwritten, "overwritten before they were reduced": numbers.superseded}
+    return ", ".join([text, *(f"{number} {what}" for what, number in rare.items() if number)])
 
 
 def dask_executor(address: str, stack: ExitStack) -> tuple[Executor, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.cli._command import Exit, say, task_limit
-from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
+from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import PATIENCE, Services
 from saxs_bluesky.leash import NETWORK_FILE, NetworkEntry
@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY = 0.1  # seconds
 _LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
-_MOST_THREADS = 16  # unless asked for
 # A thread that computes keeps others waiting for so long, in seconds: some of them are clients.
 _SWITCH_INTERVAL = 0.0005
 
@@ -54,7 +53,7 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         curve = None if options.curve is None else ServerKeys(options.curve)
         if curve is not None:
             _tell_of_keys(curve)
-        workers = options.threads or min(_MOST_THREADS, max(1, (os.cpu_count() or 2) - 1))
+        workers = options.threads or default_workers()
         pool = WorkerPool(workers, task_seconds=task_limit(options.task_timeout, PATIENCE))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         shared = Services(executor=pool, workers=workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter
 
 _CLEAR = "\r\x1b[K"
+_MOST_WORKERS = 16  # unless asked for
+
+
+def default_workers() -> int:
+    """How many frames to reduce at a time where nobody says: one less than there are cores, 16 at most."""
+    return min(_MOST_WORKERS, max(1, (os.cpu_count() or 2) - 1))
 
 
 class StatusLine:

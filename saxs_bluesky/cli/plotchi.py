@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
 from saxs_bluesky.cli._figure import figure_in_window
 from saxs_bluesky.errors import CurveFileError
 from saxs_bluesky.plotting import compare_curves, save_figure
-from saxs_bluesky.reduction import Curve, read_chi
-
-if TYPE_CHECKING:
-    pass
+from saxs_bluesky.reduction import Q_UNITS, Curve, in_unit, read_chi
 
 _SCALES = ("linear", "log", "symlog")
 # Spellings of deployed versions, understood but not shown in the help.
@@ -41,11 +40,13 @@ def _parser() -> argparse.ArgumentParser:
         "  plotchi sample.chi                           look at a curve, with its error\n"
         "  plotchi -l -o all.png work/*.chi             all curves of a folder in one picture\n"
         "  plotchi -l -c -o d.pdf buffer.chi sample.chi what differs from the buffer\n"
+        "  plotchi -u 1/nm -c -o d.pdf ours.chi fit2d.chi   curves whose axes have different units\n"
         "\n"
         "exit codes:\n"
         "  0  all files are drawn\n"
         "  1  some file could not be read, each named with the reason; the others are drawn\n"
-        "  2  no picture: wrong usage, no display to open a window on, or nowhere to write"
+        "  2  no picture: wrong usage, axes of different units, no display to open a window on, or\n"
+        "     nowhere to write"
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="CHIFILE", help="curves; -c compares with the first")
     option = parser.add_argument
@@ -61,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     option("-t", "--title", metavar="TEXT", help="text above the picture")
     option("-s", "--skip", type=_count, default=0, metavar="N", help="leave out the first N points; default: 0")
     option("-k", "--clip", type=_count, default=1, metavar="N", help="leave out the last N points; default: 1")
+    option(
+        "-u",
+        "--unit",
+        choices=Q_UNITS,
+        help="give the axis of q in this unit, %(choices)s; default: that of the files, which must be the same in all",
+    )
     _add_scale(parser, "-x", "--xaxisistype", help="scale of the axis: %(choices)s; default: linear")
     _add_scale(
         parser, "-y", "--yaxisistype", help="scale of the intensity: %(choices)s; default: linear, or log with -l"
@@ -89,6 +96,7 @@ def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
     if not readable:
         return Exit.SOME_FAILED
     paths, curves = zip(*readable, strict=True)
+    _tell_of_lacks(parser.prog, paths, curves, options)
     figure = compare_curves(
         curves,
         _labels(paths),
@@ -110,11 +118,34 @@ def _read_all(name: str, options: argparse.Namespace) -> Iterator[tuple[Path, Cu
     """Read what can be read, and complain of each file that cannot."""
     for path in options.files:
         try:
-            yield path, _without_ends(path, read_chi(path).curve, options.skip, options.clip)
+            curve = _without_ends(path, read_chi(path).curve, options.skip, options.clip)
+            yield path, _in_unit(path, curve, options.unit) if options.unit else curve
         except CurveFileError as error:
             if options.debug:
                 raise
             complain(f"{name}: {error}")
+
+
+def _in_unit(path: Path, curve: Curve, unit: str) -> Curve:
+    try:
+        return in_unit(curve, unit)
+    except CurveFileError as error:
+        raise CurveFileError(f"{path}: {error}") from error
+
+
+def _tell_of_lacks(name: str, paths: Sequence[Path], curves: Sequence[Curve], options: argparse.Namespace) -> None:
+    """Say what of the curves the picture cannot show, or shows at the user's word."""
+    units = {curve.axis_unit for curve in curves} - {""}
+    for path, curve in zip(paths, curves, strict=True):
+        if np.isnan(curve.intensity).all():
+            complain(f"{name}: {path}: no point has an intensity (all NaN), so there is nothing to draw")
+        elif options.xaxisistype == "log" and (hidden := int(np.count_nonzero(curve.axis <= 0))):
+            complain(
+                f"{name}: {path}: {hidden} of {curve.axis.size} points lie at 0 or below, off the logarithmic axis"
+            )
+        if units and not curve.axis_unit:
+            told = " or ".join(sorted(units))
+            complain(f"{name}: {path}: does not say the unit of its axis ({curve.axis_label!r}), drawn as if in {told}")
 
 
 def _without_ends(path: Path, curve: Curve, skip: int, clip: int) -> Curve:

@@ -42,7 +42,7 @@ commands:
   listdir [PATH]      what a folder on the server holds
   fileslist           files that the queue has written
   mergedata MERGECONF join the curves with the logs of the beamline
-  getmergestat        what the join has to tell
+  mergestat           what the join has to tell; getmergestat is another name of it
   getmergedata        result of the join
 
 exit codes:
@@ -158,7 +158,7 @@ def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str
         if command is not None:
             break
     else:
-        wanted = ", ".join(known for known in (*Command, _PRINTED))
+        wanted = ", ".join(_named(known) for known in (*Command, _PRINTED))
         parser.error(f"wanted a command ({wanted}), found {words[0]}")
     arguments = list(words[length:]) if len(words) >= length else []
     least, most = _LEAST_ARGUMENTS.get(command, 0), _MOST_ARGUMENTS.get(command, 0)
@@ -166,6 +166,11 @@ def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str
         wanted = f"{least} to {most}" if least < most else str(most)
         parser.error(f"arguments of {name}: wanted {wanted}, found {len(arguments)}")
     return name, command, arguments
+
+
+def _named(command: str) -> str:
+    """A command by the names that deployed programs have for it."""
+    return "mergestat or getmergestat" if command == Command.MERGESTAT else command
 
 
 def _client(options: argparse.Namespace) -> LeashClient:

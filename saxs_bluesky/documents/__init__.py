@@ -8,6 +8,7 @@ from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
 from saxs_bluesky.documents._references import (
+    FileContent,
     FrameReference,
     HandlerFrame,
     Hdf5Frame,
@@ -23,6 +24,7 @@ __all__ = [
     "FILE_FAILURE",
     "FILE_SOURCE",
     "RUN_REFERENCES",
+    "FileContent",
     "FrameReference",
     "FrameTask",
     "HandlerFrame",

@@ -53,7 +53,7 @@ class Cutoffs:
             That of the frames.
         """
         largest = self._largest(file, path, dataset, stamp_of(os.fstat(file.id.get_vfd_handle())))
-        if largest is None and (match := _DATA_FILE.fullmatch(os.path.basename(path))):
+        if largest is None and (match := _DATA_FILE.fullmatch(Path(path).name)):
             master = Path(path).with_name(f"{match['series']}_master{match['suffix']}")
             try:
                 largest = self._largest(None, str(master), dataset, stamp_of(master.stat()))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 from event_model import DatumPage, EventPage, unpack_datum_page, unpack_event_page
 
 from saxs_bluesky.documents._references import (
+    FileContent,
     FrameReference,
     InlineFrame,
     TiffFrame,
     from_datum,
     from_stream_datum,
 )
-from saxs_bluesky.errors import FrameError
+from saxs_bluesky.errors import FrameError, reason_of
 
 Document = Mapping[str, Any]
 
@@ -81,6 +84,8 @@ class _ImageKey:
     detector: str
     frames: int  # in each event
     kind: Literal["inline", "external", "file"]
+    shape: tuple[Any, ...] = ()  # that the descriptor announces
+    is_streamed: bool = False  # its frames are never in events
 
 
 @dataclass
@@ -91,6 +96,8 @@ class _Stream:
     # Of events that came before the stream_datum of their images, as catalogs give them: time, coordinates.
     early: dict[int, tuple[float, Document]] = field(default_factory=dict)
     streamed: int = 0  # up to which seq_num a stream_datum came
+    # Events without an image that they announce, and that a stream_datum may still bring: time, coordinates.
+    missing: dict[tuple[_ImageKey, int], tuple[float, Document]] = field(default_factory=dict)
 
 
 class RawRun:
@@ -106,11 +113,15 @@ class RawRun:
         The run's start document.
     detectors
         Names of the detectors whose images count, or of their data keys; None: all images do.
+    live
+        Whether files must still have the content that their events describe (data key ``file_stamp``); not so where
+        a run is read long after, from files that were copied or moved.
     """
 
-    def __init__(self, start: Document, detectors: frozenset[str] | None = None) -> None:
+    def __init__(self, start: Document, detectors: frozenset[str] | None = None, *, live: bool = False) -> None:
         self.start_document = start
         self._detectors = detectors
+        self._live = live
         self._dimensions = _dimension_fields(start)
         self._streams: dict[str, _Stream] = {}
         self._resources: dict[str, Document] = {}
@@ -159,7 +170,8 @@ class RawRun:
                 for size in shape[:-2]:
                     frames *= int(size or 1)
                 kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
-                yield _ImageKey(key, detector, frames, "file" if is_file else kind)
+                is_streamed = str(entry.get("external", "")).startswith("STREAM")
+                yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed)
 
     def _resource(self, doc: Document) -> None:
         """Note where files are."""
@@ -190,19 +202,39 @@ class RawRun:
         if doc["seq_num"] > stream.streamed and any(image.key not in doc["data"] for image in stream.images):
             stream.early[doc["seq_num"]] = (doc["time"], coordinates)
         for image in stream.images:
-            if image.key in doc["data"]:
+            if image.key not in doc["data"] and image.kind == "external":
+                # Catalogs tell of it in a stream_datum, whatever it was when it was taken.
+                if not image.is_streamed and doc["seq_num"] > stream.streamed:
+                    stream.missing[image, doc["seq_num"]] = (doc["time"], coordinates)
+            else:
                 first = (doc["seq_num"] - 1) * image.frames
                 # The event of a file comes when the file did; when the image was taken, its timestamp says.
-                taken = doc["timestamps"][image.key] if image.kind == "file" else doc["time"]
+                at = doc.get("timestamps", {}).get(image.key) if image.kind == "file" else None
+                taken = doc["time"] if at is None else at
                 failure = doc["data"].get(FILE_FAILURE, "") if image.kind == "file" else ""
-                for index, reference in enumerate(self._references(image, doc["data"][image.key]), first):
+                for index, reference in enumerate(self._told(image, doc["data"]), first):
                     self._add(stream, image, index, taken, reference, coordinates, failure=failure)
 
-    def _references(self, image: _ImageKey, value: Any) -> list[FrameReference | str]:
+    def _told(self, image: _ImageKey, data: Document) -> list[FrameReference | str]:
+        """References to the frames that an event announces: to each, or why there is none."""
+        if image.key not in data:
+            return [f"{image.key}: wanted an image in the event, found none"] * image.frames
+        try:
+            return self._references(image, data)
+        # Whatever stands in a document; the frames of an event have events, whatever was wrong with it.
+        except Exception as error:  # noqa: BLE001
+            return [f"{image.key}: {reason_of(error)}"] * image.frames
+
+    def _references(self, image: _ImageKey, data: Document) -> list[FrameReference | str]:
+        value = data[image.key]
         if image.kind == "file":
-            return [TiffFrame(value)]
+            if not isinstance(value, str):
+                raise FrameError(f"wanted the path of an image file, found {type(value).__name__}")
+            return [TiffFrame(value, self._content(data))]
         if image.kind == "inline":
-            return [InlineFrame(value, index) for index in range(image.frames)]
+            stack = np.asarray(value)
+            _check_stack(stack.shape, image)
+            return [InlineFrame(stack, index) for index in range(image.frames)]
         datum = self._datums.pop(value, None)
         if datum is None:
             return [f"{image.key}: wanted a datum {value}, found none before its event"] * image.frames
@@ -210,34 +242,56 @@ class RawRun:
         if resource is None:
             return [f"{image.key}: wanted a resource {datum['resource']}, found none"] * image.frames
         try:
-            return [*from_datum(resource, datum, image.frames)]
-        except (KeyError, TypeError, ValueError) as error:
-            return [f"{image.key}: wanted a resource of spec {resource['spec']}, found {error!r} in it"] * image.frames
+            references = from_datum(resource, datum, image.frames)
+        # What is missing or of another type in documents that others wrote.
+        except Exception as error:
+            raise FrameError(f"wanted a resource of spec {resource.get('spec')}, found {error!r} in it") from error
+        fewer = f"{image.key}: wanted {image.frames} frames in a datum, found {len(references)}"
+        return [*references, *[fewer] * (image.frames - len(references))]
+
+    def _content(self, data: Document) -> FileContent | None:
+        """Which content of its file an event describes, where that matters and is told."""
+        stamp = data.get("file_stamp")
+        if not self._live or not isinstance(stamp, int):
+            return None
+        return FileContent(stamp, data.get("file_size", 0), data.get("file_time", math.nan))
 
     def _stream_datum(self, doc: Document) -> None:
         """Find the frames of a range of indices."""
         stream = self._streams.get(doc["descriptor"])
         resource = self._resources.get(doc["stream_resource"])
-        if stream is None or resource is None:
+        if stream is None:
             return
-        image = next((image for image in stream.images if image.key == resource["data_key"]), None)
+        key = self._without_resource(stream) if resource is None else resource["data_key"]
+        image = next((image for image in stream.images if image.key == key), None)
         if image is None:
             return
         first, last = doc["indices"]["start"], doc["indices"]["stop"]
         references: list[FrameReference | str]
         try:
+            if resource is None:
+                raise FrameError(f"wanted a stream_resource {doc['stream_resource']}, found none")
             references = [*from_stream_datum(resource, first, last, image.frames)]
-        except (FrameError, KeyError, ValueError) as error:
-            references = [f"{image.key}: {error}"] * ((last - first) * image.frames)
+        # What is missing or of another type in documents that others wrote.
+        except Exception as error:  # noqa: BLE001
+            text = str(error) if isinstance(error, FrameError) else f"found {error!r} in its stream_resource"
+            references = [f"{image.key}: {text}"] * ((last - first) * image.frames)
         now = time.time()
         first_frame = (doc["seq_nums"]["start"] - 1) * image.frames
         for index, reference in enumerate(references, first_frame):
             event = index // image.frames + 1
+            stream.missing.pop((image, event), None)
             if event in stream.early:
                 self._add(stream, image, index, stream.early[event][0], reference, stream.early[event][1])
             else:
                 self._add(stream, image, index, now, reference, {}, wait_for=(doc["descriptor"], event))
         stream.streamed = max(stream.streamed, doc["seq_nums"]["stop"] - 1)
+
+    def _without_resource(self, stream: _Stream) -> str | None:
+        """Data key of the only images that wait for a stream_resource, if there is one such key."""
+        described = {resource.get("data_key") for resource in self._resources.values()}
+        missing = [image.key for image in stream.images if image.is_streamed and image.key not in described]
+        return missing[0] if len(missing) == 1 else None
 
     def _add(
         self,
@@ -263,9 +317,21 @@ class RawRun:
         for tasks in self._waiting.values():
             self._found += tasks
         self._waiting.clear()
+        for stream in self._streams.values():
+            for (image, number), (taken, coordinates) in stream.missing.items():
+                for index, reference in enumerate(self._told(image, {}), (number - 1) * image.frames):
+                    self._add(stream, image, index, taken, reference, coordinates)
+            stream.missing.clear()
 
 
 def _dimension_fields(start: Document) -> tuple[str, ...]:
     """Data keys of the independent variables that the plan names."""
     dimensions = (start.get("hints") or {}).get("dimensions") or []
     return tuple(field for fields, _ in dimensions for field in fields if field != "time")
+
+
+def _check_stack(shape: tuple[int, ...], image: _ImageKey) -> None:
+    """Whether an array holds as many images as its data key says; that they fit the calibration is seen later."""
+    if len(shape) < 2 or math.prod(shape[:-2]) != image.frames:
+        wanted = "(" + ", ".join(map(str, image.shape)) + ")"
+        raise FrameError(f"wanted an array of shape {wanted} as its descriptor says, found shape {shape}")

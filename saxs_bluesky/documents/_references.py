@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.documents._hdf5_cutoff import Cutoffs
-from saxs_bluesky.errors import FrameError
-from saxs_bluesky.reduction import read_frame
+from saxs_bluesky.errors import FrameError, SupersededError
+from saxs_bluesky.reduction import Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
@@ -78,14 +79,50 @@ class SpilledFrame:
 
 
 @dataclass(frozen=True)
+class FileContent:
+    """Which content of a file is meant, as an event describes it.
+
+    Parameters
+    ----------
+    stamp
+        Its stamp.
+    size
+        In bytes.
+    modified
+        When it was last written, seconds since 1970.
+    by_stamp
+        Whether to go by the stamp. Without, by size and time only: some network filesystems give each computer other
+        inode numbers, or other times of the inode, or cut times to seconds.
+    """
+
+    stamp: Stamp
+    size: int
+    modified: float
+    by_stamp: bool = True
+
+    def is_in(self, status: os.stat_result) -> bool:
+        """Whether the file with this status holds it."""
+        if self.by_stamp:
+            return has_stamp(status, self.stamp)
+        return status.st_size == self.size and status.st_mtime in (self.modified, math.floor(self.modified))
+
+
+@dataclass(frozen=True)
 class TiffFrame:
-    """A frame in a TIFF file of its own."""
+    """A frame in a TIFF file of its own; where ``content`` is given, only as long as the file holds that content."""
 
     path: str
+    content: FileContent | None = None
 
     def read(self) -> LoadedFrame:
-        """Read the file with its header."""
-        frame = read_frame(self.path)
+        """Read the file with its header.
+
+        Raises
+        ------
+        SupersededError
+            It holds other content.
+        """
+        frame = read_frame(self.path, is_meant=None if self.content is None else self.content.is_in)
         return LoadedFrame(frame.image, frame.header.count_cutoff)
 
 
@@ -145,6 +182,8 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
 
     Raises
     ------
+    SupersededError
+        Its file holds newer content: that is not waited for.
     FrameError
         It could not be read; the message is that of the last attempt.
     """
@@ -152,6 +191,8 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
     while True:
         try:
             return reference.read()
+        except SupersededError:
+            raise
         # A file that is half written fails in as many ways as there are readers.
         except Exception as error:
             if time.time() + pause > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,55 +11,92 @@ from typing import Any
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._commands import COMMANDS, Attached, Command
 from saxs_bluesky.leash._errors import Kind, LeashError, error_of
+from saxs_bluesky.leash._lenient import without_unknown
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._messages import Attachment
-from saxs_bluesky.leash._paths import checked_name, checked_parts
+from saxs_bluesky.leash._paths import checked_parts
 from saxs_bluesky.reduction import Calibration, read_mask
+from saxs_bluesky.reduction._calibration import own_spelling
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An argument that may be acted upon: with defaults, and what was made of it on the way."""
+    """An argument that may be acted upon: with defaults, and what was made of it on the way.
+
+    ``spare`` are the places of the keys that are unknown and were passed over.
+    """
 
     argument: dict[str, Any]
     calibration: Calibration | None = None
+    spare: tuple[str, ...] = ()
 
 
 def check_argument(
-    command: Command, argument: dict[str, Any], attachments: Sequence[Attachment], limits: Limits
+    command: Command,
+    argument: dict[str, Any],
+    attachments: Sequence[Attachment],
+    limits: Limits,
+    *,
+    lenient: bool = False,
 ) -> Checked:
     """Check the argument of a command and the attachments that belong to it.
+
+    Parameters
+    ----------
+    command
+        What is wanted.
+    argument
+        What the command needs to know.
+    attachments
+        What came with it.
+    limits
+        Bounds of what is taken in.
+    lenient
+        Whether to pass over keys that are unknown, as deployed servers do. A calibration stays as it came in what is
+        returned: clients compare it with theirs.
 
     Raises
     ------
     LeashError
         It cannot be acted upon.
     """
+    spare: list[str] = []
+
+    def known(document: Any, schema: Mapping[str, Any], where: str) -> Any:
+        return without_unknown(document, schema, where, spare) if lenient else document
+
     try:
-        validate(argument, COMMANDS[command].argument_schema, "argument")
+        schema = COMMANDS[command].argument_schema
+        argument = known(argument, schema, "argument")
+        validate(argument, schema, "argument")
         if COMMANDS[command].attached is Attached.NONE:
-            _check_count(attachments, 0)
+            _check_count(attachments, (0,))
         match command:
             case Command.NEW:
-                return Checked(argument, _calibration(argument["calibration"], attachments, limits))
+                document = argument["calibration"]
+                _check_size(document, limits)
+                own = known(own_spelling(copy.deepcopy(document), "calibration"), load_schema("calibration"), "")
+                return Checked(argument, _calibration(own, attachments, limits), tuple(spare))
             case Command.LISTDIR:
-                return Checked({"directory": list(checked_parts(argument["directory"], "directory"))})
+                return Checked(
+                    {"directory": list(checked_parts(argument["directory"], "directory"))}, spare=tuple(spare)
+                )
             case Command.MERGEDATA:
-                return Checked({"mergeconf": _merge(argument["mergeconf"], attachments)})
+                merge = known(argument["mergeconf"], load_schema("merge"), "mergeconf")
+                return Checked({"mergeconf": _merge(merge, attachments, lenient)}, spare=tuple(spare))
             case _:
-                return Checked(argument)
+                return Checked(argument, spare=tuple(spare))
     except SaxsError as error:
         raise error_of(error) from error
 
 
 def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment], limits: Limits) -> Calibration:
-    _check_size(document, limits)
     entries = document.get("Masks", [{}])
     with_file = [bool(isinstance(entry, dict) and entry.get("MaskFile")) for entry in entries]
     # Deployed clients attach one for each entry; an entry without mask may also do without.
     if len(attachments) != len(entries):
-        _check_count(attachments, sum(with_file))
+        _check_count(attachments, (sum(with_file),))
     remaining = iter(attachments)
     contents = [
         next(remaining).content() or None if has_file or len(attachments) == len(entries) else None
@@ -103,7 +141,7 @@ def _check_work(calibration: Calibration, limits: Limits) -> None:
             raise LeashError(Kind.VALUE, f"calibration: {what}: this server takes at most {most}, found {found}")
 
 
-def _merge(document: dict[str, Any], attachments: Sequence[Attachment]) -> dict[str, Any]:
+def _merge(document: dict[str, Any], attachments: Sequence[Attachment], lenient: bool) -> dict[str, Any]:
     schema = load_schema("merge")
     validate(document, schema, "mergeconf")
     both = dict(document)
@@ -114,7 +152,8 @@ def _merge(document: dict[str, Any], attachments: Sequence[Attachment]) -> dict[
                 Kind.VALIDATION, "mergeconf: wanted one of OutputFileName and OutputFileBaseName, found two names"
             )
     merge: dict[str, Any] = fill_defaults(both, schema)
-    if checked_name(merge["OutputFileName"], "mergeconf: OutputFileName") in ("", "."):
+    # Deployed clients send ".//results//logs//": a folder below that of the queue.
+    if not checked_parts(str(merge["OutputFileName"]).split("/"), "mergeconf: OutputFileName"):
         raise LeashError(Kind.VALUE, "mergeconf: OutputFileName: wanted a name, found none")
     local = 0
     for i, table in enumerate(merge["LogDataTables"]):
@@ -125,10 +164,10 @@ def _merge(document: dict[str, Any], attachments: Sequence[Attachment]) -> dict[
                 local += 1
             elif not remote:
                 raise LeashError(Kind.VALIDATION, f"{where}: wanted a LocalPath or a RemotePath, found neither")
-    _check_count(attachments, local)
+    _check_count(attachments, (local, 0) if lenient else (local,))
     return merge
 
 
-def _check_count(attachments: Sequence[Attachment], wanted: int) -> None:
-    if len(attachments) != wanted:
-        raise LeashError(Kind.VALUE, f"wanted {wanted} attachments, found {len(attachments)}")
+def _check_count(attachments: Sequence[Attachment], wanted: Sequence[int]) -> None:
+    if len(attachments) not in wanted:
+        raise LeashError(Kind.VALUE, f"wanted {wanted[0]} attachments, found {len(attachments)}")

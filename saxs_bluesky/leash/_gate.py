@@ -14,6 +14,7 @@ from saxs_bluesky.errors import SaxsError, SchemaError
 from saxs_bluesky.leash._arguments import check_argument
 from saxs_bluesky.leash._commands import Command, command_of
 from saxs_bluesky.leash._errors import Envelope, Kind, LeashError, error_of
+from saxs_bluesky.leash._lenient import SpareKeys
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._messages import Attachment, encode, parse, plain
 from saxs_bluesky.leash._replay import ReplayMemory
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _NONCE = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
 _WRONG = "Wrong signature."
+_LEGACY_KEYS = ("command", "argument", "time", "sign")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Request:
 class Gate:
     """Admits requests and makes answers, for one secret.
 
-    A message is measured, then parsed, then authenticated, then validated, and only then anybody acts upon it. Paths
+    A message is measured, then parsed, then authenticated, then validated, and only then anybody acts upon it. In
+    protocol 1, keys that are not known are passed over, as deployed servers do; in protocol 2 they are refused. Paths
     in it are of a form that leads down, but whether a link leads out only `confined` can tell.
 
     Not for several threads at a time.
@@ -104,6 +107,7 @@ class Gate:
         if memory is None:
             memory = ReplayMemory(window=self.limits.window, most=self.limits.remembered, clock=clock)
         self._memory = memory
+        self._spare = SpareKeys()
 
     def admit(self, parts: Sequence[bytes]) -> Request:
         """Check a message.
@@ -127,7 +131,10 @@ class Gate:
             return self._request(document, parts[1:], envelope)
         except SaxsError as error:
             refused = error_of(error)
-            raise LeashError(refused.kind, str(refused), envelope) from error
+            kind = refused.kind
+            if envelope.protocol == 1 and command_of(str(document.get("command"))) is Command.MERGEDATA:
+                kind = Kind.ERROR  # to deployed windows, a merge with any other has begun
+            raise LeashError(kind, str(refused), envelope) from error
 
     def _check_sizes(self, parts: Sequence[bytes]) -> None:
         limits = self.limits
@@ -176,12 +183,18 @@ class Gate:
 
     def _request(self, document: dict[str, Any], parts: Sequence[bytes], envelope: Envelope) -> Request:
         schema = load_schema("leash-request")
+        lenient = envelope.protocol == 1
+        spare: list[str] = []
+        if lenient:
+            spare += [key for key in document if key not in _LEGACY_KEYS]
+            document = {"argument": {}} | {key: document[key] for key in _LEGACY_KEYS if key in document}
         validate(document, schema, "request")
         command = command_of(document["command"])
         if command is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, "There is no such command.")
         attachments = tuple(self._attachment(part, f"attachment {i}") for i, part in enumerate(parts))
-        checked = check_argument(command, document["argument"], attachments, self.limits)
+        checked = check_argument(command, document["argument"], attachments, self.limits, lenient=lenient)
+        self._spare.tell([*spare, *checked.spare])
         return Request(
             command=command,
             argument=checked.argument,

@@ -27,7 +27,7 @@ from saxs_bluesky.plotting._style import (
     set_scale,
     visible,
 )
-from saxs_bluesky.reduction import Curve
+from saxs_bluesky.reduction import Q_UNITS, Curve
 from saxs_bluesky.reduction._types import FloatArray
 
 # Told apart by colour-blind eyes: Okabe & Ito, Color Universal Design (2008), without the yellow.
@@ -99,9 +99,11 @@ def _check_same_unit(curves: Sequence[Curve], labels: Sequence[str]) -> None:
     for curve, label in known[1:]:
         first, first_label = known[0]
         if curve.axis_unit != first.axis_unit:
+            both = {curve.axis_unit, first.axis_unit} <= set(Q_UNITS)
+            remedy = f" (plotchi -u {first.axis_unit} converts)" if both else ""
             raise OutputError(
                 f"{label}: wanted an axis in {first.axis_unit} as in {first_label}, found {curve.axis_label} in "
-                f"{curve.axis_unit}: one picture has one axis"
+                f"{curve.axis_unit}: one picture has one axis{remedy}"
             )
 
 

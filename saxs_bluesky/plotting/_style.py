@@ -21,8 +21,8 @@ Scale: TypeAlias = Literal["linear", "log", "symlog"]
 DEVIATION_COLOR = "#ffe680"
 SIGMA_COLOR = "#7db8e8"
 INTENSITY = "Intensity (counts/pixel)"
-_AXIS_NAMES = {"q": "q", "phi": r"$\varphi$", "q_h": "q$_h$", "q_v": "q$_v$"}
-_UNIT_NAMES = {"1/nm": "nm$^{-1}$"}
+_AXIS_NAMES = {"q": "q", "2theta": r"2$\theta$", "phi": r"$\varphi$", "q_h": "q$_h$", "q_v": "q$_v$"}
+_UNIT_NAMES = {"1/nm": "nm$^{-1}$", "1/A": "\u00c5$^{-1}$", "deg": "\N{DEGREE SIGN}"}
 
 
 def draw_line(axes: Axes, x: FloatArray, y: FloatArray, color: ArrayLike, label: str | None = None) -> None:

@@ -1,5 +1,6 @@
 """The reduction: calibrations, frames in, curves out. NumPy, SciPy and numba; no Bluesky, no network."""
 
+from saxs_bluesky.reduction._axis_labels import Q_UNITS, in_unit
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._chi import (
     ChiFile,
@@ -20,6 +21,7 @@ from saxs_bluesky.reduction._frames import (
     ends_in_zeros,
     read_frame,
     read_header,
+    superseded,
     write_frame,
 )
 from saxs_bluesky.reduction._geometry import Geometry
@@ -34,6 +36,7 @@ from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction._stamps import Stamp, has_stamp, stamp_of
 
 __all__ = [
+    "Q_UNITS",
     "AzimuthalIntegrator",
     "BinningOperator",
     "Calibration",
@@ -64,6 +67,7 @@ __all__ = [
     "first_line",
     "first_line_if_whole",
     "has_stamp",
+    "in_unit",
     "integral_parameters",
     "polarization_factor",
     "poni_text",
@@ -73,6 +77,7 @@ __all__ = [
     "read_header",
     "read_mask",
     "stamp_of",
+    "superseded",
     "without_invalid",
     "write_chi",
     "write_frame",

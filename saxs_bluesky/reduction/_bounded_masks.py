@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import math
 import re
@@ -9,6 +11,7 @@ import resource
 import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy.typing as npt
 import tifffile
 
 from saxs_bluesky.errors import MaskError
+from saxs_bluesky.reduction._tiff import COMPRESSIONS
 from saxs_bluesky.reduction._types import BoolImage
 
 _TYPES = {
@@ -30,6 +34,14 @@ _LARGEST_VALUE = 8  # bytes of a pixel
 # Deflate, shuffle and checksum, by their numbers in HDF5; others need plugins, which a mask has no need of.
 _HDF5_FILTERS = {1, 2, 3}
 _DEFLATE_RATIO = 1032  # at most, says zlib's technical documentation
+
+# Of files that are compressed as a whole.
+_PACKED: dict[bytes, Callable[[io.BytesIO], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HDF5_STARTS = (0, 512, 1024, 2048)  # what comes before is a block of the user's
 
 _UNPACKED = 2**28  # bytes that a compressed mask may take for a moment, beside those of its pixels
 
@@ -57,12 +69,12 @@ def read_bounded(content: bytes, where: str, limit: int) -> BoolImage:
     MaskError
         It is none, or larger.
     """
-    read = next((reader for magic, reader in _READERS.items() if content.startswith(magic)), None)
-    if read is None:
+    name = format_of(content)
+    if name is None:
         found = "an empty file" if not content else "something else"
         raise MaskError(f"{where}: wanted a mask in Fit2D, TIFF, EDF, NumPy or HDF5 format, found {found}")
     try:
-        values = read(content, where, limit)
+        values = _READERS[name](content, where, limit)
     except MaskError:
         raise
     # Each reader has its own ways to fail on a file that is not what it says.
@@ -71,6 +83,44 @@ def read_bounded(content: bytes, where: str, limit: int) -> BoolImage:
         raise MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})") from error
     masked: BoolImage = values != 0
     return masked
+
+
+def format_of(content: bytes) -> str | None:
+    """Format of a file, as far as its first bytes tell; None for one that `read_bounded` does not read."""
+    if is_hdf5(content):
+        return "HDF5"
+    # Some writers of EDF begin with an empty line.
+    start = content[:64].lstrip(b"\r\n") if content[:1] in (b"\r", b"\n") else content[:64]
+    return next((name for magic, name in _FORMATS.items() if start.startswith(magic)), None)
+
+
+def is_hdf5(content: bytes) -> bool:
+    """Whether a file, of which there are the first 2056 bytes at least, is one of HDF5."""
+    return any(content.startswith(_HDF5_SIGNATURE, start) for start in _HDF5_STARTS)
+
+
+def unpacked(content: bytes, where: str, limit: int) -> bytes:
+    """Unpack a file that is compressed as a whole, gzip or bzip2; any other is left as it is.
+
+    Raises
+    ------
+    MaskError
+        It is damaged, or larger than a mask of ``limit`` pixels may be.
+    """
+    opened = next((opener for magic, opener in _PACKED.items() if content.startswith(magic)), None)
+    if opened is None:
+        return content
+    most = _LARGEST_VALUE * limit + 2**20
+    try:
+        with opened(io.BytesIO(content)) as file:
+            found = file.read(most + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise MaskError(f"{where}: wanted a mask, found a damaged compressed file ({error})") from error
+    if len(found) > most:
+        raise MaskError(f"{where}: wanted a mask of at most {limit} pixels, found one that unpacks to more")
+    if not found:
+        raise MaskError(f"{where}: wanted a mask, found an empty file, compressed")
+    return found
 
 
 def _check_shape(shape: tuple[int, ...], where: str, limit: int) -> None:
@@ -112,6 +162,7 @@ def _read_numpy(content: bytes, where: str, limit: int) -> _Values:
 
 
 def _read_edf(content: bytes, where: str, limit: int) -> _Values:
+    content = content.lstrip(b"\r\n")
     end = re.compile(rb"\}\r?\n").search(content, 0, _LONGEST_HEADER)
     if end is None:
         raise MaskError(f"{where}: wanted the header of an EDF file, found no end of it")
@@ -136,9 +187,9 @@ def _read_tiff(content: bytes, where: str, limit: int) -> _Values:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page = file.pages[0].aspage()
         _check_shape(page.shape, where, limit)
-        if page.compression == tifffile.COMPRESSION.NONE:
-            if page.dtype is None or page.is_tiled:
-                raise MaskError(f"{where}: wanted a TIFF file of plain strips, found another")
+        if page.compression in (tifffile.COMPRESSION.NONE, *COMPRESSIONS):
+            if page.dtype is None or math.prod(page.chunks) > 2 * limit + 2**20:
+                raise MaskError(f"{where}: wanted a TIFF file of strips or tiles not larger than it, found another")
             _check_type(page.dtype, where)
             values: _Values = page.asarray()
             return values
@@ -209,15 +260,21 @@ def _dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     return item
 
 
-_READERS: dict[bytes, Callable[[bytes, str, int], _Values]] = {
-    b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0": _read_fit2d,
-    b"\x93NUMPY": _read_numpy,
-    b"\x89HDF\r\n\x1a\n": _read_hdf5,
-    b"II*\0": _read_tiff,
-    b"MM\0*": _read_tiff,
-    b"II+\0": _read_tiff,
-    b"MM\0+": _read_tiff,
-    b"{": _read_edf,
+_FORMATS = {
+    b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0": "Fit2D",
+    b"\x93NUMPY": "NumPy",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"{": "EDF",
+}
+_READERS: dict[str, Callable[[bytes, str, int], _Values]] = {
+    "Fit2D": _read_fit2d,
+    "NumPy": _read_numpy,
+    "TIFF": _read_tiff,
+    "EDF": _read_edf,
+    "HDF5": _read_hdf5,
 }
 
 

@@ -30,7 +30,11 @@ PROVENANCE = "Provenance"
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """One entry of ``Masks``: a curve over q, or over the azimuth in phi mode; q in 1/nm."""
+    """One entry of ``Masks``: a curve over q, or over the azimuth in phi mode; q in 1/nm.
+
+    ``q_stop`` is 0 where there is no range of integral parameters, which are 0 then, and infinite in phi mode where
+    the file says 0.
+    """
 
     mask_file: str
     oversampling: int
@@ -185,9 +189,10 @@ class Calibration:
         except MaskError as error:
             raise MaskError(f"{error} (MaskFile in Masks[{index}] of {self.where})") from error
         if mask.shape != self.geometry.shape:
+            turned = ": its rows are the image's columns, turn it" if mask.shape == self.geometry.shape[::-1] else ""
             raise MaskError(
                 f"{settings.mask_file}: wanted a mask of shape {self.geometry.shape} (Imagesize in "
-                f"{self.where}), found {mask.shape}"
+                f"{self.where}), found {mask.shape}{turned}"
             )
         return mask
 
@@ -258,7 +263,10 @@ def _geometry(document: dict[str, Any]) -> Geometry:
 
 
 def _mask_settings(entry: dict[str, Any], where: str) -> MaskSettings:
-    if entry["qStart"] >= entry["qStop"]:
+    q_stop = float(entry["qStop"])
+    if q_stop == 0 and entry["Phi-mode"]:
+        q_stop = math.inf
+    elif q_stop > 0 and entry["qStart"] >= q_stop:
         raise CalibrationError(f"{where}: wanted qStart below qStop, found {entry['qStart']} and {entry['qStop']}")
     return MaskSettings(
         mask_file=entry["MaskFile"],
@@ -266,7 +274,7 @@ def _mask_settings(entry: dict[str, Any], where: str) -> MaskSettings:
         pixels_per_bin=float(entry["PixelPerRadialElement"]),
         name=entry["Name"],
         q_start=float(entry["qStart"]),
-        q_stop=float(entry["qStop"]),
+        q_stop=q_stop,
         phi_mode=entry["Phi-mode"],
     )
 

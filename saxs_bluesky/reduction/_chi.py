@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.reduction._axis_labels import axis_of_text, inverse_length
 from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction._decimals import Cells, cells, text
@@ -179,11 +180,15 @@ def read_chi(path: str | Path) -> ChiFile:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_bytes()
     except OSError as error:
         raise CurveFileError(f"{path}: wanted a .chi file, found {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CurveFileError(f"{path}: wanted a .chi file, found bytes that are no text") from error
+    text = _decoded(content)
+    if "\0" in text:
+        raise CurveFileError(f"{path}: wanted a .chi file, found bytes that are no text")
+    lines = re.split(r"\r\n|\n|\r", text)  # not at what else Unicode takes for the end of a line
+    if not lines[-1]:
+        lines.pop()
     header = tuple(lines[:_HEADER_LINES])
     columns = _parse_rows(header, [line for line in lines[_HEADER_LINES:] if line.strip()], path)
     label, unit = _axis_of(header)
@@ -203,6 +208,16 @@ def read_chi(path: str | Path) -> ChiFile:
         return ChiFile(curve, header, None)
     calibration.pop(PROVENANCE, None)
     return ChiFile(curve, header, calibration, provenance_in(header[0].encode(errors="surrogatepass")))
+
+
+def _decoded(content: bytes) -> str:
+    """Text in UTF-8, or in the encodings of other programs' times: titles hold names of files, axes a micro or an A."""
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
 
 
 def _parse_rows(header: tuple[str, ...], rows: list[str], path: Path) -> FloatArray:
@@ -228,11 +243,10 @@ def _axis_of(header: tuple[str, ...]) -> tuple[str, str]:
             if labels[0] in _LABELS.values():
                 return LABELLED_AXES[labels[0]]
             match = re.fullmatch(r"(.*?)\s*\[(.*)\]", str(labels[0]))
-            return (match[1], match[2]) if match else (str(labels[0]), "")
-    text = header[1].strip()
-    if re.match(r"q\b.*(nm|inverse nanomet)", text, re.IGNORECASE):
-        return "q", "1/nm"
-    return text, ""
+            if match is None:
+                return str(labels[0]), ""
+            return match[1], inverse_length(match[2]) or match[2]
+    return axis_of_text(header[1])
 
 
 def _name_of(path: Path, label: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -16,9 +16,20 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from saxs_bluesky.errors import FrameError
+from saxs_bluesky.errors import FrameError, SupersededError
 from saxs_bluesky.reduction._files import replacing
-from saxs_bluesky.reduction._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SOFTWARE, TEXTS, TiffLayout, plain_layout
+from saxs_bluesky.reduction._stamps import Stamp, stamp_of
+from saxs_bluesky.reduction._tiff import (
+    COMPRESSIONS,
+    DATE_TIME,
+    IMAGE_DESCRIPTION,
+    MODEL,
+    SOFTWARE,
+    TEXTS,
+    UNCOMPRESSED,
+    TiffLayout,
+    plain_layout,
+)
 from saxs_bluesky.reduction._types import Image
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
@@ -28,9 +39,6 @@ _DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBER = re.compile(_DIGITS)
 _PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
 _ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
-# TIFF's tag Compression. Codecs of pictures are left out: they lose counts, and unpack to what their own header says.
-_UNCOMPRESSED = 1
-_COMPRESSIONS = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _HEAD_BYTES = 8192  # a Pilatus needs the first 4096
 _MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
 
@@ -90,8 +98,8 @@ class FrameFile:
 
     ``shape`` is (rows, columns), ``dtype`` that of the pixels in the file, in its byte order.
     ``offset`` is their first byte, from which on they follow each other row after row; None where
-    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has
-    changed since.
+    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has been
+    written to since, ``stamp`` also one that was replaced.
     """
 
     path: Path
@@ -101,6 +109,7 @@ class FrameFile:
     offset: int | None
     size: int
     mtime_ns: int
+    stamp: Stamp
 
     @property
     def nbytes(self) -> int:
@@ -114,11 +123,14 @@ def read_header(path: str | Path) -> FrameFile:
     Raises
     ------
     FrameError
-        The file is absent, empty, incomplete, no TIFF, or holds no single grey image.
+        The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
+        while it was read.
     """
     path = Path(path)
     with _opened(path) as file:
-        return _examine(file, path)
+        found = _examine(file, path)
+        _check_unchanged(file, found)
+        return found
 
 
 def ends_in_zeros(frame_file: FrameFile) -> bool:
@@ -139,7 +151,9 @@ def ends_in_zeros(frame_file: FrameFile) -> bool:
         return not os.pread(file, row, frame_file.offset + frame_file.nbytes - row).strip(b"\0")
 
 
-def read_frame(path: str | Path, out: Image | None = None) -> Frame:
+def read_frame(
+    path: str | Path, out: Image | None = None, *, is_meant: Callable[[os.stat_result], bool] | None = None
+) -> Frame:
     """Read one TIFF image with its header.
 
     Parameters
@@ -151,20 +165,30 @@ def read_frame(path: str | Path, out: Image | None = None) -> Frame:
         native byte order); otherwise it is left alone and they go into a new array. Worth its while
         where several frames are held at a time: their memory then comes from the system page by
         page for every frame, which takes ten times as long as reading.
+    is_meant
+        Tells by the file's status whether its content is the one that is meant; None: any is.
 
     Raises
     ------
+    SupersededError
+        The file holds other content than the one that is meant.
     FrameError
         The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
         while it was read.
     """
     path = Path(path)
     with _opened(path) as file:
-        found = _examine(file, path)
-        image = _read_pixels(file, found, out)
-        now = os.fstat(file)
-    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
-        raise _changed(path)
+        if is_meant is not None and not is_meant(os.fstat(file)):
+            raise superseded(path)
+        try:
+            found = _examine(file, path)
+            image = _read_pixels(file, found, out)
+            _check_unchanged(file, found)
+        except FrameError as error:
+            # What is wrong with it may come of newer content that is being written.
+            if is_meant is not None and not is_meant(os.fstat(file)):
+                raise superseded(path) from error
+            raise
     return Frame(image, found.header, path)
 
 
@@ -187,6 +211,20 @@ def _changed(path: Path) -> FrameError:
     return FrameError(f"{path}: wanted a finished image, found a file that changed while it was read")
 
 
+def superseded(path: str | Path) -> SupersededError:
+    """Error of a file that holds newer content than the one that is meant."""
+    return SupersededError(
+        f"{path}: the file was overwritten before it was reduced; its newer content is another event"
+    )
+
+
+def _check_unchanged(file: int, found: FrameFile) -> None:
+    # Not the stamp: a file that is replaced or moved while it is read is still the one that was opened.
+    now = os.fstat(file)
+    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
+        raise _changed(found.path)
+
+
 def _examine(file: int, path: Path) -> FrameFile:
     stat = os.fstat(file)
     if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):  # reading a folder fails by itself
@@ -203,6 +241,7 @@ def _examine(file: int, path: Path) -> FrameFile:
         offset=layout.offset,
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
+        stamp=stamp_of(stat),
     )
 
 
@@ -247,9 +286,9 @@ def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
 
 
 def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
-    if page.compression != _UNCOMPRESSED and page.compression not in _COMPRESSIONS:
+    if page.compression != UNCOMPRESSED and page.compression not in COMPRESSIONS:
         name = getattr(page.compression, "name", str(page.compression))
-        known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
+        known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
         raise FrameError(
             f"{path}: wanted pixels that are not compressed, or with {known}, found {name}: save the image otherwise"
         )
@@ -257,7 +296,7 @@ def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
 
 def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
     """Nobody makes room for, or looks for, what a damaged header claims."""
-    if page.nbytes > min(_MOST_BYTES, there if page.compression == _UNCOMPRESSED else _MOST_BYTES):
+    if page.nbytes > min(_MOST_BYTES, there if page.compression == UNCOMPRESSED else _MOST_BYTES):
         raise FrameError(
             f"{path}: wanted {page.nbytes} bytes of pixels (shape {page.shape} of {page.dtype}), found {there}"
         )

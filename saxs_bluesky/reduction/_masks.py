@@ -1,37 +1,46 @@
-"""Reading masks of many formats into one orientation."""
+"""Reading masks of many formats into one orientation.
+
+A mask's format is what its content says it is, never its name: the same bytes give the same mask as a file, as an
+attachment and over the network.
+"""
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import fabio
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from saxs_bluesky.errors import MaskError
-from saxs_bluesky.reduction._bounded_masks import read_bounded
+from saxs_bluesky.reduction._bounded_masks import format_of, is_hdf5, read_bounded, unpacked
 from saxs_bluesky.reduction._types import BoolImage
 
-_HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf", ".nxs"}
+_HEAD_BYTES = 4096
+_TRUSTED = 2**31  # pixels, and bytes that a compressed file may unpack to
+_PACKED_SUFFIXES = {".gz", ".bz2"}
 
 
 def read_mask(source: str | Path | bytes, filename: str = "", limit: int | None = None) -> BoolImage:
     """Read a mask.
 
-    Formats: Fit2D ``.msk`` (stored bottom row first, turned here), NumPy ``.npy``, HDF5 (with
-    ``FILE::/dataset``, or the only two-dimensional dataset of the file), and whatever image fabio
-    reads: TIFF, EDF and others. Non-zero means masked.
+    Formats, told by the content: Fit2D (stored bottom row first, turned here), NumPy, HDF5 (with ``FILE::/dataset``, or
+    the only two-dimensional dataset of the file), TIFF, EDF; where no limit is given, also whatever else
+    fabio reads. Files that are compressed as a whole (gzip, bzip2) are unpacked. Non-zero means masked, and so
+    does NaN.
 
     Parameters
     ----------
     source
         Path of the mask, or its bytes.
     filename
-        With bytes: the name that tells the format by its suffix.
+        With bytes: what errors call it; what follows ``::`` in it is the dataset.
     limit
-        For a mask that may be hostile: the most pixels that it may have. Its format is then told by
-        its content, and must be one of Fit2D, TIFF, EDF, NumPy and HDF5; whatever it claims to be, the memory
+        For a mask that may be hostile: the most pixels that it may have. Whatever it claims to be, the memory
         that reading it takes is bounded by this and by its own size.
 
     Returns
@@ -44,62 +53,100 @@ def read_mask(source: str | Path | bytes, filename: str = "", limit: int | None 
         The file is absent, unreadable, or holds no two-dimensional image.
     """
     if isinstance(source, bytes):
-        if limit is not None:
-            return read_bounded(source, filename or "mask", limit)
-        path, _, dataset = filename.partition("::")
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / f"mask{Path(path).suffix}"
-            copy.write_bytes(source)
-            return _read(copy, dataset, filename or "mask")
-    path, _, dataset = str(source).partition("::")
-    if limit is not None:
-        try:
-            return read_bounded(Path(path).read_bytes(), str(source), limit)
-        except OSError as error:
-            raise MaskError(f"{source}: wanted a mask file, found {error.strerror or error}") from error
-    return _read(Path(path), dataset, str(source))
-
-
-def _read(path: Path, dataset: str, where: str) -> BoolImage:
+        return _of_content(source, filename or "mask", limit)
+    where = str(source)
+    path = Path(where.partition("::")[0])
     if not path.is_file():
         raise MaskError(f"{where}: wanted a mask file, found {'a folder' if path.is_dir() else 'nothing there'}")
-    if path.stat().st_size == 0:
-        raise MaskError(f"{where}: wanted a mask, found an empty file")
-    suffix = path.suffix.lower()
     try:
-        if suffix in _HDF5_SUFFIXES:
-            values = _read_hdf5(path, dataset, where)
-        elif suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        else:
-            with fabio.open(str(path)) as image:
+        if limit is None:
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+            if is_hdf5(head):  # which may be large, and refer to others
+                return _of_hdf5(path, where)
+        return _of_content(path.read_bytes(), where, limit)
+    except OSError as error:
+        raise MaskError(f"{where}: wanted a mask file, found {error.strerror or error}") from error
+
+
+def _of_content(content: bytes, where: str, limit: int | None) -> BoolImage:
+    if not content:
+        raise MaskError(f"{where}: wanted a mask, found an empty file")
+    content = unpacked(content, where, _TRUSTED if limit is None else limit)
+    if limit is not None:
+        return read_bounded(content, where, limit)
+    if is_hdf5(content):
+        return _of_hdf5(io.BytesIO(content), where)
+    name = format_of(content)
+    if name is None:
+        return _through_fabio(content, where)
+    try:
+        return read_bounded(content, where, _TRUSTED)
+    except MaskError as refused:
+        if name not in ("TIFF", "EDF"):
+            raise
+        # Varieties of TIFF and EDF that are too rare, or too much to ask for from strangers.
+        try:
+            return _through_fabio(content, where)
+        except MaskError:
+            raise refused from None
+
+
+def _through_fabio(content: bytes, where: str) -> BoolImage:
+    """Read what fabio knows; of files whose content says nothing, it goes by the suffix."""
+    name = Path(where.partition("::")[0])
+    suffix = Path(name.stem).suffix if name.suffix.lower() in _PACKED_SUFFIXES else name.suffix
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"mask{suffix}"
+        copy.write_bytes(content)
+        try:
+            with fabio.open(str(copy)) as image:
                 values = np.array(image.data)
+        # Each reader has its own ways to fail on a file that is not what it says.
+        except Exception as error:
+            raise _unreadable(error, where) from error
+    return _mask_of(values, where)
+
+
+def _of_hdf5(file: Path | io.BytesIO, where: str) -> BoolImage:
+    try:
+        with h5py.File(file, "r") as opened:
+            values = np.asarray(_dataset(opened, where.partition("::")[2], where)[()])
     except MaskError:
         raise
-    # Each reader has its own ways to fail on a file that is not what its name says.
+    # HDF5 and its filters fail in many ways on a damaged file.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})") from error
+        raise _unreadable(error, where) from error
+    return _mask_of(values, where)
+
+
+def _dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    if name:
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise MaskError(f"{where}: wanted a dataset {name}, found none of that name")
+        return file[name]
+    found: list[str] = []
+
+    def note_image(path: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 2:
+            found.append(path)
+
+    file.visititems(note_image)
+    if len(found) != 1:
+        listed = ", ".join(found) or "none"
+        raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
+    return file[found[0]]
+
+
+def _mask_of(values: npt.NDArray[Any], where: str) -> BoolImage:
     if values.ndim != 2:
         raise MaskError(f"{where}: wanted a mask of shape (rows, columns), found shape {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise MaskError(f"{where}: wanted a mask of numbers, found values of type {values.dtype}")
     masked: BoolImage = values != 0
-    return np.flipud(masked) if suffix == ".msk" else masked
+    return masked
 
 
-def _read_hdf5(path: Path, dataset: str, where: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    with h5py.File(path, "r") as file:
-        if dataset:
-            if not isinstance(file.get(dataset), h5py.Dataset):
-                raise MaskError(f"{where}: wanted a dataset {dataset}, found none of that name")
-            return np.asarray(file[dataset][()])
-        found: list[str] = []
-
-        def note_image(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 2:
-                found.append(name)
-
-        file.visititems(note_image)
-        if len(found) != 1:
-            listed = ", ".join(found) or "none"
-            raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
-        return np.asarray(file[found[0]][()])
+def _unreadable(error: Exception, where: str) -> MaskError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})")

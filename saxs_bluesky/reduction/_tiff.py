@@ -24,7 +24,9 @@ _KNOWN = _WITHOUT_BEARING.union(
     (_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _SAMPLE_FORMAT),
 )
 _ASCII, _SHORT, _LONG = 2, 3, 4  # types of values
-_UNCOMPRESSED = _UNSIGNED = 1
+UNCOMPRESSED = _UNSIGNED = 1
+# Codecs of pictures are left out: they lose counts, and unpack to what their own header says.
+COMPRESSIONS = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _BLACK_OR_WHITE_IS_ZERO = (0, 1)
 # By (SampleFormat, BitsPerSample).
 _DTYPES = {(1, 16): "u2", (2, 16): "i2", (1, 32): "u4", (2, 32): "i4", (3, 32): "f4"}
@@ -118,7 +120,7 @@ def _layout(tags: _Directory, size: int) -> TiffLayout | None:
     nbytes = rows * columns * dtype.itemsize
     if (
         nbytes == 0
-        or tags.number(_COMPRESSION) != _UNCOMPRESSED
+        or tags.number(_COMPRESSION) != UNCOMPRESSED
         or tags.number(_PHOTOMETRIC) not in _BLACK_OR_WHITE_IS_ZERO
         or (_SAMPLES in tags and tags.number(_SAMPLES) != 1)
     ):

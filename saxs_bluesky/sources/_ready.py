@@ -154,8 +154,8 @@ class Readiness:
         failure, header = "", None
         try:
             layout = read_header(file.path)
-            if (layout.size, layout.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                # Written to since the look at its status: it is another content that would be whole.
+            if layout.stamp != stamp:
+                # Written to or replaced since the look at its status: it is another content that is whole.
                 file.stamp, file.still_since, file.pause = None, now, self._settle
                 self._plan(file, now + self._settle)
                 return None

@@ -27,6 +27,7 @@ _LONGEST_WAIT = 1.0  # seconds
 _AT_A_TIME = 16
 _REST = 1.0  # seconds for a finder that failed
 _ROOM_PAUSE = 0.002  # seconds between looks whether there is room again
+_SETTLED_PAUSE = 0.01  # seconds between looks whether all is settled
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class FileSource:
         self._seen_all = False  # while draining
         self._again: queue.SimpleQueue[FolderOnce] = queue.SimpleQueue()
         self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
+        self._once_more: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._is_settled: Callable[[], bool] = lambda: True
         self._accepted = self._skipped = 0
         self._drawn = 0  # files that are ready, behind the one that is handed out
 
@@ -100,6 +103,11 @@ class FileSource:
         self._again.put(FolderOnce(folder, below=below))
         self._wake.set()
 
+    def look_again(self, path: str) -> None:
+        """Take the content of a file that it has now, unless that was accepted; from any thread."""
+        self._once_more.put(path)
+        self._wake.set()
+
     def remember(self, path: str, stamp: int) -> None:
         """Take a content of a file for accepted already; before the first file is asked for."""
         self._known.put(path, stamp)
@@ -108,14 +116,20 @@ class FileSource:
         """Which contents of which files were accepted; when there are no more to come."""
         return list(self._known)
 
-    def documents(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[Named]:
+    def documents(
+        self, has_room: Callable[[], bool] = lambda: True, is_settled: Callable[[], bool] = lambda: True
+    ) -> Iterator[Named]:
         """Yield the documents of the raw run, until the source is exhausted or stopped.
 
         Parameters
         ----------
         has_room
             Whether a further event may come; where it may not, the source waits.
+        is_settled
+            Whether nobody will want to `look_again` at a file of the events so far; before, the source does not end by
+            itself.
         """
+        self._is_settled = is_settled
         files = self.files(has_room)
         run = FileRun(self.metadata)
         yield from run.opening
@@ -146,9 +160,13 @@ class FileSource:
                             return
                         if self._is_accepted(file):
                             yield file
+                pause = self._pause()
                 if not self._readiness and self._is_over():
-                    return
-                self._wake.wait(self._pause())
+                    # In this order: what is settled has said what must be looked at again.
+                    if self._is_settled() and self._once_more.empty():
+                        return
+                    pause = _SETTLED_PAUSE
+                self._wake.wait(pause)
         finally:
             for finder in self._finders:
                 finder.close()
@@ -158,6 +176,10 @@ class FileSource:
 
     def _find(self) -> None:
         self._begin_again()
+        while not self._once_more.empty():
+            candidate = Candidate(self._once_more.get())
+            if self._is_news(candidate):
+                self._readiness.note(candidate.path)
         if self._draining.is_set():
             if self._seen_all:
                 return

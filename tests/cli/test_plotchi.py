@@ -16,7 +16,7 @@ from PIL import Image as Picture
 
 from saxs_bluesky.cli.plotchi import main
 from saxs_bluesky.errors import CurveFileError
-from saxs_bluesky.reduction import Calibration, Curve, write_chi
+from saxs_bluesky.reduction import Calibration, Curve, in_unit, read_chi, write_chi
 
 BACKEND = """
 from matplotlib.backend_bases import FigureManagerBase
@@ -209,6 +209,65 @@ def test_debug_shows_where_an_error_arose(folder: Path) -> None:
 def test_curves_of_different_kinds_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-o", "both.png", "a.chi", "phi.chi"]) == 2
     assert capsys.readouterr().err.startswith("plotchi: phi: wanted an axis in 1/nm as in a, found phi in rad")
+
+
+def fit2d(name: str, axis: str, scale: float, intensity: float = 1.0) -> None:
+    rows = "".join(f"  {q * scale:.7E}  {100 * intensity / q:.7E}\n" for q in np.linspace(0.1, 4, 40))
+    Path(name).write_text(f"x.tif: Azimuthal integration\n {axis}\n Intensity\n       40\n{rows}")
+
+
+@pytest.mark.parametrize("compare", [["-c"], []])
+@pytest.mark.parametrize("other", ["a.chi", "nm.chi"])
+def test_curves_in_1_nm_and_1_a_are_refused_with_the_remedy(
+    folder: Path, capsys: pytest.CaptureFixture[str], other: str, compare: list[str]
+) -> None:
+    fit2d("nm.chi", "Q value (Inverse Nanometres)", 1.0)
+    fit2d("A.chi", "Q value (Inverse Angstroms)", 0.1)
+    assert main([*compare, "-o", "both.png", other, "A.chi"]) == 2
+    error = capsys.readouterr().err
+    assert f"A: wanted an axis in 1/nm as in {other[:-4]}, found q in 1/A: one picture has one axis" in error
+    assert "plotchi -u 1/nm converts" in error
+    assert not Path("both.png").exists()
+
+
+@pytest.mark.parametrize(("unit", "title", "last"), [("1/nm", "nm", 3.9), ("1/A", "\u00c5", 0.39)])
+def test_units_are_converted_where_asked_for(
+    folder: Path, unit: str, title: str, last: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit2d("A.chi", "Q value (Inverse Angstroms)", 0.1)
+    assert main(["-c", "-n", "-u", unit, "-o", "both.svg", "a.chi", "A.chi"]) == 0
+    assert capsys.readouterr().err == ""
+    assert any(text.startswith("q (") and title in text for text in texts(Path("both.svg")))
+    # The same curve in both.
+    curves = [in_unit(read_chi(name).curve, unit) for name in ("a.chi", "A.chi")]
+    for curve in curves:
+        assert (curve.axis_unit, curve.axis[-2]) == (unit, pytest.approx(last))
+    np.testing.assert_allclose(curves[0].axis, curves[1].axis, rtol=1e-6)
+
+
+def test_scattering_angles_are_not_compared_with_q(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit2d("angle.chi", "2-Theta Angle (Degrees)", 1.0)
+    assert main(["-c", "-o", "both.png", "a.chi", "angle.chi"]) == 2
+    assert "angle: wanted an axis in 1/nm as in a, found 2theta in deg" in capsys.readouterr().err
+    assert main(["-u", "1/A", "-o", "both.png", "a.chi", "angle.chi"]) == 1
+    assert "angle.chi: wanted an axis that can be given in 1/A, found 2theta in deg" in capsys.readouterr().err
+
+
+def test_axis_of_no_known_unit_is_drawn_at_the_users_word_and_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit2d("other.chi", "Something", 1.0)
+    assert main(["-o", "both.png", "a.chi", "other.chi"]) == 0
+    assert "other.chi: does not say the unit of its axis ('Something'), drawn as if in 1/nm" in capsys.readouterr().err
+
+
+def test_what_a_picture_cannot_show_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit2d("nan.chi", "Q value (Inverse Nanometres)", 1.0, intensity=np.nan)
+    assert main(["-o", "a.png", "a.chi", "nan.chi"]) == 0
+    assert "nan.chi: no point has an intensity (all NaN), so there is nothing to draw" in capsys.readouterr().err
+    fit2d("zero.chi", "Q value (Inverse Nanometres)", -1.0)
+    assert main(["-x", "log", "-o", "a.png", "a.chi", "zero.chi"]) == 0
+    assert "zero.chi: 39 of 39 points lie at 0 or below, off the logarithmic axis" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,17 @@ def test_every_image_becomes_its_curves(beamtime: Path, capsys: pytest.CaptureFi
     assert lines[-1] == "3 images: 3 reduced, 0 skipped, 0 failed"
 
 
+def test_calibration_of_deployed_programs_may_say_0_for_their_own_default(beamtime: Path) -> None:
+    mask = json.loads((beamtime / "cal.json").read_text())["Masks"][0]
+    edit(beamtime, Threads=0, Masks=[mask | {"qStop": 0}])
+    assert saxsdog(beamtime) == 0
+    assert curves(beamtime) == CURVES
+    listed = (beamtime / "results" / "filelist_data.log").read_text().splitlines()
+    assert sum(line.endswith("a.chi, 0.0, 0.0, 0.0") for line in listed) == 1
+    edit(beamtime, Unknown=1)
+    assert saxsdog(beamtime) == 2
+
+
 @pytest.mark.parametrize("threads", ["1", "4"])
 def test_any_number_of_threads_gives_the_same_files(beamtime: Path, threads: str) -> None:
     assert saxsdog(beamtime, "-t", threads) == 0

@@ -313,6 +313,13 @@ def test_help_shows_commands_and_one_spelling(capsys: pytest.CaptureFixture[str]
     assert "usage: saxsleash" in text
     assert "--xaxisistype SCALE" in text
     assert "axsis" not in text
+    assert "mergestat           what the join has to tell; getmergestat is another name of it" in text
+
+
+def test_error_names_both_names_of_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["mergestatus"])
+    assert "getmergedata, mergestat or getmergestat, plotdata), found mergestatus" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["plot"], ["send", "plot"]])

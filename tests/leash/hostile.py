@@ -21,7 +21,7 @@ from tests.conftest import small_document
 from tests.leash.conftest import NOW, SECRET
 
 VALUE, VALIDATION, AUTHENTICATION = Kind.VALUE, Kind.VALIDATION, Kind.AUTHENTICATION
-UNKNOWN, OS = Kind.NOT_IMPLEMENTED, Kind.OS
+UNKNOWN, OS, ERROR = Kind.NOT_IMPLEMENTED, Kind.OS, Kind.ERROR
 
 CALIBRATION = small_document(Slices=[{"CutPosition": 5, "MaskRef": 0}], Directory=["user", "2014"])
 CALIBRATION["Masks"][0]["MaskFile"] = "mask.npy"
@@ -299,9 +299,13 @@ def _envelopes() -> Rows:
         "key of JavaScript": {"__proto__": {}},
         "key of Python": {"__class__": "x"},
         "empty key": {"": 0},
+        "key of control characters": {"\x1b[2J\n": 0},
         "protocol 1 said": {"protocol": 1},
         "nonce without protocol 2": {"nonce": 1},
         "attachments without protocol 2": {"attachments": "x"},
+    }.items():
+        yield name, signed("stat", **{"argument": {}, **other}), None
+    for name, other in {
         "argument a list": {"argument": []},
         "argument a text": {"argument": "stat"},
         "argument null": {"argument": None},
@@ -309,10 +313,10 @@ def _envelopes() -> Rows:
         "argument true": {"argument": True},
     }.items():
         yield name, signed("stat", **{"argument": {}, **other}), VALIDATION
-    for missing in ("command", "argument"):
+    for missing, kind in (("command", VALIDATION), ("argument", None)):
         short = request("stat", {})
         del short[missing]
-        yield f"{missing} absent", [json.dumps(sign(short)).encode()], VALIDATION
+        yield f"{missing} absent", [json.dumps(sign(short)).encode()], kind
     for name, value in {
         "3": 3, "0": 0, "-1": -1, "text": "2", "null": None, "list": [2], "true": True, "NaN": float("nan"), "2.5": 2.5,
     }.items():  # fmt: skip
@@ -361,9 +365,9 @@ def _commands() -> Rows:
     for value in (None, True, 0, 1.5, [], ["stat"], {}, {"stat": 1}):
         yield f"{value!r}", signed(value, {}), VALIDATION
     for command in ("close", "abort", "get", "plot", "readdir", "stat", "fileslist", "getmergedata", "mergestat"):
-        yield f"{command} with an argument", signed(command, {"force": True}), VALIDATION
+        yield f"{command} with an argument", signed(command, {"force": True}), None
     for command in ("new", "new queue", "listdir", "mergedata"):
-        yield f"{command} without argument", signed(command, {}), VALIDATION
+        yield f"{command} without argument", signed(command, {}), ERROR if command == "mergedata" else VALIDATION
 
 
 def _paths() -> Rows:
@@ -385,7 +389,7 @@ def _paths() -> Rows:
         yield f"{repr(parts)[:40]!a}", directory(parts), VALUE
     for value in (None, "user", "/etc", 0, True, {}, {"0": "user"}, [None], [0], [["user"]], [True], [{}], ["a", 1]):
         yield f"{value!r}", directory(value), VALIDATION
-    yield "unknown key", signed("listdir", {"directory": [], "recursive": True}), VALIDATION
+    yield "unknown key", signed("listdir", {"directory": [], "recursive": True}), None
     yield "path in place of directory", signed("listdir", {"path": []}), VALIDATION
 
 
@@ -394,7 +398,7 @@ def _calibrations() -> Rows:
     yield "alias", signed("new queue", {"calibration": CALIBRATION, "data": {}}, (MASK,)), None
     yield "without data", signed("new", {"calibration": CALIBRATION}, (MASK,)), None
     yield "other spelling", new(["Geometry", "ImageSize"], [60, 80]), VALIDATION
-    yield "data not empty", signed("new", {"calibration": CALIBRATION, "data": {"x": 1}}, (MASK,)), VALIDATION
+    yield "data not empty", signed("new", {"calibration": CALIBRATION, "data": {"x": 1}}, (MASK,)), None
     for name, value in {"null": None, "list": [], "text": "cal.json", "empty": {}, "number": 1}.items():
         yield f"is {name}", signed("new", {"calibration": value, "data": {}}, (MASK,)), VALIDATION
     entry = CALIBRATION["Masks"][0]
@@ -405,7 +409,9 @@ def _calibrations() -> Rows:
         (["Wavelength"], -1.54, VALIDATION),
         (["Wavelength"], 1e300, VALIDATION),
         (["Wavelength"], "1.54", VALIDATION),
-        (["Unknown"], 1, VALIDATION),
+        (["Unknown"], 1, None),
+        (["Geometry", "Unknown"], [{"deep": {}}], None),
+        (["Masks", 0, "Unknown"], {"Phi-mode": 5}, None),
         (["Title"], 5, VALIDATION),
         (["Title"], "x" * 10_000, None),
         (["Geometry"], Gone, VALIDATION),
@@ -445,6 +451,8 @@ def _calibrations() -> Rows:
         (["Masks"], [{**entry, "Oversampling": 8}] * 3, VALUE),
         (["Masks", 0, "qStart"], 30.0, VALIDATION),
         (["Masks", 0, "qStop"], float("nan"), VALIDATION),
+        (["Masks", 0, "qStop"], 0, None),
+        (["Masks", 0, "qStop"], -1, VALIDATION),
         (["Masks", 0, "PixelPerRadialElement"], 0, VALIDATION),
         (["Masks", 0, "PixelPerRadialElement"], 1e-300, VALIDATION),
         (["Slices"], [{"CutPosition": 1}] * 4, VALUE),
@@ -456,7 +464,8 @@ def _calibrations() -> Rows:
         (["Slices", 0, "MaskRef"], -2, VALIDATION),
         (["Slices", 0, "Direction"], "z", VALIDATION),
         (["Threads"], 9, VALUE),
-        (["Threads"], 0, VALIDATION),
+        (["Threads"], 0, None),
+        (["Threads"], -1, VALIDATION),
         (["Threads"], 10**100, VALIDATION),
         (["Directory"], ["..", "etc"], VALUE),
         (["Directory"], ["", "etc"], VALUE),
@@ -472,7 +481,7 @@ def _calibrations() -> Rows:
     yield (
         "hundreds of unknown keys",
         signed("new", {"calibration": {**CALIBRATION, **{f"Unknown{i}": 0 for i in range(800)}}}, (MASK,)),
-        VALIDATION,
+        None,
     )
 
 
@@ -564,53 +573,55 @@ def _masks() -> Rows:
 
 
 def _merges() -> Rows:
+    """Deployed windows take any error but this kind for a merge that has begun."""
     yield "unchanged", merge([], None), None
     yield "other spelling", merge(["OutputFileName"], "merged"), None
-    yield "two names", merge(["OutputFileName"], "other"), VALIDATION
+    yield "two names", merge(["OutputFileName"], "other"), ERROR
     file = ["LogDataTables", 0, "Files", 0]
     for path, value, kind in [
-        (["LogDataTables"], Gone, VALIDATION),
-        (["LogDataTables"], {}, VALIDATION),
-        (["LogDataTables"], [None], VALIDATION),
-        (["LogDataTables", 0, "TimeEpoch"], "mac", VALIDATION),
-        (["LogDataTables", 0, "TimeOffset"], float("nan"), VALIDATION),
-        (["LogDataTables", 0, "Unknown"], 1, VALIDATION),
-        (["LogDataTables", 0, "Files"], Gone, VALIDATION),
-        (["LogDataTables", 0, "FirstImageCorrelation"], 1, VALIDATION),
+        (["LogDataTables"], Gone, ERROR),
+        (["LogDataTables"], {}, ERROR),
+        (["LogDataTables"], [None], ERROR),
+        (["LogDataTables", 0, "TimeEpoch"], "mac", ERROR),
+        (["LogDataTables", 0, "TimeOffset"], float("nan"), ERROR),
+        (["LogDataTables", 0, "Unknown"], 1, None),
+        (["LogDataTables", 0, "Files"], Gone, ERROR),
+        (["LogDataTables", 0, "FirstImageCorrelation"], 1, ERROR),
         (["LogDataTables", 0, "ZeroImageCorrelation"], True, None),
-        ([*file, "RemotePath"], [], VALIDATION),
-        ([*file, "RemotePath"], Gone, VALIDATION),
-        ([*file, "RemotePath"], ["."], VALIDATION),
-        ([*file, "RemotePath"], "user/peak.log", VALIDATION),
-        ([*file, "RemotePath"], ["..", "..", "etc", "passwd"], VALUE),
-        ([*file, "RemotePath"], ["", "etc", "passwd"], VALUE),
-        ([*file, "RemotePath"], ["user/../.."], VALUE),
-        ([*file, "RemotePath"], ["a\0"], VALUE),
-        ([*file, "LocalPath"], "/other.log", VALUE),
-        ([*file, "LocalPath"], 5, VALIDATION),
+        ([*file, "RemotePath"], [], ERROR),
+        ([*file, "RemotePath"], Gone, ERROR),
+        ([*file, "RemotePath"], ["."], ERROR),
+        ([*file, "RemotePath"], "user/peak.log", ERROR),
+        ([*file, "RemotePath"], ["..", "..", "etc", "passwd"], ERROR),
+        ([*file, "RemotePath"], ["", "etc", "passwd"], ERROR),
+        ([*file, "RemotePath"], ["user/../.."], ERROR),
+        ([*file, "RemotePath"], ["a\0"], ERROR),
+        ([*file, "LocalPath"], "/other.log", ERROR),
+        ([*file, "LocalPath"], 5, ERROR),
         ([*file, "LocalPath"], "", None),
-        (["TimeOffset"], float("inf"), VALIDATION),
-        (["TimeOffset"], "0", VALIDATION),
-        (["OutputFormats"], {"xls": True}, VALIDATION),
-        (["OutputFormats"], {"exel": "yes"}, VALIDATION),
-        (["OutputFormats"], [], VALIDATION),
-        (["OutputFileBaseName"], "..", VALUE),
-        (["OutputFileBaseName"], "../merged", VALUE),
-        (["OutputFileBaseName"], "/tmp/merged", VALUE),
-        (["OutputFileBaseName"], "", VALUE),
-        (["OutputFileBaseName"], ".", VALUE),
-        (["OutputFileBaseName"], "a\0b", VALUE),
-        (["OutputFileBaseName"], "a" * 300, VALUE),
-        (["OutputFileBaseName"], ["merged"], VALIDATION),
+        (["TimeOffset"], float("inf"), ERROR),
+        (["TimeOffset"], "0", ERROR),
+        (["OutputFormats"], {"xls": True}, None),
+        (["OutputFormats"], {"exel": "yes"}, ERROR),
+        (["OutputFormats"], [], ERROR),
+        (["OutputFileBaseName"], "..", ERROR),
+        (["OutputFileBaseName"], "../merged", ERROR),
+        (["OutputFileBaseName"], "/tmp/merged", ERROR),
+        (["OutputFileBaseName"], "", ERROR),
+        (["OutputFileBaseName"], ".", ERROR),
+        (["OutputFileBaseName"], "a\0b", ERROR),
+        (["OutputFileBaseName"], "a" * 300, ERROR),
+        (["OutputFileBaseName"], ["merged"], ERROR),
         (["OutputFileBaseName"], Gone, None),
+        (["OutputFileBaseName"], ".//results//logs//", None),
         (["HDFOptions"], {"IncludeCHI": True}, None),
-        (["HDFOptions"], {"IncludeCHI": 1}, VALIDATION),
-        (["Unknown"], 1, VALIDATION),
+        (["HDFOptions"], {"IncludeCHI": 1}, ERROR),
+        (["Unknown"], 1, None),
     ]:
         yield f"{path} {repr(value)[:30]}", merge(path, value), kind
-    yield "none attached", merge([], None, ()), VALUE
-    yield "two attached", merge([], None, (LOG, LOG)), VALUE
-    yield "not an object", signed("mergedata", {"mergeconf": []}, (LOG,)), VALIDATION
+    yield "none attached", merge([], None, ()), None
+    yield "two attached", merge([], None, (LOG, LOG)), ERROR
+    yield "not an object", signed("mergedata", {"mergeconf": []}, (LOG,)), ERROR
 
 
 def _second() -> Rows:
@@ -659,6 +670,13 @@ def _second() -> Rows:
     }.items():
         yield name, tampered, AUTHENTICATION
     yield "unknown key", parts(more=1), VALIDATION
+    yield "unknown key in the argument", parts(argument={"more": 1}), VALIDATION
+    yield (
+        "unknown key in the calibration",
+        parts((MASK,), "new", argument={"calibration": {**CALIBRATION, "Unknown": 1}}),
+        VALIDATION,
+    )
+    yield "merge that is none", parts(command="mergedata", argument={"mergeconf": {}}), VALIDATION
     yield "unknown command", parts(command="shutdown"), UNKNOWN
     yield "way out", parts(command="listdir", argument={"directory": [".."]}), VALUE
 

@@ -68,7 +68,7 @@ def test_dataset_is_chosen_by_name(tmp_path: Path) -> None:
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MaskError, match="No such file"):
+    with pytest.raises(MaskError, match="wanted a mask file, found nothing there"):
         read_mask(tmp_path / "gone.msk", limit=10)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -18,9 +21,12 @@ import psutil
 import pytest
 import zmq
 import zmq.auth
+import zmq.utils.monitor
 
+from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import Services
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, Request, compose
+from saxs_bluesky.leash._lenient import SpareKeys
 from saxs_bluesky.leash.server import (
     Desk,
     LeashServer,
@@ -32,10 +38,11 @@ from saxs_bluesky.leash.server import (
 )
 from saxs_bluesky.reduction import OutputNames, read_chi
 from saxs_bluesky.sources import Progress
+from saxs_bluesky.sources._file_run import FileRun
 from tests.cli.test_saxsfeeder import free_port
 from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL
-from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages
+from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
 from tests.leash.serving import MASK, NEW, Client, Server, connected, until
 
 LOG = Attachment("data.log", "1\t2\n")
@@ -102,12 +109,12 @@ def client(live: Live) -> Iterator[Client]:
 
 # Every command in every state
 
-ERROR = (Kind.NOT_IMPLEMENTED.value, {"Error"})
+ERROR = (Kind.ERROR.value, {"Error"})
 ALWAYS = {
     "listdir": ("listdir", {"directory", "dircontent"}),
     "mergedata": ERROR,
     "getmergedata": ERROR,
-    "mergestat": ERROR,
+    "mergestat": ("stat", {"mergeinfo"}),
 }
 NONE: tuple[str, set[str]] = ("no queue", set())
 NO_QUEUE = {
@@ -144,35 +151,200 @@ def test_every_command_in_every_state(live: Live, client: Client) -> None:
     assert conversation(client, {"readdir": 0}) == {"readdir": ("queue restarted with all files", {"stat"})}
     until(lambda: client.stat()["images processed"] == 3)
     assert conversation(client, {"abort": 0}) == {"abort": ("queue aborted", {"stat"})}
-    assert conversation(client, IMAGES) == IMAGES
-    assert conversation(client, {"close": 0, "abort": 0}) == {
-        "close": ("queue closed", {"stat"}),
-        "abort": ("queue aborted", {"stat"}),
-    }
-    assert live.server.counters.refused == 3 * 5
+    assert conversation(client, NO_QUEUE) == NO_QUEUE
+    assert client.stat() == {}
+    assert live.server.counters.refused == 2 * 5
     live.stop()
     live.start()
     with live.client() as later:
-        assert conversation(later, EMPTY) == EMPTY
-        assert later.stat()["images processed"] == 3
-        assert conversation(later, {"readdir": 0}) == {"readdir": ("queue restarted with all files", {"stat"})}
-        until(lambda: later.stat()["images processed"] == 4)
+        assert conversation(later, NO_QUEUE) == NO_QUEUE
+        assert later.stat() == {}
+        assert later.raw(Command.NEW, NEW, MASK)["result"] == "new queue"
+        until(lambda: later.stat()["images processed"] == 1)
 
 
 @pytest.mark.parametrize("name", ["close queue", "abort queue", "send plot", "plotdata", "getmergestat"])
 def test_other_names_of_commands(client: Client, name: str) -> None:
-    import time
-
-    from tests.leash.hostile import sign
-
     request = sign({"command": name, "argument": {}, "time": time.time()})
     (body,) = client.exchange([json.dumps(request).encode()])
-    assert json.loads(body)["result"] in ("no queue", "ErrorNotimplemented")
+    assert json.loads(body)["result"] == ("stat" if name == "getmergestat" else "no queue")
 
 
-def test_commands_that_are_to_come_say_so(client: Client) -> None:
-    text = client.ask(Command.MERGEDATA, {"mergeconf": MERGE}, LOG).error
-    assert text == "mergedata: this server does not join curves and logs yet."
+WINDOW_MERGE = {
+    "TimeOffset": 0.0,
+    "LogDataTables": [
+        {
+            "TimeEpoch": "Mac",
+            "TimeOffset": 0.0,
+            "FirstImageCorrelation": False,
+            "ZeroImageCorrelation": True,
+            "Name": "Peak",
+            "Files": [{"RemotePath": ["user", "peak.log"], "LocalPath": "/home/user/peak.log", "Path": "x"}],
+        }
+    ],
+    "OutputFormats": {"csv": True, "hdf": False, "exel": False, "json": False},
+    "OutputFileBaseName": ".//results//logs//",
+    "HDFOptions": {"IncludeCHI": False, "IncludeTIF": False},
+}
+
+
+@pytest.mark.parametrize(
+    ("conf", "logs"),
+    [(MERGE, (LOG,)), (WINDOW_MERGE, (LOG,)), (WINDOW_MERGE, ()), ({}, ()), ([], (LOG,))],
+)
+def test_deployed_windows_see_that_no_merge_begins(client: Client, conf: Any, logs: tuple[Attachment, ...]) -> None:
+    """They take any result but Error and ServerError for a merge that has begun, and disable their buttons."""
+    answer = client.raw(Command.MERGEDATA, {"mergeconf": conf}, *logs) if conf else signed_merge(client, conf, logs)
+    assert (answer["result"], set(answer["data"])) == ("Error", {"Error"})
+    if conf:
+        assert answer["data"]["Error"] == "mergedata: this server does not join curves and logs yet."
+    assert client.raw(Command.MERGESTAT) == {"result": "stat", "data": {"mergeinfo": ""}}
+
+
+def signed_merge(client: Client, conf: Any, logs: tuple[Attachment, ...]) -> Any:
+    """What no client of ours sends."""
+    document = {"command": "mergedata", "argument": {"mergeconf": conf}, "time": time.time()}
+    return json.loads(client.exchange([json.dumps(sign(document)).encode(), *(log.part() for log in logs)])[0])
+
+
+def test_requests_of_deployed_clients_may_lack_what_is_not_needed(client: Client) -> None:
+    for document in ({"command": "stat"}, {"command": "get", "argument": {"x": 1}, "host": "a", "protocol": 1}):
+        body = client.exchange([json.dumps(sign(document | {"time": time.time()})).encode()])[0]
+        assert "Error" not in json.loads(body)["data"]
+
+
+def test_calibration_of_deployed_clients_is_taken_and_given_back_as_it_came(
+    live: Live, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployed = changed(CALIBRATION, ["Threads"], 0) | {"Consolidate": {"a": 1}}
+    deployed["Masks"][0] |= {"qStop": 0, "Color": "red"}
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            assert client.raw(Command.NEW, {"calibration": deployed, "data": {}}, MASK)["data"] == {"cal": deployed}
+    assert client.raw(Command.GET)["data"]["cal"] == deployed
+    told = [message for message in caplog.messages if "a key that is not known" in message]
+    assert sorted(told) == [
+        "requests hold a key that is not known, which is passed over: Consolidate",
+        "requests hold a key that is not known, which is passed over: Masks[].Color",
+    ]
+    image = live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+    until(lambda: client.raw(Command.PLOT)["result"] == "plot")
+    columns = client.raw(Command.PLOT)["data"]["IntegralParameters"]["R0"]
+    assert [columns[name] for name in ("I0", "I1", "I2")] == [[0.0]] * 3
+    assert read_chi(live.files.chi(image)).curve.axis.size > 40
+    live.stop()
+    live.start()
+    with live.client() as later:
+        assert later.raw(Command.GET)["data"]["cal"] == deployed
+
+
+def test_protocol_2_is_strict(client: Client) -> None:
+    answer = client.ask(Command.NEW, {"calibration": CALIBRATION | {"Consolidate": {}}}, MASK, protocol=2)
+    assert answer.result == Kind.VALIDATION
+
+
+def test_places_of_unknown_keys_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    keys = SpareKeys()
+    with caplog.at_level(logging.INFO):
+        keys.tell(f"key{number}\x1b[2J{'x' * 500}" for number in range(1000))
+    assert len(caplog.messages) == 51
+    assert all(message.isprintable() and len(message) < 200 for message in caplog.messages)
+
+
+# A queue that dies
+
+
+def assert_failed(client: Client, reason: str) -> None:
+    until(lambda: client.raw(Command.STAT)["result"] == "Error")
+    for command in (Command.STAT, Command.PLOT, Command.GET, Command.FILESLIST, Command.CLOSE):
+        answer = client.raw(command)
+        assert answer["result"] == "Error"
+        assert reason in answer["data"]["Error"]
+        assert set(answer["data"]["stat"]) == {"queue length", "images processed", "time", "start time"}
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """An image called ``bad.tif`` ends the thread of a queue, until what is given is called."""
+    event = FileRun.event
+
+    def fails(run: FileRun, file: Any) -> Any:
+        if file.path.endswith("bad.tif"):
+            raise OverflowError("date value out of range\x1b[2J")
+        return event(run, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileRun, "event", fails)
+        yield patched.undo
+
+
+@pytest.mark.logs_errors
+def test_queue_whose_thread_has_died_is_told_of_in_every_answer(
+    live: Live, client: Client, poisoned: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    client.ask(Command.NEW, NEW, MASK)
+    live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+    live.files.add("bad.tif")
+    assert_failed(client, "the queue ended before its time: OverflowError: date value out of range [2J;")
+    assert client.raw(Command.STAT)["data"]["stat"]["images processed"] == 1
+    assert "queue failed" in live.desk.described
+    assert "OverflowError" in live.desk.described
+    assert "\x1b" not in live.desk.described
+    assert sum("the queue ended before its time" in message for message in caplog.messages) == 1
+    poisoned()
+    assert client.raw(Command.READDIR)["result"] == "queue restarted with all files"
+    until(lambda: client.stat()["images processed"] == 3)
+    assert client.raw(Command.PLOT)["result"] == "plot"
+    assert "queue open" in live.desk.described
+
+
+@pytest.mark.logs_errors
+def test_new_and_abort_clear_a_queue_that_has_died(
+    live: Live, client: Client, poisoned: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for clear, result in ((lambda: client.raw(Command.ABORT), "queue aborted"), (lambda: new(client), "new queue")):
+        live.files.add("bad.tif")
+        assert new(client)["result"] == "new queue"
+        assert_failed(client, "OverflowError")
+        (live.files.data / "bad.tif").unlink()
+        assert clear()["result"] == result
+    assert client.stat()["images processed"] == 0
+    live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+
+
+def new(client: Client) -> Any:
+    return client.raw(Command.NEW, NEW, MASK)
+
+
+def test_queue_that_cannot_begin_again_is_told_of(live: Live, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """A file stands where the folder of the list of curves was."""
+    client.ask(Command.NEW, NEW, MASK)
+    live.files.add("a.tif")
+    until(lambda: client.stat()["images processed"] == 1)
+    client.ask(Command.CLOSE)
+    results = live.files.data.parent / "results"
+    until(lambda: len(live.files.listed()) == 2)
+    shutil.rmtree(results)
+    results.write_text("no folder")
+    assert client.raw(Command.READDIR)["result"] == "Error"
+    assert_failed(client, "results")
+    results.unlink()
+    assert client.raw(Command.READDIR)["result"] == "queue restarted with all files"
+    until(lambda: client.stat()["images processed"] == 2)
+    live.stop()
+    shutil.rmtree(results)
+    results.write_text("no folder")
+    live.start()
+    with live.client() as later:
+        assert_failed(later, "results")
+        assert "queue failed" in live.desk.described
+        results.unlink()
+        assert later.raw(Command.READDIR)["result"] == "queue restarted with all files"
+        until(lambda: later.raw(Command.PLOT)["result"] == "plot")
+    assert any("cannot go on" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
@@ -540,9 +712,12 @@ def test_queue_that_was_ended_is_remembered_and_stays_so(live: Live, client: Cli
     live.start()
     other = live.files.add("b.tif")
     with live.client() as later:
-        assert later.stat()["images processed"] == 1
-        assert later.stat()["start time"] == began
-        assert later.ask(Command.GET).data["cal"] == CALIBRATION
+        if command is Command.ABORT:
+            assert later.stat() == {}
+        else:
+            assert later.stat()["images processed"] == 1
+            assert later.stat()["start time"] == began
+            assert later.ask(Command.GET).data["cal"] == CALIBRATION
         assert later.ask(command).error is None
     assert live.files.chi(image).exists()
     assert not live.files.chi(other).exists()
@@ -673,8 +848,116 @@ def test_with_keys_only_clients_that_have_one_are_let_in(tmp_path: Path, lives: 
 
 
 def test_keys_that_are_none(tmp_path: Path) -> None:
-    from saxs_bluesky.errors import SaxsError
-
     (tmp_path / "server.key_secret").write_text("no key")
-    with pytest.raises(SaxsError, match="wanted keys of server and clients"):
+    with pytest.raises(SaxsError, match="wanted the keys of the server"):
         ServerKeys(tmp_path)
+
+
+@dataclass
+class Keyed:
+    """A server with encryption, and a client that had its key there when it began."""
+
+    folder: Path
+    lives: list[Live]
+    context: zmq.Context[Any] = field(default_factory=zmq.Context)
+
+    def __post_init__(self) -> None:
+        self.keys = self.folder / "keys"
+        self.clients = self.keys / "clients"
+        self.clients.mkdir(parents=True)
+        zmq.auth.create_certificates(self.folder, "known")
+        self.known = self.clients / "known.key"
+        (self.folder / "known.key").rename(self.known)
+
+    def start(self) -> None:
+        self.made = ServerKeys(self.keys)
+        self.lives.append(Live(self.folder, {"curve": self.made}).start())
+
+    def is_let_in(self) -> bool:
+        """Whether a new connection of the client gets an answer."""
+        one = Client(self.lives[-1].address, self.context)
+        public, secret = zmq.auth.load_certificate(self.folder / "known.key_secret")
+        one.socket.curve_publickey, one.socket.curve_secretkey = public, secret
+        one.socket.curve_serverkey = self.made.public
+        one.connect()
+        monitor = one.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        try:
+            assert monitor.poll(10_000)
+            event = zmq.utils.monitor.recv_monitor_message(monitor)["event"]
+            return bool(event == zmq.EVENT_HANDSHAKE_SUCCEEDED) and one.stat() == {}
+        finally:
+            one.socket.disable_monitor()
+            monitor.close(linger=0)
+            one.close()
+
+
+@pytest.fixture
+def keyed(tmp_path: Path, lives: list[Live]) -> Iterator[Keyed]:
+    one = Keyed(tmp_path, lives)
+    yield one
+    one.context.destroy(linger=0)
+
+
+def no_key(path: Path, kind: str) -> None:  # noqa: C901 - a table
+    match kind:
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("no key")
+        case "foreign":
+            path.write_bytes(bytes(range(256)) * 4)
+        case "short":
+            path.write_text('public-key = "abcde"')
+        case "not Z85":
+            path.write_text(f'public-key = "{"~" * 40}"')
+        case "large":
+            with path.open("wb") as file:
+                file.truncate(2**30)
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link to nothing":
+            path.symlink_to("nothing")
+        case "name of control characters":
+            path.with_name("a\x1b[2J\n.key").write_text("x")
+
+
+NO_KEYS = [
+    "empty", "text", "foreign", "short", "not Z85", "large", "folder", "pipe", "link to nothing",
+    "name of control characters",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_KEYS)
+def test_key_that_is_taken_away_counts_no_more_whatever_lies_beside_it(
+    keyed: Keyed, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keyed.start()
+    assert keyed.is_let_in()
+    no_key(keyed.clients / "bad.key", kind)
+    until(lambda: "it is passed over" in caplog.text)
+    assert keyed.is_let_in()
+    keyed.known.unlink()
+    until(lambda: not keyed.is_let_in())
+    (message,) = caplog.messages
+    assert message.isprintable()
+    assert ".key" in message
+
+
+@pytest.mark.parametrize("kind", NO_KEYS)
+def test_file_that_is_no_key_does_not_stop_the_start(keyed: Keyed, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    no_key(keyed.clients / "bad.key", kind)
+    keyed.start()
+    assert keyed.made.number_of_clients == 1
+    assert keyed.is_let_in()
+    assert sum("it is passed over" in message for message in caplog.messages) == 1
+
+
+def test_without_the_folder_of_keys_nobody_is_let_in(keyed: Keyed, caplog: pytest.LogCaptureFixture) -> None:
+    keyed.start()
+    away = keyed.clients.rename(keyed.keys / "away")
+    until(lambda: not keyed.is_let_in())
+    away.rename(keyed.clients)
+    until(keyed.is_let_in)
+    assert sum("nobody is let in" in message for message in caplog.messages) == 1

@@ -61,3 +61,14 @@ def test_ring_beside_the_detector_is_refused(document: dict[str, Any]) -> None:
     document["Masks"][0] |= {"Phi-mode": True, "qStart": 100.0, "qStop": 101.0}
     with pytest.raises(CalibrationError, match=r"between qStart 100\.0 and qStop 101\.0 1/nm, found none: q on this"):
         Reducer(Calibration.from_dict(document))
+
+
+def test_ring_without_an_outer_edge_is_the_whole_detector(document: dict[str, Any]) -> None:
+    """``qStop: 0`` is the default of deployed programs."""
+    image = np.random.default_rng(1).poisson(20, (60, 80))
+    document["Masks"][0] |= {"Phi-mode": True, "qStop": 0}
+    (curve,) = Reducer(Calibration.from_dict(document)).reduce(image)
+    document["Masks"][0]["qStop"] = 1000.0
+    (whole,) = Reducer(Calibration.from_dict(document)).reduce(image)
+    assert np.array_equal(curve.intensity, whole.intensity, equal_nan=True)
+    assert np.isfinite(curve.intensity).all()

@@ -75,6 +75,20 @@ def test_contradictions_are_refused(document: dict[str, Any], change: dict[str, 
         Calibration.from_dict(document | change, where="cal.json")
 
 
+@pytest.mark.parametrize("start", [0.0, 3.0])
+def test_without_an_upper_end_the_integral_parameters_are_0_and_the_curve_is_whole(
+    document: dict[str, Any], start: float
+) -> None:
+    """``qStop: 0`` is the default of deployed programs."""
+    image = np.random.default_rng(1).poisson(20, (60, 80))
+    (whole,) = Reducer(Calibration.from_dict(document)).reduce(image)
+    document["Masks"][0] |= {"qStart": start, "qStop": 0}
+    (curve,) = Reducer(Calibration.from_dict(document)).reduce(image)
+    assert (curve.integral.I0, curve.integral.I1, curve.integral.I2) == (0.0, 0.0, 0.0)
+    assert np.array_equal(curve.axis, whole.axis)
+    assert np.array_equal(curve.intensity, whole.intensity, equal_nan=True)
+
+
 def test_impossible_geometry_names_the_calibration(document: dict[str, Any]) -> None:
     document["Geometry"] |= {"DedectorDistanceMM": 1.0, "Tilt": {"TiltAngleDeg": 80}}
     with pytest.raises(CalibrationError, match=r"^cal\.json: wanted all pixels at scattering angles below 90"):

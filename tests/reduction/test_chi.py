@@ -129,6 +129,57 @@ def test_fit2d_file_reads(shared_data: Path) -> None:
     assert chi.calibration is None
 
 
+def write_plain(path: Path, title: bytes, axis: bytes, end: bytes = b"\n") -> None:
+    lines = [title, axis, b" Intensity", b"       3", b"  1.0E-1  5.0E+0", b"  2.0E-1  6.0E+0", b"  3.0E-1  7.0E+0"]
+    path.write_bytes(end.join(lines) + end)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize(
+    ("title", "found"),
+    [
+        ("Pr\u00f6be_5\u00b5m.tif".encode("latin-1"), "Pr\u00f6be_5\u00b5m.tif"),
+        ("Pr\u00f6be_5\u00b5m.tif".encode(), "Pr\u00f6be_5\u00b5m.tif"),
+        ("Pr\u00f6be.tif".encode("utf-8-sig"), "Pr\u00f6be.tif"),
+        ("10\u20ac\u2026.tif".encode("cp1252"), "10\u20ac\u2026.tif"),  # Latin-1 would end the line at the dots
+        (b"a\x81b.tif", "a\x81b.tif"),  # in neither
+        ("a\u2028b\x0cc.tif".encode(), "a\u2028b\x0cc.tif"),  # ends of lines for Python, not for others
+    ],
+)
+def test_titles_in_the_encodings_of_other_programs(tmp_path: Path, title: bytes, found: str, end: bytes) -> None:
+    write_plain(tmp_path / "a.chi", title, b"Q value (Inverse Nanometres)", end)
+    chi = read_chi(tmp_path / "a.chi")
+    assert chi.header[0] == found
+    np.testing.assert_array_equal(chi.curve.intensity, [5, 6, 7])
+    assert (chi.curve.axis_label, chi.curve.axis_unit) == ("q", "1/nm")
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "unit"),
+    [
+        ("Q value (Inverse Nanometres)", "q", "1/nm"),
+        (" Q value (Inverse Angstroms)", "q", "1/A"),
+        ("q_A^-1", "q", "1/A"),
+        ("q_nm^-1", "q", "1/nm"),
+        ("q [nm^-1]", "q", "1/nm"),
+        ("q (\u00c5^-1)", "q", "1/A"),
+        ("q [1/A]", "q", "1/A"),
+        ("Scattering vector $q$ ($\\AA^{-1}$)", "q", "1/A"),
+        ("2-Theta Angle (Degrees)", "2theta", "deg"),
+        ("2th_deg", "2theta", "deg"),
+        ("2th_rad", "2theta", "rad"),
+        ("Radial Distance (mm)", "Radial Distance (mm)", ""),
+        ("Q value (Inverse Meters)", "Q value (Inverse Meters)", ""),
+        ("q", "q", ""),
+        ('["q [$\\\\AA^{-1}$]", "I", "e"]', "q", "1/A"),
+    ],
+)
+def test_axes_of_other_programs_have_units(tmp_path: Path, text: str, label: str, unit: str) -> None:
+    write_plain(tmp_path / "a.chi", b"title", text.encode("latin-1", "replace"))
+    curve = read_chi(tmp_path / "a.chi").curve
+    assert (curve.axis_label, curve.axis_unit) == (label, unit)
+
+
 def test_early_saxsdog_file_reads(shared_data: Path) -> None:
     curve = read_chi(shared_data / "pilatus1m_buffer.saxsdog2014.chi").curve
     assert curve.axis.shape == (1003,)

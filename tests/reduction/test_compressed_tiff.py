@@ -1,11 +1,14 @@
-"""Compressed TIFF images: what other programs make of a detector's files, and files that unpack to more than they say."""
+"""Compressed TIFF images: those of other programs, and some that unpack to more than they say."""
 
 from __future__ import annotations
 
 import resource
 import struct
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -27,7 +30,9 @@ def image_of(dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["i4", "u4", "u2", "i2", "f4", "f8"])
 @pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 10}, {"tile": (64, 64)}, {"byteorder": ">"}], ids=str)
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "zstd", "lzma"])
-def test_usual_compressions_give_the_pixels(tmp_path: Path, compression: str, layout: dict, dtype: str) -> None:
+def test_usual_compressions_give_the_pixels(
+    tmp_path: Path, compression: str, layout: dict[str, Any], dtype: str
+) -> None:
     image = image_of(dtype)
     tifffile.imwrite(
         tmp_path / "a.tif", image, compression=compression, photometric="minisblack", description=HEADER, **layout
@@ -71,21 +76,17 @@ def write_strip(path: Path, compression: int, strip: bytes) -> None:
 
 @pytest.mark.parametrize("compression", [5, 8, 32773, 34925, 50000])
 def test_pixels_that_unpack_to_more_than_the_header_says_take_no_memory(tmp_path: Path, compression: int) -> None:
-    large = bytes(2**28)
-    strips = {
-        5: lambda: imagecodecs.lzw_encode(large[: 2**27]),
-        8: lambda: zlib.compress(large, 9),
-        32773: lambda: b"\x81\x00" * 2**21,
-        34925: lambda: imagecodecs.lzma_encode(large),
-        50000: lambda: imagecodecs.zstd_encode(large),
+    pack: dict[int, Callable[[bytes], bytes]] = {
+        5: imagecodecs.lzw_encode,
+        8: zlib.compress,
+        32773: lambda large: b"\x81\x00" * (len(large) // 128),
+        34925: imagecodecs.lzma_encode,
+        50000: imagecodecs.zstd_encode,
     }
-    write_strip(tmp_path / "a.tif", compression, strips[compression]())
-    del large
+    write_strip(tmp_path / "a.tif", compression, pack[compression](bytes(2**27)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:  # some decoders stop where there is no more room, others refuse
+    with suppress(FrameError):  # some decoders stop where there is no more room, others refuse
         assert not read_frame(tmp_path / "a.tif").image.any()
-    except FrameError as error:
-        assert "found an unreadable file" in str(error)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # kilobytes
 
 

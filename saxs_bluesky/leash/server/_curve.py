@@ -7,10 +7,12 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import TypeAlias
 
 import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 from saxs_bluesky.errors import OutputError, SaxsError
 from saxs_bluesky.leash._curve import make_keys
@@ -19,6 +21,10 @@ _log = logging.getLogger(__name__)
 
 _SERVER = "server"
 _LOOK_EVERY = 1.0  # seconds
+_LARGEST_FILE = 65_536  # bytes
+_KEY_BYTES = 32
+
+_Stamps: TypeAlias = "dict[str, tuple[int, ...]]"
 
 
 class ServerKeys:
@@ -32,7 +38,7 @@ class ServerKeys:
     Raises
     ------
     SaxsError
-        The keys cannot be read, or made.
+        The keys of the server cannot be read, or made; those of clients that cannot be read are passed over.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,63 +51,148 @@ class ServerKeys:
                 make_keys(folder, _SERVER)
             self.exposed = bool(stat.S_IMODE(os.stat(self.secret_file).st_mode) & 0o077)  # noqa: PTH116
             public, secret = zmq.auth.load_certificate(self.secret_file)
-            self.number_of_clients = len(zmq.auth.load_certificates(self.clients))
         except OSError as error:
             raise OutputError(f"{folder}: wanted a folder for keys, found {error.strerror or error}") from error
         except ValueError as error:
-            raise SaxsError(f"{folder}: wanted keys of server and clients, found {error}") from error
+            raise SaxsError(f"{self.secret_file}: wanted the keys of the server, found {error}") from error
         if secret is None:
             raise SaxsError(f"{self.secret_file}: wanted a secret key, found none in it")
         self.public = public
         self._secret = secret
+        self._known = ClientKeys(self.clients)
+
+    @property
+    def number_of_clients(self) -> int:
+        """How many clients have a key."""
+        return len(self._known)
 
     def guard(self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> Guard:
         """Let only clients with keys speak to a socket that is not bound yet; what is returned is to be stopped."""
         socket.curve_publickey = self.public
         socket.curve_secretkey = self._secret
         socket.curve_server = True
-        return Guard(context, self.clients)
+        return Guard(context, self._known)
+
+
+class ClientKeys:
+    """The public keys of a folder's files ``*.key``, each read on its own.
+
+    A file that is no key costs itself alone: it is named in the log, once as long as it stays as it is. Without a
+    folder there is no key.
+
+    Parameters
+    ----------
+    folder
+        Of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamps: _Stamps = {}
+        self._keys: dict[str, bytes] = {}
+        self._allowed: frozenset[bytes] = frozenset()
+        self._there = True
+        self.look()
+
+    def __len__(self) -> int:
+        """How many different keys there are."""
+        return len(self._allowed)
+
+    def look(self) -> None:
+        """Read the files that are new or changed since the last look, and forget those that are gone."""
+        stamps = self._stamped()
+        if stamps == self._stamps:
+            return
+        for name in self._stamps.keys() - stamps.keys():
+            self._keys.pop(name, None)
+        for name, stamp in stamps.items():
+            if stamp != self._stamps.get(name):
+                self._keys.pop(name, None)
+                self._read(name)
+        self._stamps = stamps
+        self._allowed = frozenset(self._keys.values())
+
+    def callback(self, domain: str, key: bytes) -> bool:  # noqa: ARG002 - the authenticator passes both
+        """Whether to let in who has this key; called by the authenticator, from its thread."""
+        return key in self._allowed
+
+    def _stamped(self) -> _Stamps:
+        """What tells each file from what it was before; a changed mode is one of these."""
+        stamps: _Stamps = {}
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".key"):
+                        stamps[entry.name] = _stamp(Path(entry.path))
+        except OSError as error:
+            if self._there:
+                found = error.strerror or error
+                _log.warning("%s: wanted the folder of clients' keys, found %s: nobody is let in", self._folder, found)
+            self._there = False
+            return {}
+        self._there = True
+        return stamps
+
+    def _read(self, name: str) -> None:
+        path = self._folder / name
+        try:
+            self._keys[name] = _public_key(path)
+        except (OSError, ValueError) as error:
+            found = error.strerror or error if isinstance(error, OSError) else error
+            _log.warning("%r: wanted the public key of a client, found %s; it is passed over", str(path), found)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+
+
+def _public_key(path: Path) -> bytes:
+    """Public key in a file, in Z85; OSError or ValueError where there is none."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # to read a pipe would stop the server
+        raise ValueError("no regular file")
+    if found.st_size > _LARGEST_FILE:
+        raise ValueError(f"{found.st_size} bytes")
+    try:
+        key, _ = zmq.auth.load_certificate(path)
+        whole = len(z85.decode(key)) == _KEY_BYTES
+    except OSError:
+        raise
+    except Exception as error:  # the decoder raises whatever its arithmetic does
+        raise ValueError("no key in it") from error
+    if not whole:
+        raise ValueError("no key in it")
+    return key
 
 
 class Guard:
-    """Lets clients in whose public keys lie in a folder; keys may come and go meanwhile.
+    """Lets clients in whose public keys are known; keys may come and go meanwhile.
 
     Parameters
     ----------
     context
         0MQ's, in which all sockets of a server are.
-    clients
-        The folder.
+    known
+        The keys.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients: Path) -> None:
-        self._clients = clients
-        self._changed = self._change()
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], known: ClientKeys) -> None:
+        self._known = known
         self._next_look = time.monotonic() + _LOOK_EVERY
         self._authenticator = ThreadAuthenticator(context)
         self._authenticator.start()
-        self._authenticator.configure_curve(domain="*", location=str(clients))
+        self._authenticator.configure_curve_callback(domain="*", credentials_provider=known)
 
     def look(self) -> None:
         """Look whether there are other keys now, once a second at most; who is connected stays so."""
         now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + _LOOK_EVERY
-        changed = self._change()
-        if changed == self._changed:
-            return
-        self._changed = changed
-        try:
-            self._authenticator.configure_curve(domain="*", location=str(self._clients))
-        except (OSError, ValueError) as error:  # a file that is half written is looked at again when it is whole
-            _log.warning("%s: wanted keys of clients, found %s; those before go on to count", self._clients, error)
-
-    def _change(self) -> list[tuple[str, int]]:
-        try:
-            return sorted((path.name, path.stat().st_mtime_ns) for path in self._clients.glob("*.key"))
-        except OSError:
-            return []
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_EVERY
+            self._known.look()
 
     def stop(self) -> None:
         """End."""

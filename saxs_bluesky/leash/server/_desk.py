@@ -29,7 +29,7 @@ _NO_QUEUE = "no queue"
 _PATIENCE = 60.0  # seconds for images in hand; clients wait for 100 s
 
 #: Commands that are answered at once, with a text that may be kept for many clients.
-AT_ONCE = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST})
+AT_ONCE = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST, Command.MERGESTAT})
 #: Commands that wait for those before them to be done.
 IN_ORDER = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR})
 
@@ -73,12 +73,18 @@ class Desk:
             return
         try:
             checked = check_argument(
-                Command.NEW, {"calibration": dict(record.document), "data": {}}, record.attachments, self._limits
+                Command.NEW,
+                {"calibration": dict(record.document), "data": {}},
+                record.attachments,
+                self._limits,
+                lenient=True,
             )
             assert checked.calibration is not None
             self._open(record, checked.calibration, self._directory(checked.calibration))
-        except SaxsError as error:
-            _log.warning("the queue of the last time cannot go on: %s", error)
+        # The server must live on, so that clients get to know why the queue does not.
+        except Exception as error:  # noqa: BLE001
+            told = error if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
+            _log.warning("the queue of the last time cannot go on: %s", told, exc_info=not isinstance(error, SaxsError))
 
     @property
     def statistics(self) -> Statistics | None:
@@ -90,7 +96,15 @@ class Desk:
     def described(self) -> str:
         """The queue in a few words."""
         queue = self._queue
-        return _NO_QUEUE if queue is None else f"queue {queue.state} {queue.directory}"
+        if queue is None:
+            return _NO_QUEUE
+        return f"queue failed ({queue.failure})" if queue.failure else f"queue {queue.state} {queue.directory}"
+
+    @property
+    def _shown(self) -> Queue | None:
+        """The queue that clients know of: after ``abort`` there is none."""
+        queue = self._queue
+        return None if queue is None or queue.state is QueueState.ABORTED else queue
 
     def suspend(self) -> None:
         """Finish the images in hand, and remember the queue; there will be no more commands."""
@@ -103,10 +117,14 @@ class Desk:
 
     def text(self, command: Command) -> bytes:
         """Answer to one of `AT_ONCE`, as JSON."""
-        queue = self._queue
+        result = COMMANDS[command].result
+        if command is Command.MERGESTAT:  # deployed windows want the text, whether there is any or not
+            return _text(result, b'"mergeinfo": ""')
+        queue = self._shown
         if queue is None:
             return _text("stat", b'"stat": {}') if command is Command.STAT else _text(_NO_QUEUE, b"")
-        result = COMMANDS[command].result
+        if queue.failure:
+            return _text(Kind.ERROR, json.dumps(_failed(queue))[1:-1].encode("ascii"))
         if command is Command.FILESLIST:
             return _text(result, b'"fileslist": ' + queue.picture.files())
         stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
@@ -133,18 +151,19 @@ class Desk:
                 parts = request.argument["directory"]
                 names = listing(self._settings.base, parts, self._limits.listing_entries)
                 return COMMANDS[Command.LISTDIR].result, {"dircontent": names, "directory": list(parts)}
-            case Command.MERGEDATA | Command.MERGESTAT | Command.GETMERGEDATA:
-                raise LeashError(
-                    Kind.NOT_IMPLEMENTED, f"{request.command}: this server does not join curves and logs yet."
-                )
+            case Command.MERGEDATA | Command.GETMERGEDATA:
+                # To deployed windows, a merge with another result than this has begun.
+                raise LeashError(Kind.ERROR, f"{request.command}: this server does not join curves and logs yet.")
             case _:
                 return self._of_queue(request.command)
 
     def _of_queue(self, command: Command) -> Answer:
-        queue = self._queue
+        queue = self._shown
         if queue is None:
             return _NO_QUEUE, {}
         result = COMMANDS[command].result
+        if queue.failure and command not in (Command.ABORT, Command.READDIR):
+            return Kind.ERROR, _failed(queue)
         if command is Command.GET:
             record = queue.record
             masks = [{"filename": mask.filename, "data": mask.data} for mask in record.attachments]
@@ -186,6 +205,7 @@ class Desk:
 
     def _open(self, record: QueueRecord, calibration: Calibration, directory: Path) -> None:
         self._queue = Queue(record, calibration, directory, self._settings, self._services, self._save)
+        self._queue.begin()
 
     def _save(self) -> None:
         """Remember the queue; a disk that is full must not end it."""
@@ -201,6 +221,11 @@ class Desk:
 
 def _text(result: str, data: bytes) -> bytes:
     return b'{"result": "' + result.encode("ascii") + b'", "data": {' + data + b"}}"
+
+
+def _failed(queue: Queue) -> dict[str, Any]:
+    """What is told of a queue that ended before its time, in place of all else."""
+    return {"Error": queue.failure, "stat": queue.stat()}
 
 
 def _busy() -> LeashError:

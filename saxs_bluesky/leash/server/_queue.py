@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
+from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash.server._picture import Picture
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState
 from saxs_bluesky.outputs import CurveFiles
@@ -60,7 +62,7 @@ class Queue:
     Parameters
     ----------
     record
-        What is known of it already; one that is open begins to work, and so does one that is not but whose
+        What is known of it already; one that is open works after `begin`, and so does one that is not but whose
         images were being done when the program ended: it does what was left to it.
     calibration
         What to reduce with, masks included.
@@ -72,11 +74,6 @@ class Queue:
         What the queues of a server share.
     ended
         Called in a thread of the queue when it has come to its end.
-
-    Raises
-    ------
-    SaxsError
-        As `FileReduction` does.
     """
 
     def __init__(
@@ -98,11 +95,24 @@ class Queue:
         self._before = record.processed  # in the runs before this one
         self._work: FileReduction | None = None
         self._thread: threading.Thread | None = None
+        #: Why it ended before its time, in one line for clients; empty where it did not.
+        self.failure = ""
         left = services.progress.left if services.progress is not None else None
         if left is not None and left.identity == self._identity():
             self._before = 0  # the pipeline finds out
+
+    def begin(self) -> None:
+        """Work, where there is something to do.
+
+        Raises
+        ------
+        SaxsError
+            As `FileReduction` does; it is the queue's `failure` then, which stays.
+        """
+        left = self._services.progress.left if self._services.progress is not None else None
+        record = self._record
         if record.state is QueueState.OPEN or left is not None:
-            self._begin()
+            self._try_to_begin()
         if left is not None and record.state is QueueState.CLOSED:
             self.close()
         elif left is not None and record.state is QueueState.ABORTED:
@@ -123,7 +133,21 @@ class Queue:
         asked = [self._calibration.json(), masks, str(self.directory), str(self._settings.names)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _begin(self) -> None:
+    def _try_to_begin(self) -> FileReduction:
+        """Begin to work; what goes wrong is told as the end of the queue, too."""
+        self.failure = ""
+        try:
+            return self._begin()
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        found = str(error) if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
+        told = f"{self.directory}: the queue ended before its time: {found}; new opens another, readdir tries again"
+        self.failure = str(LeashError(Kind.ERROR, told))
+
+    def _begin(self) -> FileReduction:
         settings = self._settings
         place = Place(
             directory=self.directory,
@@ -137,18 +161,23 @@ class Queue:
             identity=self._identity(),
             metadata=settings.metadata,
         )
-        self._work = FileReduction(self._calibration, place, wishes, self._services, sinks=[self.picture])
-        self._thread = threading.Thread(target=self._run, args=(self._work,), name="saxs-bluesky-queue", daemon=True)
+        work = FileReduction(self._calibration, place, wishes, self._services, sinks=[self.picture])
+        self._thread = threading.Thread(target=self._run, args=(work,), name="saxs-bluesky-queue", daemon=True)
+        self._work = work
         self._thread.start()
+        return work
 
     def _run(self, work: FileReduction) -> None:
         try:
-            work.pipeline.run()
-        # The server must live on, and its log tell why this queue did not.
-        except Exception:  # noqa: BLE001
-            _log.exception("a queue ended before its time")
+            try:
+                work.pipeline.run()
+            finally:
+                work.reduction.close()
+        # The server must live on, and clients and its log tell why this queue did not.
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+            _log.exception("%s", self.failure)
         finally:
-            work.reduction.close()
             for remark in work.remarks():
                 _log.warning("%s: %s", self.directory, remark)
             self._ended()
@@ -192,14 +221,17 @@ class Queue:
         -------
         Whether that was possible: not where images in hand are not done before the ``timeout``, in seconds.
         """
-        if self.state is QueueState.OPEN and self._work is not None and self.is_working:
+        if self.state is QueueState.OPEN and self._work is not None and self.is_working and not self.failure:
             self._work.source.again(self.directory)
             return True
         self._stop()  # a queue that was closed has images to do, which come again
         if not self.wait(timeout):
             return False
         self._before, self._work = self._processed, None
-        self._begin()
+        goes_on = self._services.progress is not None and self._services.progress.left is not None
+        work = self._try_to_begin()
+        if goes_on:  # it could not at the start; what it knows of then counts no more
+            work.source.again(self.directory)
         self._record = replace(self._record, state=QueueState.OPEN)
         return True
 
