@@ -21,6 +21,7 @@ from saxs_bluesky.reduction._frames import (
     ends_in_zeros,
     read_frame,
     read_header,
+    read_headers,
     superseded,
     write_frame,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "read_chi",
     "read_frame",
     "read_header",
+    "read_headers",
     "read_mask",
     "stamp_of",
     "superseded",

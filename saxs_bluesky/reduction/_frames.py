@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import tifffile
 
 from saxs_bluesky.errors import FrameError, SupersededError
 from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.reduction._pages import PageTable, Place, page_table
 from saxs_bluesky.reduction._stamps import Stamp, stamp_of
 from saxs_bluesky.reduction._tiff import (
     COMPRESSIONS,
@@ -85,21 +87,26 @@ class PilatusHeader:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of the detector: ``image`` of shape (rows, columns), its header, and where it came from."""
+    """One image of the detector: ``image`` of shape (rows, columns), its header, and where it came from.
+
+    ``pages`` is how many images the file holds.
+    """
 
     image: Image
     header: PilatusHeader
     path: Path
+    pages: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class FrameFile:
-    """A file of one frame as it was when its header was read, and where in it the pixels are.
+    """A file of frames as it was when the header of one was read, and where in it the pixels are.
 
     ``shape`` is (rows, columns), ``dtype`` that of the pixels in the file, in its byte order.
     ``offset`` is their first byte, from which on they follow each other row after row; None where
     they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has been
-    written to since, ``stamp`` also one that was replaced.
+    written to since, ``stamp`` also one that was replaced. ``pages`` is how many images it holds,
+    ``place`` where this one is among them; None where it is the only one, at the beginning.
     """
 
     path: Path
@@ -110,6 +117,8 @@ class FrameFile:
     size: int
     mtime_ns: int
     stamp: Stamp
+    pages: int = 1
+    place: Place | None = None
 
     @property
     def nbytes(self) -> int:
@@ -118,18 +127,41 @@ class FrameFile:
 
 
 def read_header(path: str | Path) -> FrameFile:
-    """Read the header of a TIFF image, and find its pixels: that all are there, not what they are.
+    """Read the header of the first image of a TIFF file, and find its pixels: that all are there, not what they are.
 
     Raises
     ------
     FrameError
-        The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
+        The file is absent, empty, incomplete, no TIFF, its image is no grey one, or it changed
         while it was read.
     """
     path = Path(path)
     with _opened(path) as file:
         found = _examine(file, path)
         _check_unchanged(file, found)
+        return found
+
+
+def read_headers(path: str | Path) -> list[FrameFile | FrameError]:
+    """Read the header of each image of a TIFF file as `read_header` does; what is wrong with one costs no other.
+
+    Raises
+    ------
+    FrameError
+        The file is absent, empty, no TIFF, or changed while it was read.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        status = os.fstat(file)
+        table = _page_table(file, status.st_size, path)
+        found: list[FrameFile | FrameError] = []
+        with _through_tifffile(file, path) as tiff:
+            for number in range(len(table)):
+                try:
+                    found.append(_examined(tiff, table, number, status, path))
+                except FrameError as error:
+                    found.append(error)
+        _check_unwritten(file, status, path)
         return found
 
 
@@ -152,9 +184,13 @@ def ends_in_zeros(frame_file: FrameFile) -> bool:
 
 
 def read_frame(
-    path: str | Path, out: Image | None = None, *, is_meant: Callable[[os.stat_result], bool] | None = None
+    path: str | Path,
+    out: Image | None = None,
+    *,
+    page: int = 0,
+    is_meant: Callable[[os.stat_result], bool] | None = None,
 ) -> Frame:
-    """Read one TIFF image with its header.
+    """Read one image of a TIFF file with its header.
 
     Parameters
     ----------
@@ -165,6 +201,8 @@ def read_frame(
         native byte order); otherwise it is left alone and they go into a new array. Worth its while
         where several frames are held at a time: their memory then comes from the system page by
         page for every frame, which takes ten times as long as reading.
+    page
+        Which of the images in the file, from 0.
     is_meant
         Tells by the file's status whether its content is the one that is meant; None: any is.
 
@@ -173,15 +211,15 @@ def read_frame(
     SupersededError
         The file holds other content than the one that is meant.
     FrameError
-        The file is absent, empty, incomplete, no TIFF, holds no single grey image, or changed
-        while it was read.
+        The file is absent, empty, incomplete, no TIFF, has no such page, the image is no grey one,
+        or it changed while it was read.
     """
     path = Path(path)
     with _opened(path) as file:
         if is_meant is not None and not is_meant(os.fstat(file)):
             raise superseded(path)
         try:
-            found = _examine(file, path)
+            found = _examine(file, path, page)
             image = _read_pixels(file, found, out)
             _check_unchanged(file, found)
         except FrameError as error:
@@ -189,7 +227,7 @@ def read_frame(
             if is_meant is not None and not is_meant(os.fstat(file)):
                 raise superseded(path) from error
             raise
-    return Frame(image, found.header, path)
+    return Frame(image, found.header, path, found.pages)
 
 
 # By descriptors, since all of this is done for every file twice, and at each call of the system another thread may
@@ -225,13 +263,31 @@ def _check_unchanged(file: int, found: FrameFile) -> None:
         raise _changed(found.path)
 
 
-def _examine(file: int, path: Path) -> FrameFile:
+def _check_unwritten(file: int, before: os.stat_result, path: Path) -> None:
+    now = os.fstat(file)
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise _changed(path)
+
+
+def _examine(file: int, path: Path, page: int = 0) -> FrameFile:
     stat = os.fstat(file)
     if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):  # reading a folder fails by itself
         raise FrameError(f"{path}: wanted a TIFF image, found no file but {_kind(stat.st_mode)}")
     if stat.st_size == 0:
         raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
-    layout = plain_layout(os.pread(file, _HEAD_BYTES, 0), stat.st_size) or _other_layout(file, stat.st_size, path)
+    layout = plain_layout(os.pread(file, _HEAD_BYTES, 0), stat.st_size)
+    if layout is None:
+        table = _page_table(file, stat.st_size, path)
+        with _through_tifffile(file, path) as tiff:
+            return _examined(tiff, table, page, stat, path)
+    if page:
+        raise FrameError(f"{path}: wanted page {page} (from 0), found a file of one image")
+    return _frame_file(layout, stat, path)
+
+
+def _frame_file(
+    layout: TiffLayout, stat: os.stat_result, path: Path, pages: int = 1, place: Place | None = None
+) -> FrameFile:
     rows, columns = layout.shape
     return FrameFile(
         path=path,
@@ -242,6 +298,8 @@ def _examine(file: int, path: Path) -> FrameFile:
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         stamp=stamp_of(stat),
+        pages=pages,
+        place=place,
     )
 
 
@@ -249,12 +307,48 @@ def _kind(mode: int) -> str:
     return "a named pipe" if S_ISFIFO(mode) else "a device"
 
 
+def _page_table(file: int, size: int, path: Path) -> PageTable:
+    if size == 0:  # a pipe too
+        raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
+    try:
+        return page_table(file, size)
+    # What a damaged file holds in place of numbers, too.
+    except (ValueError, struct.error, OverflowError) as error:
+        raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({error})") from error
+
+
+def _examined(tiff: tifffile.TiffFile, table: PageTable, page: int, stat: os.stat_result, path: Path) -> FrameFile:
+    """One page of a file with several, or laid out otherwise than a Pilatus does."""
+    where = Path(f"{path}, page {page}") if len(table) > 1 else path
+    if page >= len(table):
+        raise FrameError(f"{path}: wanted page {page} (from 0), found {len(table)} pages")
+    if page == len(table.places):
+        raise FrameError(f"{where}: wanted an image, found {table.failure}")
+    place = table.places[page]
+    with _without_surprise(where):
+        layout = _other_layout(_tiff_page(tiff, place), place, stat.st_size, where)
+        first = table.places[0]
+        if place.directory != first.directory:
+            layout = layout._replace(texts={**_texts(_tiff_page(tiff, first)), **layout.texts})
+    return _frame_file(layout, stat, path, len(table), place)
+
+
+def _tiff_page(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
+    tiff.filehandle.seek(place.directory)
+    return tifffile.TiffPage(tiff, index=0)
+
+
+def _texts(page: tifffile.TiffPage) -> dict[int, str]:
+    return {code: str(value) for code in TEXTS if (value := page.tags.valueof(code)) is not None}
+
+
 def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
     native = found.dtype.newbyteorder("=")
     if out is None or not (out.shape == found.shape and out.dtype == native and out.flags.carray):
         out = np.empty(found.shape, native)
     if found.offset is None:
-        with _through_tifffile(file, found.path) as page:
+        with _through_tifffile(file, found.path) as tiff:
+            page = tiff.pages.first if found.place is None else _tiff_page(tiff, found.place)
             out[...] = page.asarray()
         return out
     if os.preadv(file, [out.data.cast("B")], found.offset) != found.nbytes:
@@ -264,16 +358,22 @@ def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
     return out
 
 
-def _other_layout(file: int, size: int, path: Path) -> TiffLayout:
-    """Layout of any other file, or what is wrong with it."""
-    with _through_tifffile(file, path) as page:
-        _check_complete(page, size, path)
-        dtype = _grey_type(page, path)
-        _check_compression(page, path)
-        offset = int(page.dataoffsets[0]) if page.is_final else None
-        _check_size(page, size - (offset or 0), path)
-        texts = {code: str(value) for code in TEXTS if (value := page.tags.valueof(code)) is not None}
-        return TiffLayout(page.shape, dtype.newbyteorder(page.parent.byteorder), offset, texts)
+def _other_layout(page: tifffile.TiffPage, place: Place, size: int, path: Path) -> TiffLayout:
+    """Layout of any other image, or what is wrong with it."""
+    _check_complete(page, size, path)
+    dtype = _grey_type(page, path)
+    _check_compression(page, path)
+    offset = int(page.dataoffsets[0]) if page.is_final else None
+    _check_size(page, size - (offset or 0), path)
+    if place.images > 1:
+        if offset is None:
+            raise FrameError(f"{path}: wanted {place.images} images that follow each other, found a compressed one")
+        offset += place.number * page.nbytes
+        if offset + page.nbytes > size:
+            raise FrameError(
+                f"{path}: wanted an image that ends at byte {offset + page.nbytes}, found a file cut short at {size}"
+            )
+    return TiffLayout(page.shape, dtype.newbyteorder(page.parent.byteorder), offset, _texts(page))
 
 
 def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
@@ -306,11 +406,20 @@ def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
 
 
 @contextmanager
-def _through_tifffile(file: int, path: Path) -> Iterator[tifffile.TiffPage]:
+def _through_tifffile(file: int, path: Path) -> Iterator[tifffile.TiffFile]:
     os.lseek(file, 0, os.SEEK_SET)
+    with (
+        _without_surprise(path),
+        open(path, "rb", opener=lambda *_: os.dup(file)) as whole,
+        tifffile.TiffFile(whole) as tiff,
+    ):
+        yield tiff
+
+
+@contextmanager
+def _without_surprise(path: Path) -> Iterator[None]:
     try:
-        with open(path, "rb", opener=lambda *_: os.dup(file)) as whole, tifffile.TiffFile(whole) as tiff:
-            yield tiff.pages.first
+        yield
     except (FrameError, OSError):
         raise
     # tifffile has many ways to fail on a file that is no TIFF or damaged.

@@ -14,6 +14,9 @@ IMAGE_DESCRIPTION, MODEL, SOFTWARE, DATE_TIME = 270, 272, 305, 306
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _SAMPLE_FORMAT = 273, 277, 278, 279, 339
 
+STACK_TEXTS = ("ImageJ=", '{"shape":')
+"""How texts of ImageJ and tifffile begin, which may say that more images follow the one of the directory."""
+
 TEXTS = (IMAGE_DESCRIPTION, MODEL, SOFTWARE, DATE_TIME)
 # Tags without a bearing on the pixels of a single grey image: kind of image, make, orientation,
 # resolution, planes, unit, host, artist; and the detector's own from 36864 to 37120.
@@ -83,6 +86,8 @@ class _Directory:
         self._entries = {tag[0]: tag[1:] for tag in struct.iter_unpack(order + "HHI4s", data)}
         if not (len(data) // 12 == len(self._entries) == count and self._entries.keys() <= _KNOWN):
             raise ValueError
+        if struct.unpack_from(order + "I", head, start + 2 + 12 * count)[0]:
+            raise ValueError  # another directory: another page
 
     def __contains__(self, code: int) -> bool:
         return code in self._entries
@@ -128,7 +133,10 @@ def _layout(tags: _Directory, size: int) -> TiffLayout | None:
     offset = _strips(tags, rows, nbytes)
     if offset is None or offset + nbytes > size:
         return None
-    return TiffLayout((rows, columns), dtype, offset, {code: tags.text(code) for code in TEXTS if code in tags})
+    texts = {code: tags.text(code) for code in TEXTS if code in tags}
+    if texts.get(IMAGE_DESCRIPTION, "").startswith(STACK_TEXTS):
+        return None
+    return TiffLayout((rows, columns), dtype, offset, texts)
 
 
 def _strips(tags: _Directory, rows: int, nbytes: int) -> int | None:
