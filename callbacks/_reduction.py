@@ -21,7 +21,7 @@ from saxs_bluesky.documents import FrameTask
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
-from saxs_bluesky.work import FrameOutcome, FrameWork
+from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ class Reduction:
         self._reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
         for reducer in self._reducers.values():
             _check_recipes(reducer)
+            warn(reducer.remarks)
+        self._remarked: set[tuple[str, str]] = set()
         self._work = {
             name: FrameWork(
                 one,
@@ -360,6 +362,11 @@ class Reduction:
         for what in filter(None, (outcome.failure, outcome.files.failure)):
             level = logging.INFO if outcome.superseded else logging.WARNING
             _log.log(level, "frame %s of run %s failed: %s", task.index, uid, what)
+        if (
+            outcome.remark and (uid, task.detector) not in self._remarked
+        ):  # each worker finds it in a run's first images
+            self._remarked.add((uid, task.detector))
+            warn([outcome.remark])
         reducer = self._reducers[self._name(task)]
         for name, doc in run.reduced.frame(task, outcome.result(reducer.template), reducer, outcome.files):
             self._hand_out(name, doc)

@@ -23,6 +23,8 @@ from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 if TYPE_CHECKING:
     import xarray as xr
 
+_log = logging.getLogger(__name__)
+
 _SPEC = {"name": "CatalogOfBlueskyRuns", "version": "3.0"}
 _ANSWER_TIMEOUT = 10.0  # seconds until a server that says nothing counts as away
 
@@ -160,6 +162,9 @@ def reduce_run(
         raise CatalogError(f"run {uid}: wanted a raw run, found one reduced from {raw.start['original_run_uid']}")
     by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
     reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
+    for reducer in reducers.values():
+        for remark in reducer.remarks:
+            _log.warning("%s", remark)
     before = {run.start["detector"]: run.start for run in reduced_runs(catalog, raw.start["uid"])}
     writer = TiledWriter(catalog)
     uids = []

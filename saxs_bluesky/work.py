@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +19,15 @@ from saxs_bluesky.reduction import (
     CurveProvenance,
     IntegralParameters,
     Integrator,
+    PilatusHeader,
     Reducer,
+    differences,
     stamp_of,
 )
 from saxs_bluesky.reduction._types import FloatArray, Image
 from saxs_bluesky.workers import is_retry
+
+_log = logging.getLogger(__name__)
 
 _MASK_CHANGED = "a mask of {} changed after the reduction began: start it again to use the new one"
 
@@ -56,12 +61,15 @@ class FrameOutcome:
         What was written.
     superseded
         Whether that is since the file holds newer content than the frame's.
+    remark
+        What a user should know: how the header of the image contradicts the calibration.
     """
 
     failure: str = ""
     files: WrittenFiles = WrittenFiles()  # noqa: RUF009 - it is frozen
     _values: tuple[_Values, ...] = ()
     superseded: bool = False
+    remark: str = ""
 
     def result(self, templates: Sequence[Curve]) -> Result:
         """The curves, or the failure.
@@ -137,7 +145,19 @@ class FrameWork:
             return FrameOutcome(_told_with(task.reference.path, error))
         values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
         source = _Source(task, stamp, run)
-        return FrameOutcome("", self._write(image, frame.image, curves, source), values)
+        written = self._write(image, frame.image, curves, source)
+        return FrameOutcome("", written, values, remark=self._remark(frame.header, task.reference.path, run))
+
+    def _remark(self, header: PilatusHeader | None, path: str, run: str) -> str:
+        """How the first image of a run contradicts the calibration; empty where it does not, and for all others."""
+        key = (self.token, run)
+        if header is None or key in _COMPARED:
+            return ""
+        if len(_COMPARED) >= _MOST_COMPARED:
+            _COMPARED.clear()
+        _COMPARED.add(key)
+        found = "; ".join(differences(self.calibration, header))
+        return f"{self.calibration.where} contradicts the header of {path}: {found}" if found else ""
 
     def describe(self, task: FrameTask, *_: object) -> str:
         """What a call is about, for people who wait for it."""
@@ -197,6 +217,17 @@ def _number(task: FrameTask) -> int:
 def _told_with(path: str, error: Exception) -> str:
     text = reason_of(error)
     return text if path in text or not isinstance(error, SaxsError) else f"{path}: {text}"
+
+
+# Which runs this process has compared an image of.
+_COMPARED: set[tuple[str, str]] = set()
+_MOST_COMPARED = 1000
+
+
+def warn(remarks: Iterable[str]) -> None:
+    """Put what a user should know of a calibration into the log."""
+    for remark in remarks:
+        _log.warning("%s", remark)
 
 
 @lru_cache(maxsize=8)

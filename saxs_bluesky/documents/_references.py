@@ -20,7 +20,7 @@ import numpy as np
 
 from saxs_bluesky.documents._hdf5_cutoff import Cutoffs
 from saxs_bluesky.errors import FrameError, SupersededError
-from saxs_bluesky.reduction import Stamp, has_stamp, read_frame
+from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
@@ -29,10 +29,15 @@ _CUTOFFS = Cutoffs()
 
 @dataclass(frozen=True, eq=False)
 class LoadedFrame:
-    """A frame in memory: ``image`` of shape (rows, columns), and the detector's count cutoff where its file has one."""
+    """A frame in memory.
+
+    ``image`` of shape (rows, columns), the detector's count cutoff where its file has one, and its header where it is a
+    file that has one.
+    """
 
     image: Image
     count_cutoff: float | None = None
+    header: PilatusHeader | None = None
 
 
 class FrameReference(Protocol):
@@ -123,7 +128,7 @@ class TiffFrame:
             It holds other content.
         """
         frame = read_frame(self.path, is_meant=None if self.content is None else self.content.is_in)
-        return LoadedFrame(frame.image, frame.header.count_cutoff)
+        return LoadedFrame(frame.image, frame.header.count_cutoff, frame.header)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from saxs_bluesky.documents._raw_run import FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
 from saxs_bluesky.documents._references import load
 from saxs_bluesky.errors import reason_of
-from saxs_bluesky.reduction import Reducer
+from saxs_bluesky.reduction import Reducer, differences
+
+_log = logging.getLogger(__name__)
 
 
-def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
+def reduce_task(
+    reducer: Reducer, task: FrameTask, deadline: float, remark: Callable[[str], None] | None = None
+) -> Result:
     """Read and reduce one frame; whatever goes wrong becomes the text that the reduced run records.
 
     Parameters
@@ -23,11 +29,19 @@ def reduce_task(reducer: Reducer, task: FrameTask, deadline: float) -> Result:
         Which frame.
     deadline
         Until when to wait for a file that is not whole, in seconds of ``time.time()``.
+    remark
+        Told how the header of the image contradicts the calibration, where it does.
     """
     if task.reference is None or task.failure:
         return task.failure
     try:
         frame = load(task.reference, deadline)
+        if (
+            remark is not None
+            and frame.header is not None
+            and (found := differences(reducer.calibration, frame.header))
+        ):
+            remark(f"{reducer.calibration.where} contradicts the header of {task.reference.path}: {'; '.join(found)}")
         return reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
     # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
     except Exception as error:  # noqa: BLE001
@@ -54,10 +68,13 @@ def reduced_documents(
     raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers))
     reduced = RunReduction(start)
     stop: Mapping[str, Any] | None = None
+    compared: set[str] = set()
     for name, doc in remaining:
         for task in raw.frames(name, doc):
             reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
-            yield from reduced.frame(task, reduce_task(reducer, task, deadline=0), reducer)
+            remark = None if task.detector in compared else partial(_log.warning, "%s")
+            compared.add(task.detector)
+            yield from reduced.frame(task, reduce_task(reducer, task, 0, remark), reducer)
         if name == "stop":
             stop = doc
     yield from reduced.stop(stop)

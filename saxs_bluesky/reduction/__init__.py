@@ -11,6 +11,7 @@ from saxs_bluesky.reduction._chi import (
     read_chi,
     write_chi,
 )
+from saxs_bluesky.reduction._consistency import differences
 from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
 from saxs_bluesky.reduction._files import FileList, OutputNames
@@ -64,6 +65,7 @@ __all__ = [
     "chi_labels",
     "conversion",
     "convert",
+    "differences",
     "ends_in_zeros",
     "first_line",
     "first_line_if_whole",

@@ -159,6 +159,12 @@ class BinningOperator:
         counts: sparse.csr_array = self._weights @ members.tocsr()
         return counts
 
+    @property
+    def area(self) -> NDArray[np.float64]:
+        """Subpixels in each bin, shape (bins,); 0 in those that no pixel falls into."""
+        area: NDArray[np.float64] = self._weights @ self._sizes
+        return area
+
     def apply(self, image: Image | LimitedImage, *, deviation: bool = False) -> BinnedFrame:
         """Average a frame over the bins.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TypeAlias
 
@@ -65,6 +65,8 @@ class Reducer:
         #: SHA-256 of each mask as it is applied: a byte a pixel, row by row from the top.
         self.mask_sha256 = tuple(hashlib.sha256(mask.tobytes()).hexdigest() for mask in masked)
         self._own = _integrators(calibration, masked, deviation=deviation)
+        #: What of the calibration gives curves without a point, or integral parameters of none; each in a line.
+        self.remarks = tuple(_remarks(calibration, masked, self._own))
         self._recipes = tuple(recipes)
         self.integrators: tuple[Integrator, ...] = (*self._own, *self._recipes)
         self._leave_out_invalid = leave_out_invalid
@@ -185,6 +187,41 @@ def _slice_integrator(
         incident_angle=settings.incident_angle,
         deviation=deviation,
     )
+
+
+def _remarks(calibration: Calibration, masked: Sequence[BoolImage], own: Sequence[_Own]) -> Iterator[str]:
+    for integrator in own:
+        index = int(integrator.name[1:])
+        used = integrator.operator.area > 0
+        if isinstance(integrator, SliceIntegrator):
+            if not used.any():
+                at = index - len(calibration.masks)
+                mask = calibration.slices[at].mask
+                why = (
+                    f"{_mask_name(calibration, mask)} masks all of its strip" if mask is not None else "it has no pixel"
+                )
+                yield f"Slices[{at}] of {calibration.where} makes a curve of NaN: {why}"
+            continue
+        settings = calibration.masks[index]
+        where = f"Masks[{index}] of {calibration.where}"
+        if not used.any():
+            pixels = "every pixel" if masked[index].all() else "every pixel between qStart and qStop"
+            yield (
+                f"{where} makes a curve of NaN: {_mask_name(calibration, index)} masks {pixels} "
+                "(masked are the pixels that are not 0)"
+            )
+        elif isinstance(integrator, RadialIntegrator) and settings.q_stop > 0:  # 0: none wanted
+            axis = integrator.axis[used]
+            if not ((axis >= settings.q_start) & (axis <= settings.q_stop)).any():
+                yield (
+                    f"{where} has integral parameters of 0: no point of its curve lies between qStart "
+                    f"{settings.q_start:g} and qStop {settings.q_stop:g} 1/nm; its pixels have q from "
+                    f"{axis[0]:.4g} to {axis[-1]:.4g} 1/nm"
+                )
+
+
+def _mask_name(calibration: Calibration, index: int) -> str:
+    return calibration.masks[index].mask_file or "its mask"
 
 
 def _check_recipes(integrators: Sequence[Integrator]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import multiprocessing
 import os
 import signal
@@ -27,7 +28,7 @@ from ophyd_async.sim import SimBlobDetector, SimMotor
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import CalibrationError
-from saxs_bluesky.reduction import Calibration, Curve, Reducer, write_frame
+from saxs_bluesky.reduction import Calibration, Curve, PilatusHeader, Reducer, write_frame
 
 Named = tuple[str, dict[str, Any]]
 
@@ -639,3 +640,36 @@ def test_fly_scan_of_ophyd_async_has_no_events_and_is_reduced_all_the_same(
     check(sink)
     assert_curves(sink.of("event"), blob_images(tmp_path), blob_calibration)
     assert len(sink.of("event")) == 4
+
+
+def test_header_that_contradicts_the_calibration_is_logged_once_a_run(
+    tmp_path: Path, calibration: Calibration, reductions: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = PilatusHeader(entries={"Wavelength": "0.154 A"})
+    reduction, _ = reductions(calibration)
+    for run in range(2):
+        documents = tiff_documents(tmp_path / str(run), 3)
+        (tmp_path / str(run)).mkdir()
+        for number in range(3):
+            write_frame(tmp_path / str(run) / f"x_{number:06d}.tif", np.ones((60, 80)), header)
+        for name, doc in documents:
+            reduction(name, doc)
+    assert reduction.wait(60)
+    assert reduction.status.reduced == 6
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    for run, text in enumerate(told):
+        assert text.startswith(f"calibration contradicts the header of {tmp_path}/{run}/x_")
+        assert text.endswith("Wavelength 1.54, in the image 0.154 A")
+
+
+def test_mask_that_leaves_no_pixel_is_logged(
+    document: dict[str, Any], reductions: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = io.BytesIO()
+    np.save(mask, np.ones((60, 80), bool))
+    document["Masks"][0]["MaskFile"] = "m.npy"
+    reductions(Calibration.from_dict(document, masks=[mask.getvalue()]))
+    assert caplog.messages == [
+        "Masks[0] of calibration makes a curve of NaN: m.npy masks every pixel (masked are the pixels that are not 0)"
+    ]

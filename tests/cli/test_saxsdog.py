@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.cli.saxsdog import main
-from saxs_bluesky.reduction import Calibration, Reducer, read_chi, read_frame, write_frame
+from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, write_frame
 
 
 def saxsdog(beamtime: Path, *options: str) -> int:
@@ -62,6 +62,34 @@ def test_calibration_of_deployed_programs_may_say_0_for_their_own_default(beamti
     assert sum(line.endswith("a.chi, 0.0, 0.0, 0.0") for line in listed) == 1
     edit(beamtime, Unknown=1)
     assert saxsdog(beamtime) == 2
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_calibration_that_contradicts_the_images_is_told_once(
+    beamtime: Path, capsys: pytest.CaptureFixture[str], threads: str
+) -> None:
+    for number in range(9):
+        header = PilatusHeader(entries={"Wavelength": "15.4 A", "Detector_distance": "1.00000 m"})
+        write_frame(beamtime / "data" / f"x{number}.tif", np.ones((60, 80)), header)
+    for name in ("a", "b"):
+        (beamtime / "data" / f"{name}.tif").unlink()
+    (beamtime / "data" / "more" / "c.tif").unlink()
+    assert saxsdog(beamtime, "-t", threads) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        rf"saxsdog: {beamtime}/cal\.json contradicts the header of {beamtime}/data/x\d\.tif: "
+        r"Wavelength 1\.54, in the image 15\.4 A",
+        line,
+    )
+
+
+def test_mask_that_leaves_no_pixel_is_told(beamtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(beamtime / "all.npy", np.full((60, 80), 255, "u1"))
+    mask = json.loads((beamtime / "cal.json").read_text())["Masks"][0]
+    edit(beamtime, Masks=[mask | {"MaskFile": "all.npy"}])
+    assert saxsdog(beamtime) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"saxsdog: Masks[0] of {beamtime}/cal.json makes a curve of NaN: all.npy masks every pixel")
 
 
 @pytest.mark.parametrize("threads", ["1", "4"])
