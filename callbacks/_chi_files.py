@@ -11,8 +11,8 @@ from typing import Any
 
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.outputs import Claims, FrameName, in_a_name, make_folder
-from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList, OutputNames, write_chi
+from saxs_bluesky.outputs import Claims, FrameName, in_a_name, output_folder, write_curve
+from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList, OutputNames
 
 _log = logging.getLogger(__name__)
 
@@ -117,8 +117,7 @@ class ChiFiles:
         provenance: CurveProvenance,
         files: FileList | None,
     ) -> None:
-        make_folder(chi.parent)
-        write_chi(chi, curve, calibration, provenance)
+        write_curve(output_folder(chi.parent, self._names.rule), chi, curve, calibration, provenance)
         self.written += 1
         if files is not None:
             files.add(chi, curve)

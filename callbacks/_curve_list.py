@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks._reduced_frames import ReducedRuns
+from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import FileList
 
 _log = logging.getLogger(__name__)
@@ -26,9 +27,13 @@ class CurveList:
         The directory that all images are below.
     keep
         Whether to keep what is in the list already.
+    within
+        Folder that nothing is written out of, as in `OutputNames`.
 
     Raises
     ------
+    LinkError
+        A symbolic link is in the way.
     OSError
         The list cannot be begun.
 
@@ -38,8 +43,8 @@ class CurveList:
         Number of lines that could not be written.
     """
 
-    def __init__(self, directory: Path, *, keep: bool) -> None:
-        self._list = FileList(directory, keep=keep)
+    def __init__(self, directory: Path, *, keep: bool, within: Path | None = None) -> None:
+        self._list = FileList(directory, keep=keep, within=within)
         self._runs = ReducedRuns()
         self._there: Counter[str] = Counter()
         self.failed = 0
@@ -97,7 +102,8 @@ class CurveList:
                 continue
             try:
                 self._list.append(line)
-            except OSError as error:
+            except (OSError, OutputError) as error:
                 if not self.failed:
-                    _log.warning("%s: wanted to list a curve, found %s", self._list.path, error.strerror or error)
+                    reason = getattr(error, "strerror", None) or error
+                    _log.warning("%s: wanted to list a curve, found %s", self._list.path, reason)
                 self.failed += 1

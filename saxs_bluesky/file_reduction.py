@@ -211,7 +211,9 @@ class FileReduction:
         if not self._calibration.document["Live-Filelisting"]:
             return None
         try:
-            return CurveList(directory, keep=keep or self._wishes.resume or not self._wishes.files.overwrite)
+            files = self._wishes.files
+            kept = keep or self._wishes.resume or not files.overwrite
+            return CurveList(directory, keep=kept, within=files.names.within)
         except OSError as error:
             raise OutputError(
                 f"{directory.parent / 'results'}: wanted to keep the list of curves there, found {error.strerror}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from typing import IO
 
@@ -24,3 +25,17 @@ def locked(path: Path) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+def holders(descriptor: int) -> list[int]:
+    """Numbers of the other processes of this computer that have a lock on an open file."""
+    status = os.fstat(descriptor)
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    # 1: FLOCK  ADVISORY  WRITE 4711 fd:01:393242 0 EOF
+    found = (line.split() for line in lines)
+    pids = {int(parts[4]) for parts in found if len(parts) > 5 and parts[1] == "FLOCK" and parts[5] == file}
+    return sorted(pids - {os.getpid(), 0, -1})

@@ -11,6 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.output_folders import LinkRule, OutputFolder, open_folder
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,
@@ -19,11 +20,11 @@ from saxs_bluesky.reduction import (
     OutputNames,
     PilatusHeader,
     Reducer,
+    chi_bytes,
     first_line,
     first_line_if_whole,
     has_stamp,
     provenance_in,
-    write_chi,
 )
 from saxs_bluesky.reduction._types import Image
 
@@ -128,7 +129,11 @@ class CurveFiles:
         found = Condition.CURRENT
         for chi in self.targets(image, reducer.calibration.curve_names):
             # What is never replaced need not be whole.
-            line = first_line_if_whole(chi) if self.overwrite else first_line(chi) or (b"" if chi.exists() else None)
+            line = (
+                first_line_if_whole(chi)
+                if self.overwrite
+                else first_line(chi) or (b"" if os.path.lexists(chi) else None)
+            )
             if line is None:
                 return Condition.ABSENT
             found = min(found, _condition_of(line, image, reducer))
@@ -168,49 +173,67 @@ class CurveFiles:
             A file cannot be written.
         """
         targets = self.targets(path, [curve.name for curve in curves])
-        # Asked for by every frame, and made once: this is quicker than trying to make it.
-        if not targets[0].parent.is_dir():
-            make_folder(targets[0].parent)
+        folder = output_folder(targets[0].parent, self.names.rule)
         for curve, chi in zip(curves, targets, strict=True):
-            if self.overwrite or not chi.exists():
-                write_chi(chi, curve, calibration, provenance)
+            if self.overwrite or not folder.has(chi.name):
+                write_curve(folder, chi, curve, calibration, provenance)
             yield chi
-        self._draw(path, image, curves)
+        if self.svg or self.png:
+            self._draw(folder, path, image, curves)
 
-    def _draw(self, path: Path, image: Image, curves: Sequence[Curve]) -> None:
-        if not (self.svg or self.png):
-            return
-        from saxs_bluesky.plotting import plot_curves, plot_frame, save_figure  # Matplotlib: half a second
+    def _draw(self, folder: OutputFolder, path: Path, image: Image, curves: Sequence[Curve]) -> None:
+        from saxs_bluesky.plotting import figure_bytes, plot_curves, plot_frame  # Matplotlib: half a second
 
-        stem = self.names.stem(path)
-        if self.svg:
-            save_figure(plot_curves(list(curves), title=path.name), stem.with_name(f"{stem.name}.svg"))
-        if self.png:
-            save_figure(plot_frame(Frame(image, PilatusHeader(), path)), stem.with_name(f"{stem.name}.png"))
+        pictures = {
+            ".svg": lambda: plot_curves(list(curves), title=path.name) if self.svg else None,
+            ".png": lambda: plot_frame(Frame(image, PilatusHeader(), path)) if self.png else None,
+        }
+        for suffix, draw in pictures.items():
+            figure = draw()
+            if figure is None:
+                continue
+            target = self.names.file(path, suffix)
+            try:
+                folder.write(target.name, figure_bytes(figure, suffix))
+            except OSError as error:
+                raise OutputError(f"{target}: the picture cannot be written ({error.strerror or error})") from error
 
     def clean_up(self, path: Path, curve_names: Iterable[str]) -> None:
-        """Remove what a writer left that was killed while it wrote the files of a frame, and of no other."""
-        stem = self.names.stem(path)
-        pictures = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
-        beginnings = tuple(f".{target.name}." for target in [*self.targets(path, curve_names), *pictures])
-        with suppress(OSError):  # they are no obstacle
-            for left in stem.parent.iterdir():
-                if left.name.startswith(beginnings) and left.suffix == ".tmp":
-                    left.unlink(missing_ok=True)
+        """Remove temporary files that a killed writer left for this frame, and for no other."""
+        targets = [*self.targets(path, curve_names), *(self.names.file(path, suffix) for suffix in (".svg", ".png"))]
+        with suppress(OSError, OutputError):  # they are no obstacle
+            folder = open_folder(targets[0].parent, self.names.rule, make=False)
+            folder.remove_drafts([target.name for target in targets])
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing.
+def output_folder(folder: Path, rule: LinkRule) -> OutputFolder:
+    """Open a folder to write to, and make it and those above it, where they are missing.
 
     Raises
     ------
     OutputError
-        It cannot be made.
+        It cannot be opened or made, or a symbolic link is in the way.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return open_folder(folder, rule)
     except OSError as error:
         raise OutputError(f"{folder}: wanted a folder to write curves to, found {error.strerror or error}") from error
+
+
+def write_curve(
+    folder: OutputFolder, chi: Path, curve: Curve, calibration: Calibration, provenance: CurveProvenance | None
+) -> None:
+    """Write the file of a curve into an open folder.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    try:
+        folder.write(chi.name, chi_bytes(curve, calibration, provenance))
+    except OSError as error:
+        raise OutputError(f"{chi}: the curve cannot be written ({error.strerror or error})") from error
 
 
 class Claims:

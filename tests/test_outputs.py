@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.output_folders import draft_name
 from saxs_bluesky.outputs import Claims, Condition, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Curve, OutputNames, Reducer, read_chi, stamp_of, write_chi
 
@@ -271,8 +272,23 @@ def test_curves_of_an_earlier_content_are_not_current(
 def test_remains_of_a_frame_are_removed_and_no_others(tmp_path: Path, stem: str) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    mine = [f".{stem}.chi.12-34.tmp", f".{stem}_cS1.chi.56-78.tmp", f".{stem}.svg.12-34.tmp", f".{stem}.png.1-2.tmp"]
-    others = [f"{stem}.chi", f"{stem}_cS1.chi", ".zz.chi.12-34.tmp", ".a5.chi.12-34.tmp", ".aab.chi.12-34.tmp"]
+    drafts = [draft_name(f"{stem}{ending}") for ending in (".chi", "_cS1.chi", ".svg", ".png")]
+    # Those of earlier versions too.
+    mine = [
+        *drafts,
+        f".{stem}.chi.12-34.tmp",
+        f".{stem}_cS1.chi.56-78.tmp",
+        f".{stem}.svg.12-34.tmp",
+        f".{stem}.png.1-2.tmp",
+    ]
+    others = [
+        f"{stem}.chi",
+        f"{stem}_cS1.chi",
+        ".zz.chi.12-34.tmp",
+        ".a5.chi.12-34.tmp",
+        ".aab.chi.12-34.tmp",
+        draft_name("a5.chi"),
+    ]
     for name in mine + others:
         (work / name).write_text("")
     CurveFiles().clean_up(tmp_path / "data" / f"{stem}.tif", ["R0", "S1"])

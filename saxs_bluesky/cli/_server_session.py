@@ -193,7 +193,7 @@ def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings
     if not (feeder or options.watch):
         raise SaxsError("wanted -w, -f, or a Feeder in the network file, found none: no image would ever be found")
     return QueueSettings(
-        names=OutputNames(options.relpath, options.out and options.out.absolute()),
+        names=OutputNames(options.relpath, options.out and Path(os.path.realpath(options.out))),
         watch=options.watch,
         feeder=(tcp_address(feeder),) if feeder else (),
         base=Path(os.path.realpath(options.basedir)),

@@ -7,7 +7,7 @@ thread: these functions serve worker threads and machines without a display.
 from saxs_bluesky.plotting._comparison import compare_curves
 from saxs_bluesky.plotting._curves import plot_curve, plot_curves
 from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
-from saxs_bluesky.plotting._saving import save_figure
+from saxs_bluesky.plotting._saving import figure_bytes, save_figure
 from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SIGMA_COLOR",
     "Scale",
     "compare_curves",
+    "figure_bytes",
     "plot_curve",
     "plot_curves",
     "plot_frame",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -35,12 +36,22 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     if kind not in _FORMATS:
         wanted = ", ".join(f".{known}" for known in _FORMATS)
         raise OutputError(f"{path}: wanted a picture's suffix ({wanted}), found {path.suffix or 'none'}")
+    content = figure_bytes(figure, kind)
     try:
-        with _reproducible(), replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA.get(kind))
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise OutputError(f"{path}: the picture cannot be written ({error.strerror or error})") from error
     return path
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """A figure as a file of that suffix holds it."""
+    kind = kind.removeprefix(".")
+    content = BytesIO()
+    with _reproducible():
+        figure.savefig(content, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA.get(kind))
+    return content.getvalue()
 
 
 @contextmanager

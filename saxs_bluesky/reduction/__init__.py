@@ -4,6 +4,7 @@ from saxs_bluesky.reduction._axis_labels import Q_UNITS, in_unit
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._chi import (
     ChiFile,
+    chi_bytes,
     chi_is_whole,
     chi_labels,
     first_line,
@@ -14,7 +15,8 @@ from saxs_bluesky.reduction._chi import (
 from saxs_bluesky.reduction._consistency import differences
 from saxs_bluesky.reduction._convert import Conversion, conversion, convert
 from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
-from saxs_bluesky.reduction._files import FileList, OutputNames
+from saxs_bluesky.reduction._file_list import FileList
+from saxs_bluesky.reduction._files import OutputNames
 from saxs_bluesky.reduction._frames import (
     Frame,
     FrameFile,
@@ -61,6 +63,7 @@ __all__ = [
     "SliceIntegrator",
     "SliceSettings",
     "Stamp",
+    "chi_bytes",
     "chi_is_whole",
     "chi_labels",
     "conversion",

@@ -78,12 +78,13 @@ def write_chi(
     path = Path(path)
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(_format(curve, calibration, provenance))
+            temporary.write_bytes(chi_bytes(curve, calibration, provenance))
     except OSError as error:
         raise OutputError(f"{path}: the curve cannot be written ({error.strerror or error})") from error
 
 
-def _format(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None) -> bytes:
+def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None = None) -> bytes:
+    """What is in the file of a curve; as for `write_chi`."""
     first = calibration.json() if provenance is None else provenance.in_line(calibration.json())
     labels = json.dumps(chi_labels(curve))
     integral = curve.integral

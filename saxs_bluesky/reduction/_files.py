@@ -1,25 +1,25 @@
-"""Where results go: names of output files, safe replacement, the list of written curves."""
+"""Where results go: names of output files, and safe replacement."""
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
 import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from saxs_bluesky.reduction._curve import Curve
+from saxs_bluesky.output_folders import LinkRule, draft_name
 
-_BLOCK = 65536  # bytes
+_OF_THE_USER = LinkRule()
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends, or goes when it fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(draft_name(path.name))
     try:
         yield temporary
         temporary.replace(path)
@@ -41,11 +41,25 @@ class OutputNames:
         image's whole path, with the separators replaced by underscores.
     base
         Folder whose own path is left out of these names, where an image lies below it.
+    within
+        Folder that nothing is written out of, neither by ``relative`` nor by symbolic links; its own path is without
+        links. None: links of the user, and of root, lead anywhere.
     """
 
     relative: str = "../work"
     folder: Path | None = None
     base: Path | None = None
+    within: Path | None = None
+
+    @property
+    def rule(self) -> LinkRule:
+        """Which symbolic links are followed on the way to the output folders."""
+        if self.within is None:
+            return _OF_THE_USER
+        if self.folder is not None:
+            return LinkRule(self.folder)
+        # A folder that has nothing to do with that of the image was named by whoever runs the program.
+        return LinkRule(Path(self.relative) if self.relative.startswith("/") else self.within)
 
     def stem(self, image: Path) -> Path:
         """Path of the output files of ``image`` up to where their names differ."""
@@ -53,7 +67,10 @@ class OutputNames:
             named = image.relative_to(self.base) if self.base and image.is_relative_to(self.base) else image
             whole = os.path.normpath(named.with_suffix("")).replace(os.sep, "_")
             return self.folder / whole
-        return Path(os.path.normpath(image.parent / self.relative)) / image.stem
+        folder = image.parent / self.relative
+        if self.within is not None and folder.is_relative_to(self.within):
+            folder = self.within.joinpath(*_below(folder.relative_to(self.within).parts))
+        return Path(os.path.normpath(folder)) / image.stem
 
     def chi(self, image: Path, position: int, curve: str) -> Path:
         """Path of the ``.chi`` file of the curve of that name, at ``position`` among those of the image.
@@ -61,97 +78,26 @@ class OutputNames:
         The first has the image's name; the others add ``_cR1``, ``_cS2`` and so on. As in SAXSdog,
         curves over the azimuth go by R too.
         """
+        ending = "" if position == 0 else f"_c{re.sub(r'^P(?=[0-9]+$)', 'R', curve)}"
+        return self.file(image, f"{ending}.chi")
+
+    def file(self, image: Path, ending: str) -> Path:
+        """Path of an output file of an image; where its name would be too long, a hash stands for the rest of it."""
         stem = self.stem(image)
-        if position == 0:
-            return stem.with_name(f"{stem.name}.chi")
-        return stem.with_name(f"{stem.name}_c{re.sub(r'^P(?=[0-9]+$)', 'R', curve)}.chi")
+        name = f"{stem.name}{ending}"
+        if len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME:
+            whole = os.fsencode(stem.name)
+            mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{ending}"
+            name = whole[: _LONGEST_NAME - len(os.fsencode(mark))].decode(errors="ignore") + mark
+        return stem.with_name(name)
 
 
-class FileList:
-    """The live list of written curves, ``../results/filelist_<directory>.log`` beside a directory.
-
-    One line a curve: its path below the parent of the directory, then I0, I1 and I2. Lines may be
-    added from several threads.
-    """
-
-    def __init__(self, directory: Path, *, keep: bool) -> None:
-        directory = directory.absolute()
-        self._parent = directory.parent
-        self.path = self._parent / "results" / f"filelist_{directory.name}.log"
-        self._lock = threading.Lock()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not keep:
-            self.path.write_text("", encoding="utf-8")
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
-
-    def line(self, chi: Path, curve: Curve) -> str:
-        """The line of one curve."""
-        integral = curve.integral
-        below = os.path.relpath(chi.absolute(), self._parent)
-        return f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
-
-    def lines_after(self, size: int) -> list[str]:
-        """Lines that stand after so many bytes; none in a list that is shorter.
-
-        Raises
-        ------
-        OSError
-            There is no list, or it cannot be read.
-        """
-        with self.path.open("rb") as file:
-            file.seek(size)
-            return file.read().decode(errors="replace").splitlines(keepends=True)
-
-    def mend(self) -> int:
-        """Cut off what stands after the last whole line; return how many bytes that were.
-
-        Raises
-        ------
-        OSError
-            There is no list, or it cannot be written.
-        """
-        with self.path.open("r+b") as file:
-            size = end = file.seek(0, os.SEEK_END)
-            while end:
-                begin = max(0, end - _BLOCK)
-                file.seek(begin)
-                found = file.read(end - begin).rfind(b"\n")
-                if found >= 0:
-                    end = begin + found + 1
-                    break
-                end = begin
-            if end < size:
-                file.truncate(end)
-            return size - end
-
-    def append(self, line: str) -> None:
-        """Append a line, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            It cannot be written.
-        """
-        data = line.encode()
-        # Opened for each line, since somebody may move the list away meanwhile; and without what Python's files
-        # ask of the system besides, as this is done for every curve.
-        with self._lock:
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                written = os.write(file, data)
-                if written != len(data):
-                    os.ftruncate(file, os.fstat(file).st_size - written)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(file)
-
-    def add(self, chi: Path, curve: Curve) -> None:
-        """Append the line of one written curve."""
-        self.append(self.line(chi, curve))
+def _below(parts: Sequence[str]) -> list[str]:
+    """Parts of a path below a folder, without those that lead up; above the folder is the folder."""
+    below: list[str] = []
+    for part in parts:
+        if part == "..":
+            del below[-1:]
+        else:
+            below.append(part)
+    return below

@@ -157,7 +157,11 @@ class Queue:
             hints=settings.hints,
         )
         wishes = Wishes(
-            files=CurveFiles(settings.names, overwrite=bool(self._calibration.document["OverwriteFiles"])),
+            # Whatever links there are in its folders, a queue writes nowhere else.
+            files=CurveFiles(
+                replace(settings.names, within=settings.base),
+                overwrite=bool(self._calibration.document["OverwriteFiles"]),
+            ),
             identity=self._identity(),
             metadata=settings.metadata,
         )
