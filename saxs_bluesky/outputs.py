@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.output_folders import LinkRule, OutputFolder, open_folder
@@ -184,14 +185,12 @@ class CurveFiles:
     def _draw(self, folder: OutputFolder, path: Path, image: Image, curves: Sequence[Curve]) -> None:
         from saxs_bluesky.plotting import figure_bytes, plot_curves, plot_frame  # Matplotlib: half a second
 
-        pictures = {
-            ".svg": lambda: plot_curves(list(curves), title=path.name) if self.svg else None,
-            ".png": lambda: plot_frame(Frame(image, PilatusHeader(), path)) if self.png else None,
-        }
-        for suffix, draw in pictures.items():
-            figure = draw()
-            if figure is None:
-                continue
+        pictures: list[tuple[str, Any]] = []
+        if self.svg:
+            pictures.append((".svg", plot_curves(list(curves), title=path.name)))
+        if self.png:
+            pictures.append((".png", plot_frame(Frame(image, PilatusHeader(), path))))
+        for suffix, figure in pictures:
             target = self.names.file(path, suffix)
             try:
                 folder.write(target.name, figure_bytes(figure, suffix))
