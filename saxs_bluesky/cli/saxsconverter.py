@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.cli._command import Exit, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
 from saxs_bluesky.errors import CalibrationError, OutputError
-from saxs_bluesky.reduction import Conversion, conversion, poni_text
+from saxs_bluesky.reduction import Conversion, conversion, image_shape, poni_text
 from saxs_bluesky.reduction._files import replacing
 
 _DESCRIPTION = """\
@@ -28,9 +28,11 @@ examples:
   saxsconverter -t cal.json fit2d.log new.json    the same, into another file
   saxsconverter old.json old.json                 bring an old calibration to the present form
   saxsconverter cal.json cal.poni                 for pyFAI, and for what reads its files
+  saxsconverter -i a.tif pyfai.poni cal.json      a geometry that does not say how large images are
 
-Nika's beam centre counts from the top of the image and a calibration's from the bottom, so the number of
-rows must be known: it is taken from the Imagesize of OUT or FILE.
+The beam centre of Nika and pyFAI counts from the top of the image and a calibration's from the bottom, so
+the number of rows must be known: it is taken from IN where it says it, else from the image given with -i, else
+from the Imagesize of OUT or FILE.
 Paths of masks stay as they are. They count from the folder of the calibration that holds them.
 
 exit code 0: written; 2: not written, with the reason.
@@ -53,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-t", "--template", type=Path, metavar="FILE", help="calibration to start from, in place of OUT"
     )
+    parser.add_argument(
+        "-i",
+        "--image",
+        metavar="IMAGE",
+        help="an image of the detector, for its rows and columns: TIFF, EDF, CBF, or HDF5 (IMAGE::/dataset)",
+    )
     return parser
 
 
@@ -63,10 +71,13 @@ def _saxsconverter(options: argparse.Namespace) -> int:
     base: Path | None = options.template
     if base is None and suffix == ".json" and options.out.exists():
         base = options.out
-    converted = conversion(_read(options.source), str(options.source), template=_template(base))
+    shape = None if options.image is None else image_shape(options.image)
+    converted = conversion(_read(options.source), str(options.source), template=_template(base), shape=shape)
     document = converted.document
     _write(options.out, poni_text(document) if suffix == ".poni" else json.dumps(document, indent=2) + "\n")
     say(_summary(options, base, converted))
+    if converted.remark:
+        complain(f"saxsconverter: {converted.remark}")
     return Exit.DONE
 
 

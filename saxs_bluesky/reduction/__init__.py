@@ -29,6 +29,7 @@ from saxs_bluesky.reduction._frames import (
     write_frame,
 )
 from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._image_shape import image_shape
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._masks import read_mask
 from saxs_bluesky.reduction._operator import BinningOperator
@@ -73,6 +74,7 @@ __all__ = [
     "first_line",
     "first_line_if_whole",
     "has_stamp",
+    "image_shape",
     "in_unit",
     "integral_parameters",
     "polarization_factor",

@@ -23,7 +23,7 @@ from typing import Any
 
 from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction._calibration import Calibration, own_spelling
-from saxs_bluesky.reduction._poni import is_poni, poni_changes, rounded
+from saxs_bluesky.reduction._poni import is_poni, polarization_remark, poni_changes, rounded
 from saxs_bluesky.schemas import default_document, fill_defaults, load_schema, parse_json, validate
 
 _FIT2D = "Fit2D text"
@@ -99,11 +99,14 @@ class Conversion:
     assumed
         Names of measured quantities that neither the source nor a template gave: these are the
         schema's defaults, to be checked.
+    remark
+        What the source says that a calibration cannot; empty where there is nothing.
     """
 
     document: dict[str, Any]
     source: str
     assumed: tuple[str, ...]
+    remark: str = ""
 
 
 def convert(source_text: str, where: str, *, template: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -111,7 +114,13 @@ def convert(source_text: str, where: str, *, template: Mapping[str, Any] | None 
     return conversion(source_text, where, template=template).document
 
 
-def conversion(source_text: str, where: str, *, template: Mapping[str, Any] | None = None) -> Conversion:
+def conversion(
+    source_text: str,
+    where: str,
+    *,
+    template: Mapping[str, Any] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Conversion:
     """Make a calibration document of a text in another format, which is recognised by its content.
 
     - Fit2D: lines such as ``INFO: Refined Beam centre = 387.772  808.370 (X/Y pixels)``; where a
@@ -132,30 +141,39 @@ def conversion(source_text: str, where: str, *, template: Mapping[str, Any] | No
     template
         A calibration document that gives all that the source does not say; the defaults of the
         schema without it.
+    shape
+        Rows and columns of an image of the detector, where one is at hand: they go before those of the template.
 
     Raises
     ------
     CalibrationError
-        The text is in no known format, lacks what cannot be assumed, or makes an impossible
-        geometry.
+        The text is in no known format, lacks what cannot be assumed, says that images have another shape, or
+        makes an impossible geometry.
     SchemaError
         The template, or the document made, does not fit the schema of calibrations.
     """
     schema = load_schema("calibration")
     base = default_document(schema) if template is None else _checked_template(template, schema)
+    if shape is not None:
+        base = _merged(base, {"Geometry": {"Imagesize": list(shape)}})
     text = source_text.removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
         source, changes = _from_json(parse_json(text, where), where, base)
     elif is_poni(text):
-        source, changes = _PONI, poni_changes(text, where, None if template is None else base)
+        source, changes = _PONI, poni_changes(text, where, None if template is None else base, shape)
     elif nika := _nika_values(text):
         source, changes = _NIKA, _nika_changes(nika, where, base)
     else:
         source, changes = _FIT2D, _fit2d_changes(text, where)
-    document = Calibration.from_dict(_merged(base, changes), where=where).document
-    given = changes.keys() | changes.get("Geometry", {}).keys()
+    calibration = Calibration.from_dict(_merged(base, changes), where=where)
+    if shape is not None and calibration.geometry.shape != shape:
+        raise CalibrationError(
+            f"{where}: wanted images of shape {calibration.geometry.shape}, found one of shape {shape}"
+        )
+    given = changes.keys() | changes.get("Geometry", {}).keys() | ({"Imagesize"} if shape is not None else set())
     assumed = () if template is not None else tuple(name for name in _MEASURED if name not in given)
-    return Conversion(dict(document), source, assumed)
+    remark = polarization_remark(text, where, calibration) if source == _PONI else ""
+    return Conversion(dict(calibration.document), source, assumed, remark)
 
 
 def _checked_template(template: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

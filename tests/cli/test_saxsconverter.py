@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyFAI
 import pytest
 
 from saxs_bluesky.cli.saxsconverter import main
-from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.reduction import Calibration, write_frame
 
 FIT2D = """\
 INFO: Refined Beam centre =  31.5  24.25 (X/Y pixels)
@@ -182,3 +183,41 @@ def test_help_tells_what_is_kept_and_what_is_replaced(capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert "updated in place" in text
     assert "examples:" in text
+
+
+PONI_1 = """\
+PixelSize1: 0.000172
+PixelSize2: 0.000172
+Distance: 0.2
+Poni1: 0.01
+Poni2: 0.02
+Rot1: 0.0
+Rot2: 0.0
+Rot3: 0.5235987755982988
+Wavelength: 1e-10
+"""
+
+
+def test_poni_of_version_1_with_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.poni").write_text(PONI_1)
+    arguments = [str(tmp_path / "a.poni"), str(tmp_path / "new.json")]
+    assert main(arguments) == 2
+    assert "give an image of the detector (--image FILE), or a template" in capsys.readouterr().err
+    write_frame(tmp_path / "a.tif", np.zeros((195, 487)))
+    assert main(["--image", str(tmp_path / "a.tif"), *arguments]) == 0
+    geometry = json.loads((tmp_path / "new.json").read_text())["Geometry"]
+    assert geometry["Imagesize"] == [195, 487]
+    assert geometry["BeamCenter"] == pytest.approx([195 - 0.01 / 172e-6, 0.02 / 172e-6])
+    captured = capsys.readouterr()
+    assert captured.out.endswith("new.json: written from " + arguments[0] + " (a pyFAI .poni file)\n")
+    assert captured.err.startswith(
+        f"saxsconverter: {arguments[0]}: Rot3 turns the image about the beam, so that the lab"
+    )
+    assert "has Angle 30.0 in it" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_image_that_cannot_be_read_is_named(fit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-i", str(tmp_path / "gone.tif"), str(fit), str(tmp_path / "new.json")]) == 2
+    assert "gone.tif: wanted an image, found No such file" in capsys.readouterr().err
+    assert not (tmp_path / "new.json").exists()

@@ -373,3 +373,10 @@ def test_conversion_says_what_it_read_and_what_it_assumed(text: str, source: str
     converted = conversion(text, "x")
     assert (converted.source, converted.assumed) == (source, assumed)
     assert conversion(text, "x", template=defaults()).assumed == ()
+
+
+def test_rows_of_an_image_serve_nika_and_are_not_assumed() -> None:
+    converted = conversion("BeamCenterX = 30.1\nBeamCenterY = 34.2\n", "n.txt", shape=(60, 80))
+    assert converted.document["Geometry"]["BeamCenter"] == [25.3, 30.6]
+    assert converted.document["Geometry"]["Imagesize"] == [60, 80]
+    assert "Imagesize" not in converted.assumed

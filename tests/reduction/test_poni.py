@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from pyFAI.detectors import detector_factory
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator as PyFAI
 
 from saxs_bluesky.errors import CalibrationError, SchemaError
-from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.reduction import Calibration, Polarization, conversion, polarization_factor
 from saxs_bluesky.reduction._convert import convert
-from saxs_bluesky.reduction._poni import poni_text
+from saxs_bluesky.reduction._poni import _fields, _turn, polarization_remark, poni_text
 
 SHAPE = (14, 18)
 
@@ -311,3 +312,79 @@ def test_version_3_without_parallax_is_read() -> None:
 def test_poni_of_no_calibration_is_refused() -> None:
     with pytest.raises(SchemaError, match='"Wavelength" is missing'):
         poni_text({"Geometry": calibration_document()["Geometry"]})
+
+
+def turned(orientation: int = 3, **changes: str) -> str:
+    """A detector that reaches to 2theta 26 degrees and more, in any orientation."""
+    config = f'{{"pixel1": 0.01, "pixel2": 0.01, "max_shape": [14, 18], "orientation": {orientation}}}'
+    return poni(Detector_config=config, Poni1="0.07", Poni2="0.09", **changes)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4])
+@pytest.mark.parametrize("rot3", [0.3, -1.2, 2.5])
+@pytest.mark.parametrize(("rot1", "rot2", "precise"), [(0.0, 0.0, 1e-6), (0.05, -0.08, 0.01)])
+def test_angle_of_polarization_that_is_told_is_that_of_pyfai(
+    orientation: int, rot1: float, rot2: float, rot3: float, precise: float
+) -> None:
+    text = turned(orientation, Rot1=str(rot1), Rot2=str(rot2), Rot3=str(rot3))
+    calibration = Calibration.from_dict(convert(text, "a.poni"))
+    remark = polarization_remark(text, "a.poni", calibration)
+    told = float(re.search(r"has Angle (-?[\d.]+) in it", remark)[1])  # type: ignore[index]
+    angle = math.degrees(_turn(_fields(text), "a.poni"))
+    assert told == pytest.approx(angle, abs=0.051)
+    # pyFAI's factor is 2 P - 1.
+    theirs = np.asarray(load(text).polarization(factor=0.96, shape=SHAPE))
+    ours = polarization_factor(calibration.geometry, Polarization(0.98, math.radians(angle)))
+    np.testing.assert_allclose(ours, theirs, atol=precise)
+    unturned = polarization_factor(calibration.geometry, Polarization(0.98, 0.0))
+    assert np.abs(unturned - theirs).max() > 0.02
+
+
+def test_remark_on_polarization_says_how_much_it_costs() -> None:
+    # A corner at 2theta 26 degrees: factors from 1 - sin(26)**2 = 0.81 to 1, which a turn by 30 changes by up to
+    # sin(26)**2 sin(30) = 0.096, where they are 0.9.
+    text = turned(Rot3=str(math.radians(30)), Distance="0.2338")
+    document = convert(text, "a.poni")
+    remark = polarization_remark(text, "a.poni", Calibration.from_dict(document))
+    assert remark.startswith(
+        "a.poni: Rot3 turns the image about the beam, so that the laboratory's horizontal plane has Angle 30.0 in "
+        "it: a PolarizationCorrection with Angle 0 would be wrong by up to 11 % of the intensity (2theta 26.0 degrees, in the"
+    )
+    for angle, told in ((0.0, True), (29.0, True), (30.2, False), (-150.0, False)):
+        corrected = document | {"PolarizationCorrection": {"Fraction": 0.98, "Angle": angle}}
+        remark = polarization_remark(text, "a.poni", Calibration.from_dict(corrected))
+        assert (f"PolarizationCorrection with Angle {angle:g} is wrong" in remark) is told
+
+
+@pytest.mark.parametrize("rot3", [0.0, math.pi, -math.pi])
+def test_image_that_is_not_turned_is_no_word_worth(rot3: float) -> None:
+    text = turned(Rot3=str(rot3))
+    assert polarization_remark(text, "a.poni", Calibration.from_dict(convert(text, "a.poni"))) == ""
+    written = poni_text(calibration_document(Tilt={"TiltRotDeg": 73.0, "TiltAngleDeg": 20.0}))
+    assert polarization_remark(written, "b.poni", Calibration.from_dict(convert(written, "b.poni"))) == ""
+
+
+VERSION_1 = {
+    "poni_version": None,
+    "Detector": None,
+    "Detector_config": None,
+    "PixelSize1": "1e-4",
+    "PixelSize2": "2e-4",
+}
+NO_SHAPE = {"Detector_config": CONFIG.replace("[14, 18]", "null")}
+
+
+@pytest.mark.parametrize("changes", [VERSION_1, NO_SHAPE], ids=["version 1", "max_shape null"])
+def test_image_of_the_detector_gives_the_shape(changes: dict[str, str | None]) -> None:
+    with pytest.raises(CalibrationError, match=r"give an image of the detector \(--image FILE\), or a template"):
+        convert(poni(**changes), "a.poni")
+    document = conversion(poni(**changes), "a.poni", shape=(14, 18)).document
+    assert document["Geometry"] == convert(poni(), "a.poni")["Geometry"]
+    # The image goes before a template, and not against the file itself.
+    template = calibration_document(Imagesize=[100, 200])
+    assert (
+        conversion(poni(**changes), "a.poni", template=template, shape=(14, 18)).document["Geometry"]
+        == (document["Geometry"])
+    )
+    with pytest.raises(CalibrationError, match=r"a\.poni: wanted images of shape \(14, 18\), found one of .*\(5, 5\)"):
+        conversion(poni(), "a.poni", shape=(5, 5))
