@@ -348,7 +348,7 @@ def test_remark_on_polarization_says_how_much_it_costs() -> None:
     remark = polarization_remark(text, "a.poni", Calibration.from_dict(document))
     assert remark.startswith(
         "a.poni: Rot3 turns the image about the beam, so that the laboratory's horizontal plane has Angle 30.0 in "
-        "it: a PolarizationCorrection with Angle 0 would be wrong by up to 11 % of the intensity (2theta 26.0 degrees, in the"
+        "it: a PolarizationCorrection with Angle 0 would be wrong by up to 11 % of the intensity (2theta 26.0 degrees"
     )
     for angle, told in ((0.0, True), (29.0, True), (30.2, False), (-150.0, False)):
         corrected = document | {"PolarizationCorrection": {"Fraction": 0.98, "Angle": angle}}
