@@ -18,6 +18,7 @@ from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash._gate import Request
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._paths import confined, listing
+from saxs_bluesky.leash.server._picture_file import PictureFile
 from saxs_bluesky.leash.server._queue import Queue, QueueSettings
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
 from saxs_bluesky.pipeline import Statistics
@@ -80,7 +81,7 @@ class Desk:
                 lenient=True,
             )
             assert checked.calibration is not None
-            self._open(record, checked.calibration, self._directory(checked.calibration))
+            self._open(record, checked.calibration, self._directory(checked.calibration), is_resumed=True)
         # The server must live on, so that clients get to know why the queue does not.
         except Exception as error:  # noqa: BLE001
             told = error if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
@@ -111,6 +112,7 @@ class Desk:
         if self._queue is not None:
             self._queue.suspend()
             self._queue.wait()
+            self._queue.picture.close()
             self._save()
 
     # Commands that are answered at once
@@ -127,12 +129,13 @@ class Desk:
             return _text(Kind.ERROR, json.dumps(_failed(queue))[1:-1].encode("ascii"))
         if command is Command.FILESLIST:
             return _text(result, b'"fileslist": ' + queue.picture.files())
+        is_drawn = command is Command.PLOT and not queue.picture.is_empty
+        drawn = queue.picture.plot() if is_drawn else b""
+        # After the history, which is relative to it.
         stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
         if command is Command.STAT:
             return _text(result, stat)
-        if queue.picture.is_empty:
-            return _text("Empty", stat)
-        return _text(result, stat + b", " + queue.picture.plot())
+        return _text(result, stat, b", ", drawn) if is_drawn else _text("Empty", stat)
 
     # Commands that may take their time
 
@@ -203,8 +206,19 @@ class Desk:
     def _directory(self, calibration: Calibration) -> Path:
         return confined(self._settings.base, calibration.document["Directory"])
 
-    def _open(self, record: QueueRecord, calibration: Calibration, directory: Path) -> None:
-        self._queue = Queue(record, calibration, directory, self._settings, self._services, self._save)
+    def _open(
+        self, record: QueueRecord, calibration: Calibration, directory: Path, *, is_resumed: bool = False
+    ) -> None:
+        self._queue = Queue(
+            record,
+            calibration,
+            directory,
+            self._settings,
+            self._services,
+            self._save,
+            picture_file=PictureFile(self._state.folder, record.began),
+            is_resumed=is_resumed,
+        )
         self._queue.begin()
 
     def _save(self) -> None:
@@ -219,8 +233,8 @@ class Desk:
                 _log.warning("%s; a restart is not survived", error)
 
 
-def _text(result: str, data: bytes) -> bytes:
-    return b'{"result": "' + result.encode("ascii") + b'", "data": {' + data + b"}}"
+def _text(result: str, *data: bytes) -> bytes:
+    return b"".join((b'{"result": "', result.encode("ascii"), b'", "data": {', *data, b"}}"))
 
 
 def _failed(queue: Queue) -> dict[str, Any]:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, TypeVar
 
 from saxs_bluesky.callbacks import ReducedFrame, ReducedRuns
+from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._messages import encode
-from saxs_bluesky.reduction import Calibration, Curve, chi_labels
+from saxs_bluesky.leash.server._integrals import IntegralHistory, Row, time_taken
+from saxs_bluesky.leash.server._picture_file import Entry, PictureFile
+from saxs_bluesky.reduction import Calibration, Curve, chi_labels, read_chi
+
+_log = logging.getLogger(__name__)
 
 _HISTORY_SECONDS = 100.0
 _AGES = 10.0  # seconds after which a history without news is looked through for what is too old
-_LONGEST_HISTORY = 1000
+_LONGEST_HISTORY = 20_000
+_CLOCK_STEP = 1e-6  # seconds between two times at least: deployed windows divide by the difference
 _LONGEST_LIST = 200_000
 _LOOK_EVERY = 0.1  # seconds between two pictures
 _SHARE = 0.1  # of the time that making pictures may take
+_IN_A_LINE = 100
+_DONE_TWICE = 1000  # frames before a crash that may be done again after it
 
 
-@dataclass(frozen=True)
-class _Done:
-    """One frame in the history: when it was done; and as JSON when it was taken, its file, and I0, I1, I2."""
-
-    done: float
-    taken: str
-    path: str
-    integrals: Mapping[str, tuple[str, str, str]]
+_Item = TypeVar("_Item")
 
 
 class _Kept:
@@ -55,56 +59,185 @@ class _Kept:
 class Picture:
     """A sink for the documents of reduced runs that keeps what clients ask for.
 
-    The history is that of the last 100 s, 1000 frames at most; of written files there are the last 200 000, shared
-    out to the kinds of curves. What clients get is JSON that is made once for all of them, ten times a second at most.
+    The history is that of the last 100 s, 20 000 frames at most; of written files there are the last 200 000, shared
+    out to the kinds of curves; of integral parameters see `IntegralHistory`. What clients get is JSON that is made
+    once for all of them, ten times a second at most.
 
     Parameters
     ----------
     calibration
         Of the queue.
+    file
+        Where it is noted for a restart; None: nowhere.
+    keep
+        Whether to begin with what is noted there.
     """
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(self, calibration: Calibration, file: PictureFile | None = None, *, keep: bool = False) -> None:
         self._calibration = calibration
+        self._file = file
         self._runs = ReducedRuns()
         self._lock = threading.Lock()
-        self._latest: ReducedFrame | None = None
-        self._history: deque[_Done] = deque(maxlen=_LONGEST_HISTORY)
+        self._latest: tuple[str, Sequence[Curve]] | None = None
+        self._latest_files: list[tuple[str, str]] = []
+        self._history: deque[tuple[float, str]] = deque(maxlen=_LONGEST_HISTORY)
+        self._integrals = IntegralHistory(sum(not name.startswith("S") for name in calibration.curve_names))
         self._files: dict[str, dict[str, str]] = {_kind(name): {} for name in calibration.curve_names}
         self._longest = _LONGEST_LIST // max(1, len(self._files))
         self._version = 0
         self._plot = _Kept(self._make_plot)
         self._list = _Kept(self._make_list)
+        #: Frames that came, failed ones too.
+        self.count = 0
+        self._expected: Counter[str] = Counter()
+        if file is not None and keep:
+            self._restore(file)
+        elif file is not None:
+            file.rewrite(())
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in."""
         for frame in self._runs.frames(name, doc):
-            if not frame.failure:
-                self._take(frame)
+            self._take(frame)
 
     def _take(self, frame: ReducedFrame) -> None:
-        integrals = {
-            f"R{curve.name[1:]}": (
-                _number(curve.integral.I0),
-                _number(curve.integral.I1),
-                _number(curve.integral.I2),
-            )
-            for curve in frame.curves
-            if curve.kind in ("radial", "azimuthal")
-        }
-        done = _Done(time.time(), _number(frame.time), json.dumps(frame.path), integrals)
-        paths = frame.files.curves if frame.files else ()
-        written = [(_kind(curve.name), path) for curve, path in zip(frame.curves, paths, strict=False) if path]
+        if frame.failure:
+            entry: Entry = ["failed", frame.path]
+        else:
+            done = self._now()
+            paths = frame.files.curves if frame.files else ()
+            named = [(curve, path) for curve, path in zip(frame.curves, paths, strict=False)]
+            files = {curve.name: path for curve, path in named if path}
+            integrals = {
+                f"R{curve.name[1:]}": [_stem(files.get(curve.name) or frame.path), *_numbers(curve)]
+                for curve in frame.curves
+                if curve.kind in ("radial", "azimuthal")
+            }
+            entry = ["frame", done, time_taken(frame.time, done), frame.path, [*map(list, files.items())], integrals]
+        is_news = not self._is_expected(entry)
         with self._lock:
             self._version += 1
-            self._latest = frame
-            self._history.append(done)
-            for kind, path in written:
-                files = self._files.setdefault(kind, {})
-                files.pop(path, None)
-                files[path] = json.dumps(path)
-                if len(files) > self._longest:
-                    del files[next(iter(files))]
+            if is_news:
+                self._put(entry)
+            if frame.curves:
+                self._latest = frame.path, frame.curves
+        if self._file is not None and is_news:
+            self._file.append(entry)
+            if self._file.is_long:
+                self._file.rewrite(self._entries())
+
+    def _now(self) -> float:
+        """The server's clock, never twice the same; after it was set back, the history begins anew."""
+        now, last = time.time(), self._history[-1][0] if self._history else -math.inf
+        if now > last:
+            return now
+        if last - now > 1:
+            with self._lock:
+                self._history.clear()
+            return now
+        return last + _CLOCK_STEP
+
+    def _put(self, entry: Entry) -> None:  # noqa: C901 - a table
+        """Take an entry in, as it comes from a frame or from the file."""
+        match entry:
+            case ["failed", str()]:
+                self.count += 1
+            case ["frame", float(done), float(taken), str(path), list(files), dict(integrals)]:
+                row, named = Row.of(taken, integrals), _named(files)
+                self.count += 1
+                self._latest, self._latest_files = (path, ()), named
+                self._history.append((done, repr(done)))
+                if integrals:
+                    self._integrals.add(row)
+                for name, file in named:
+                    self._note_file(_kind(name), file)
+            case ["count", int(count)]:
+                self.count += count
+            case ["row", float(taken), dict(integrals)]:
+                self._integrals.add(Row.of(taken, integrals))
+            case ["files", str(kind), list(files)]:
+                for _, file in _named([kind, file] for file in files):
+                    self._note_file(kind, file)
+            case ["done", list(times)]:
+                self._history.extend([(float(done), repr(float(done))) for done in times])
+            case ["latest", str(path), list(files)]:
+                named = _named(files)
+                self._latest, self._latest_files = (path, ()), named
+            case _:
+                raise ValueError("no entry")
+
+    def _note_file(self, kind: str, path: str) -> None:
+        files = self._files.setdefault(kind, {})
+        files.pop(path, None)
+        files[path] = json.dumps(path)
+        if len(files) > self._longest:
+            del files[next(iter(files))]
+
+    # Over a restart
+
+    def _restore(self, file: PictureFile) -> None:
+        last: deque[str] = deque(maxlen=_DONE_TWICE)
+
+        def take(entry: Entry) -> None:
+            self._put(entry)
+            if entry[0] in ("frame", "failed"):
+                last.append(_mark(entry))
+
+        file.load(take)
+        self._expected = Counter(last)
+        if self._latest is not None:
+            self._latest = self._latest[0], list(self._read_curves())
+        file.rewrite(self._entries())
+
+    def _read_curves(self) -> Iterator[Curve]:
+        """Curves of the latest frame, from their files; those that are gone are not drawn."""
+        for name, path in self._latest_files:
+            try:
+                curve = read_chi(path).curve
+            except SaxsError as error:
+                _log.info("a curve is not shown again: %s", error)
+                continue
+            if name in self._calibration.curve_names:
+                yield replace(curve, name=name, kind="slice" if name.startswith("S") else curve.kind)
+
+    def _is_expected(self, entry: Entry) -> bool:
+        """Whether a frame is one that was done before a crash and is done again after it."""
+        if not self._expected:
+            return False
+        mark = _mark(entry)
+        self._expected[mark] -= 1
+        return self._expected[mark] >= 0
+
+    def _entries(self) -> Iterator[Entry]:
+        """All that is kept, in a shorter form."""
+        with self._lock:
+            files = {kind: list(paths) for kind, paths in self._files.items()}
+            history, latest, latest_files, count = list(self._history), self._latest, self._latest_files, self.count
+        yield ["count", count]
+        for kind, paths in files.items():
+            yield from (["files", kind, list(some)] for some in _batched(paths))
+        for row in self._integrals:
+            yield ["row", *row.plain()]
+        for times in _batched(history):
+            yield ["done", [done for done, _ in times]]
+        if latest is not None:
+            yield ["latest", latest[0], latest_files]
+
+    def again(self) -> None:
+        """Forget the integral parameters: all images come again."""
+        self._integrals.clear()
+        self._expected.clear()
+        with self._lock:
+            self._version += 1
+        if self._file is not None:
+            self._file.rewrite(self._entries())
+
+    def close(self) -> None:
+        """Let go of the file; what comes yet is noted all the same."""
+        if self._file is not None:
+            self._file.close()
+
+    # What clients get
 
     @property
     def is_empty(self) -> bool:
@@ -124,15 +257,12 @@ class Picture:
 
     def _make_plot(self) -> bytes:
         with self._lock:
-            frame, history = self._latest, list(self._history)
+            latest, history = self._latest, list(self._history)
         since = time.time() - _HISTORY_SECONDS
-        recent = [one for one in history if one.done > since]
-        names = sorted({name for one in recent for name in one.integrals})
-        integrals = ", ".join(f'"{name}": {_columns(name, recent)}' for name in names)
-        graphs = [self._graph(curve) for curve in frame.curves] if frame else []
-        drawn = encode({"filename": frame.path if frame else "", "graphs": graphs})[1:-1].decode()
-        times = _list(one.taken for one in recent)
-        return f'{drawn}, "history": {times}, "IntegralParameters": {{{integrals}}}'.encode("ascii")
+        path, curves = latest or ("", ())
+        drawn = encode({"filename": path, "graphs": [self._graph(curve) for curve in curves]})[1:-1].decode()
+        times = _list(text for done, text in history if done > since)
+        return f'{drawn}, "history": {times}, "IntegralParameters": {self._integrals.text()}'.encode("ascii")
 
     def _make_list(self) -> bytes:
         with self._lock:
@@ -153,18 +283,39 @@ class Picture:
         }
 
 
-def _columns(name: str, recent: Iterable[_Done]) -> str:
-    rows = [(one.taken, one.path, *one.integrals[name]) for one in recent if name in one.integrals]
-    columns = zip(("time", "file", "I0", "I1", "I2"), zip(*rows, strict=True), strict=True)
-    return "{" + ", ".join(f'"{key}": {_list(column)}' for key, column in columns) + "}"
+def _named(files: Iterable[Sequence[object]]) -> list[tuple[str, str]]:
+    """Curves and the paths of their files; TypeError or ValueError where they are none."""
+    named = []
+    for name, path in files:
+        if not (isinstance(name, str) and isinstance(path, str)):
+            raise TypeError("no file")
+        named.append((name, path))
+    return named
+
+
+def _batched(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, _IN_A_LINE)):
+        yield some
 
 
 def _list(texts: Iterable[str]) -> str:
     return "[" + ", ".join(texts) + "]"
 
 
-def _number(value: float) -> str:
-    return repr(float(value)) if math.isfinite(value) else "NaN"
+def _numbers(curve: Curve) -> tuple[float, float, float]:
+    return curve.integral.I0, curve.integral.I1, curve.integral.I2
+
+
+def _stem(path: str) -> str:
+    """Path without suffix, with a separator in it: deployed windows look for one."""
+    stem = os.path.splitext(path)[0]  # noqa: PTH122 - a text
+    return stem if "/" in stem else f"./{stem}"
+
+
+def _mark(entry: Entry) -> str:
+    """What is the same when a frame is done again."""
+    return json.dumps([entry[0], *entry[2:]] if entry[0] == "frame" else entry)
 
 
 def _kind(curve: str) -> str:

@@ -16,6 +16,7 @@ from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
 from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash.server._picture import Picture
+from saxs_bluesky.leash.server._picture_file import PictureFile
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import Statistics
@@ -74,6 +75,10 @@ class Queue:
         What the queues of a server share.
     ended
         Called in a thread of the queue when it has come to its end.
+    picture_file
+        Where it is noted what clients are shown.
+    is_resumed
+        Whether that is to be shown again.
     """
 
     def __init__(
@@ -84,9 +89,12 @@ class Queue:
         settings: QueueSettings,
         services: Services,
         ended: Callable[[], None] = lambda: None,
+        *,
+        picture_file: PictureFile | None = None,
+        is_resumed: bool = False,
     ) -> None:
         self.directory = directory
-        self.picture = Picture(calibration)
+        self.picture = Picture(calibration, picture_file, keep=is_resumed)
         self._record = record
         self._calibration = calibration
         self._settings = settings
@@ -225,6 +233,7 @@ class Queue:
         -------
         Whether that was possible: not where images in hand are not done before the ``timeout``, in seconds.
         """
+        self.picture.again()
         if self.state is QueueState.OPEN and self._work is not None and self.is_working and not self.failure:
             self._work.source.again(self.directory)
             return True
@@ -247,7 +256,8 @@ class Queue:
 
     @property
     def _processed(self) -> int:
-        return self._before + _done(self._work)
+        # A restart forgets images that were done again; those that clients were shown are known.
+        return max(self._before + _done(self._work), self.picture.count)
 
     def stat(self) -> dict[str, Any]:
         """How it stands, in the words of the protocol."""

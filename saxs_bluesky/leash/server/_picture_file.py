@@ -1,0 +1,137 @@
+"""The file from which a server that starts again knows what it had shown to clients."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+Entry = list[Any]
+"""A kind, and what belongs to it: one line."""
+_NAME = "picture"
+_LARGEST_FILE = 2**30  # bytes
+_LEAST_LINES = 20_000
+
+
+class PictureFile:
+    """Lines of JSON that are appended, and rewritten where they are many; readable by its owner alone.
+
+    Nothing that goes wrong with it stops anybody: a line that cannot be read is left out, and where nothing can be
+    written a warning says so.
+
+    Parameters
+    ----------
+    folder
+        Where it is.
+    began
+        When its queue was opened: files of others that are there go when it is rewritten.
+    """
+
+    def __init__(self, folder: Path, began: float) -> None:
+        self.path = folder / f"{_NAME}-{began!r}"
+        self._lock = threading.Lock()
+        self._file = -1
+        self._lines = self._whole = 0  # and how many there were after it was rewritten
+        self._told = False
+
+    def load(self, take: Callable[[Entry], None]) -> None:
+        """Hand the lines on; those that ``take`` cannot take are left out."""
+        bad = 0
+        try:
+            for line in self._read():
+                self._lines += 1
+                try:
+                    take(json.loads(line))
+                except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+                    bad += 1
+        except OSError as error:
+            _log.warning("%s: wanted what clients were shown, found %s", self.path, error.strerror or error)
+        if bad:
+            _log.warning("%s: %d lines are damaged and left out: clients are not shown what they told", self.path, bad)
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        with os.fdopen(descriptor, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise OSError(27, os.strerror(27))
+            yield from file
+
+    def rewrite(self, entries: Iterable[Entry]) -> None:
+        """Put these lines in place of all others."""
+        with self._lock:
+            self._close()
+            draft = self.path.with_name(self.path.name + ".draft")
+            count = 0
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+                    for entry in entries:
+                        file.write(_line(entry))
+                        count += 1
+                draft.replace(self.path)
+                for other in self.path.parent.glob(f"{_NAME}-*"):
+                    if other != self.path:
+                        other.unlink()
+            except OSError as error:
+                self._warn(error)
+            self._lines = self._whole = count
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time to rewrite it."""
+        return self._lines > 2 * self._whole + _LEAST_LINES
+
+    def append(self, entry: Entry) -> None:
+        """Append a line, whole or not at all."""
+        line = _line(entry)
+        with self._lock:
+            self._lines += 1
+            try:
+                if self._file < 0:
+                    self._file = os.open(
+                        self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                    )
+                    self._end_line()
+                written = os.write(self._file, line)
+                if written != len(line):
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                    raise OSError(28, os.strerror(28))
+            except OSError as error:
+                self._warn(error)
+
+    def _end_line(self) -> None:
+        """A program that was killed may have left half a line."""
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+    def _warn(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            found = error.strerror or error
+            _log.warning(
+                "%s: wanted to note what clients are shown, found %s; after a restart it is missing", self.path, found
+            )
+
+    def close(self) -> None:
+        """Let go of the file; it may be written to again."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
