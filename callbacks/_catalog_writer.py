@@ -15,7 +15,7 @@ from typing import Any
 from saxs_bluesky.callbacks._delivery import Delivery, is_away
 from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
-from saxs_bluesky.callbacks._run_file import Named, RunFile
+from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
 from saxs_bluesky.catalog import open_catalog
 
 _log = logging.getLogger(__name__)
@@ -46,14 +46,19 @@ class CatalogCounters:
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A run in the journal that has no stop document."""
+    """A run in the journal that has no stop document; ``left_over`` where an earlier program began it."""
 
     uid: str
+    left_over: bool
     _file: RunFile
 
     def documents(self) -> Iterator[Named]:
         """Read its documents, one after the other."""
         return self._file.documents()
+
+    def glances(self) -> Iterator[Glance]:
+        """Look at its documents, one after the other, which costs a tenth of reading them."""
+        return self._file.glances()
 
 
 class CatalogWriter:
@@ -147,7 +152,16 @@ class CatalogWriter:
         """
         with self._changed:
             runs = [delivery.file for delivery in self._deliveries if not delivery.file.complete]
-        return [UnfinishedRun(run.uid, run) for run in runs]
+        return [UnfinishedRun(run.uid, run.left_over, run) for run in runs]
+
+    @property
+    def mark(self) -> int:
+        """Stands for what was accepted so far: see `is_journaled`."""
+        return self._inbox.put_so_far
+
+    def is_journaled(self, mark: int) -> bool:
+        """Whether all that was accepted before a `mark` is on disk."""
+        return self._inbox.handled_so_far >= mark and not self._lost
 
     def wait_for_journal(self, timeout: float | None = None) -> bool:
         """Wait until all that was accepted so far is on disk; False at the timeout."""

@@ -119,6 +119,7 @@ class Delivery:
         self._batch = range(self._done, self._done + len(batch))
         for number, line in batch:
             if number not in self._skipped:
+                self._culprit = number
                 name, doc = decode(line)
                 if name == "stop":
                     self._flush()  # or it would be blamed for the events that it flushes
@@ -158,7 +159,10 @@ class Delivery:
         self.file.rewind()
         line = self.file.read(number + 1)[-1][1]
         self.file.rewind()
-        name, _ = decode(line)
+        try:
+            name, _ = decode(line)
+        except Exception:  # noqa: BLE001 - damaged on the disk, meanwhile or by an earlier version
+            name = "damaged"
         if name in _NEEDED or len(self._skipped) >= _MOST_SKIPPED:
             return self._give_up()
         self._skipped.add(number)

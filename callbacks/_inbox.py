@@ -32,6 +32,8 @@ class Inbox:
         self._bytes = 0
         self._in_hand = 0
         self._closed = False
+        #: How many documents were put, and handled.
+        self.put_so_far = self.handled_so_far = 0
         self._thread = threading.Thread(target=self._empty, name="catalog journal", daemon=True)
         self._thread.start()
 
@@ -53,6 +55,7 @@ class Inbox:
             if self._closed or (self._batch and self._bytes + size > self._memory):
                 return False
             self._batch.append((name, kept))
+            self.put_so_far += 1
             self._bytes += size
             self._changed.notify_all()
         return True
@@ -74,6 +77,7 @@ class Inbox:
                 self._in_hand, size = len(batch), self._bytes
             self._handle(batch)
             with self._changed:
+                self.handled_so_far += self._in_hand
                 self._in_hand = 0
                 self._bytes -= size
                 self._changed.notify_all()

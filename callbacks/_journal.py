@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks._run_file import RunFile, decode, encode
+from saxs_bluesky.callbacks._run_file import RunFile, encode
+from saxs_bluesky.callbacks._run_recovery import recovered
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.locks import locked
@@ -60,35 +59,16 @@ class Journal:
 
     def left_over(self) -> list[RunFile]:
         """Run files that an earlier owner left, in the order in which their runs began."""
-        return [found for path in sorted(self.folder.glob("*.jsonl")) if (found := self._load(path)) is not None]
-
-    def _load(self, path: Path) -> RunFile | None:
-        run: RunFile | None = None
-        whole = 0
-        try:
-            with path.open("rb") as file:
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # the last owner ended in the middle of it
-                    name, doc = decode(line)
-                    run = run or RunFile(path, doc["uid"])
-                    self._note(run, name, doc)
-                    run.lines += 1
-                    run.complete |= name == "stop"
-                    whole += len(line)
-        except (ValueError, KeyError) as error:
-            _log.warning("%s: wanted documents, found %s; it is set aside in %s", path, error, self.rejected)
-            self.rejected.mkdir(exist_ok=True)
-            shutil.move(path, self.rejected)
-            return None
-        os.truncate(path, whole)
-        if run is None:
-            path.unlink()
-        return run
+        beside = {
+            path.with_suffix(".jsonl") for suffix in ("opening", "begun") for path in self.folder.glob(f"*.{suffix}")
+        }
+        paths = sorted({*self.folder.glob("*.jsonl"), *beside})
+        return [run for path in paths if (run := recovered(path, self.rejected, self._note)) is not None]
 
     def append(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Appended:
         """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
         lines: dict[RunFile, list[bytes]] = {}
+        openings: dict[RunFile, list[bytes]] = {}
         stray, complete, new = [], set(), []
         for name, doc in batch:
             try:
@@ -101,21 +81,26 @@ class Journal:
                 stray.append(line)
                 continue
             lines.setdefault(run, []).append(line)
+            if name in ("start", "descriptor"):
+                openings.setdefault(run, []).append(line)
             if name == "start":
                 new.append(run)
             if name == "stop":
                 complete.add(run)
-        lost = sum(0 if self._add(run, own, run in complete) else len(own) for run, own in lines.items())
+        lost = 0
+        for run, own in lines.items():
+            if not self._add(run, own, run in complete, openings.get(run, [])):
+                lost += len(own)
         if stray:
             _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
             self.reject("no-run", stray)
         return Appended([run for run in new if run.lines], len(stray), lost)
 
-    def _add(self, run: RunFile, lines: list[bytes], complete: bool) -> bool:
+    def _add(self, run: RunFile, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
         told = False
         while True:
             try:
-                run.append(lines, complete=complete)
+                run.append(lines, complete=complete, opening=opening)
             except OSError as error:
                 if not told:
                     _log.warning("%s: wanted to add to the journal, found %s; trying again", run.path, error.strerror)

@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from saxs_bluesky.journal_lines import is_sealed, sealed, sync_folder, unsealed, write_synced
 
 Named = tuple[str, dict[str, Any]]
 
@@ -19,13 +21,85 @@ _ARRAY = "__ndarray__"
 
 def encode(name: str, doc: Mapping[str, Any]) -> bytes:
     """One line of JSON; arrays keep their bits and their type, NaN and infinity are JavaScript's words for them."""
-    return json.dumps([name, doc], default=_plain, separators=(",", ":")).encode() + b"\n"
+    return sealed(json.dumps([name, doc], default=_plain, separators=(",", ":")).encode())
 
 
 def decode(line: bytes) -> Named:
-    """Read a document back; its arrays are new and may be written to."""
-    name, doc = json.loads(line, object_hook=_array)
+    """Read a document back; its arrays are new and may be written to.
+
+    Raises
+    ------
+    ValueError
+        It is damaged; a line without checksum, of an earlier version, may raise others.
+    """
+    name, doc = json.loads(unsealed(line), object_hook=_array)
     return name, doc
+
+
+class Glance:
+    """A line as far as it is needed to tell what it is, which costs less than to decode it.
+
+    Parameters
+    ----------
+    line
+        The line.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        It is damaged.
+    """
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+        self._doc: dict[str, Any] | None = None
+        if is_sealed(line):
+            unsealed(line)
+            self.name = line[2 : line.index(b'"', 2)].decode("ascii")
+        else:
+            self.name, doc = decode(line)
+            data: Any = doc["data"] if self.name == "event" else {}
+            if not isinstance(data, dict):
+                raise TypeError("wanted data by their keys, found another value")
+            self._doc = doc
+
+    @property
+    def doc(self) -> dict[str, Any]:
+        """The document."""
+        if self._doc is None:
+            self._doc = decode(self._line)[1]
+        return self._doc
+
+    @property
+    def number(self) -> int:
+        """Sequence number of an event."""
+        # Behind the data, in which no such text can stand: its quotation marks would have backslashes.
+        found = self._integer(self._line.rfind(_NUMBER), _NUMBER)
+        return int(self.doc["seq_num"]) if found is None else found
+
+    @property
+    def frame(self) -> int:
+        """Which frame an event of a reduced run is of."""
+        found = self._integer(self._line.find(_FRAME), _FRAME)
+        return int(self.doc["data"]["frame_index"]) if found is None else found
+
+    @property
+    def descriptor(self) -> str:
+        """The descriptor of an event."""
+        begin = self._line.rfind(_DESCRIPTOR)
+        end = self._line.find(b'"', begin + len(_DESCRIPTOR))
+        return str(self.doc["descriptor"]) if begin < 0 else self._line[begin + len(_DESCRIPTOR) : end].decode()
+
+    def _integer(self, begin: int, key: bytes) -> int | None:
+        if begin < 0:
+            return None
+        end = begin = begin + len(key)
+        while self._line[end : end + 1].isdigit():
+            end += 1
+        return int(self._line[begin:end]) if self._line[end : end + 1] in (b",", b"}") and end > begin else None
+
+
+_NUMBER, _FRAME, _DESCRIPTOR = b',"seq_num":', b'"frame_index":', b',"descriptor":"'
 
 
 def _plain(value: Any) -> Any:
@@ -52,7 +126,8 @@ class RunFile:
     """The documents of one run, a line each.
 
     Lines are handed to the operating system as they come, so that they survive the end of this process, and are
-    synced to the disk with the run's stop document: a power failure may cost the last lines of an open run.
+    synced to the disk at the begin and with the run's stop document: a power failure may cost the last lines of an
+    open run. Start and descriptors stand in a file ``.opening`` too: without them the others are worth nothing.
 
     Parameters
     ----------
@@ -67,6 +142,8 @@ class RunFile:
         self.uid = uid
         self.lines = 0
         self.complete = False
+        #: Whether an earlier owner of the journal began it.
+        self.left_over = False
         self._offset = 0
         self._next = 0
         self._moving = threading.Lock()
@@ -80,8 +157,13 @@ class RunFile:
         """Note that what the catalog has of this run is ours."""
         self.path.with_suffix(".begun").touch()
 
-    def append(self, lines: list[bytes], *, complete: bool) -> None:
-        """Add documents; ``complete`` says that the stop document is among them.
+    @property
+    def opening(self) -> Path:
+        """File with the start and the descriptors."""
+        return self.path.with_suffix(".opening")
+
+    def append(self, lines: list[bytes], *, complete: bool, opening: Sequence[bytes] = ()) -> None:
+        """Add documents; ``complete`` says that the stop document is among them, ``opening`` are those kept twice.
 
         Raises
         ------
@@ -93,13 +175,21 @@ class RunFile:
             try:
                 file.write(b"".join(lines))
                 file.flush()
-                if complete:
+                if opening:
+                    self._keep(opening)
+                if complete or opening:
                     os.fsync(file.fileno())
+                if not size:
+                    sync_folder(self.path.parent)
             except OSError:
                 file.truncate(size)
                 raise
         self.lines += len(lines)
         self.complete |= complete
+
+    def _keep(self, opening: Iterable[bytes]) -> None:
+        kept = self.opening.read_bytes().splitlines(keepends=True) if self.opening.exists() else []
+        write_synced(self.opening, [*kept, *opening])
 
     def read(self, limit: int) -> list[tuple[int, bytes]]:
         """Read on: up to so many numbered lines, from where the last call ended."""
@@ -117,19 +207,26 @@ class RunFile:
             for _ in range(self.lines):
                 yield decode(file.readline())
 
+    def glances(self) -> Iterator[Glance]:
+        """Yield what the lines are that are in the file now, without decoding all of them."""
+        with self.path.open("rb") as file:
+            for _ in range(self.lines):
+                yield Glance(file.readline())
+
     def rewind(self) -> None:
         """Read from the first line again."""
         self._offset = self._next = 0
 
     def move(self, folder: Path) -> None:
         """Put the file elsewhere; what comes later is added to it there."""
-        marker = self.path.with_suffix(".begun")
+        beside = (self.path.with_suffix(".begun"), self.opening)
         folder.mkdir(exist_ok=True)
         with self._moving:
             self.path = self.path.replace(folder / self.path.name)
-        marker.unlink(missing_ok=True)
+        for path in beside:
+            path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the file: the catalog has it all."""
-        self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".begun").unlink(missing_ok=True)
+        for path in (self.path, self.path.with_suffix(".begun"), self.opening):
+            path.unlink(missing_ok=True)

@@ -71,6 +71,10 @@ class PlanError(SaxsError):
     """A plan was asked for what cannot be done."""
 
 
+class PipelineError(SaxsError):
+    """The reduction of files ended before its time, of a fault in the program."""
+
+
 class PluginError(SaxsError):
     """A sink or integrator of another package cannot be had."""
 

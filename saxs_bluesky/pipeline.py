@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction, UnfinishedRun
+from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
+from saxs_bluesky.errors import PipelineError, SaxsError
+from saxs_bluesky.recovery import Recovery, stop_of
 from saxs_bluesky.sources import FileSource, Interrupted, Progress
 
 _log = logging.getLogger(__name__)
 
-Named = tuple[str, dict[str, Any]]
-
 _RATE_SECONDS = 10.0
-_INTERRUPTED = "the program ended before its time"
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,13 @@ class FilePipeline:
         self._full = False
         #: How many files a program before this one has done, which are not done again.
         self.done_before = 0
+        #: Why it ended before its time; empty where it did not.
+        self.ended = ""
+        self._before = 0  # files that were accepted by programs before this one
+        self._emitted = 0
+        self._done_so_far = (0, 0)  # frames, and what stands for the documents of these in the writer
+        self._compact_at: tuple[int, int] | None = None
+        self._recovery: Recovery | None = None
         self._recent: deque[tuple[float, int]] = deque()
         # The catalog first: a frame is done when the others know that it is there.
         mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._count]
@@ -124,22 +130,67 @@ class FilePipeline:
         self._source.stop(drain=drain)
 
     def run(self) -> None:
-        """Reduce files until there are no more; in the calling thread."""
-        known = self._recover()
-        for path, stamp in known:
-            self._source.remember(path, stamp)
+        """Reduce files until there are no more; in the calling thread.
+
+        Raises
+        ------
+        SaxsError
+            It ended before its time.
+        """
+        try:
+            self._begin()
+            self._work()
+        except SaxsError as error:
+            self.ended = str(error)
+            raise
+        # Whoever waits for it must hear that it ended, and why.
+        except Exception as error:
+            self.ended = f"the reduction of files ended before its time: unexpected {type(error).__name__}: {error}"
+            _log.debug("the reduction of files ended before its time", exc_info=True)
+            raise PipelineError(self.ended) from error
+
+    def again(self, folder: str | Path, *, below: bool = True) -> None:
+        """Take all images anew that are in a folder, whatever was done with them; from any thread."""
         if self._progress is not None:
-            self._progress.begin(self._identity, known)
-            self._progress.left = None  # it is dealt with, and none of the next pipeline's business
+            self._progress.again(folder, below=below)
+        self._source.again(folder, below=below)
+
+    def _begin(self) -> None:
+        """Complete what was left, and begin the journal of another run."""
+        progress = self._progress
+        left = None if progress is None else progress.left
+        goes_on = left is not None and left.identity == self._identity
+        try:
+            self._before = self._recover(left, goes_on=goes_on)
+        # Whatever is wrong with what was left must not keep the others from their curves.
+        except Exception as error:  # noqa: BLE001
+            _log.debug("what was left cannot be completed", exc_info=True)
+            self._recover_without(error)
+            left, self._before = None, 0
+        if progress is None:
+            return
+        if left is not None and goes_on:
+            for folder, names in left.known.items():
+                self._source.remember_all(folder, names)
+            for folder, below in left.asked:
+                self._source.again(folder, below=below, forget=False)
+            progress.go_on(self._identity, left, self._before)
+        else:
+            progress.begin(self._identity)
+        progress.left = None  # it is dealt with, and none of the next pipeline's business
+
+    def _work(self) -> None:
         for name, doc in self._source.documents(self._has_room, self._is_settled):
             if name == "stop":
                 self._finish(doc, self._writer)
             else:
                 self._emit(name, doc)
-        if self._progress is not None and self._suspended:
-            self._progress.begin(self._identity, self._source.accepted())
-        elif self._progress is not None:
-            self._progress.clear()
+        progress = self._progress
+        if progress is not None and self._suspended:
+            before = self._before + self._emitted
+            progress.begin(self._identity, self._source.accepted(), before=before, asked=progress.asked)
+        elif progress is not None:
+            progress.clear()
 
     @property
     def statistics(self) -> Statistics:
@@ -179,6 +230,18 @@ class FilePipeline:
         if self._writer is not None:
             self._writer(name, doc)
         self._reduction(name, doc)
+        self._emitted += name == "event"
+        if self._progress is not None and self._progress.is_long:
+            self._compact(self._progress)
+
+    def _compact(self, progress: Progress) -> None:
+        """Let the journal forget the documents of frames that all others know."""
+        if self._compact_at is None:
+            self._compact_at = self._done_so_far
+        frames, mark = self._compact_at
+        if self._writer is None or self._writer.is_journaled(mark):
+            self._compact_at = None
+            progress.compact(frames)
 
     def _finish(self, stop: dict[str, Any], writer: CatalogWriter | None) -> None:
         """Send the stop document when all else is safe, so that after a crash nobody wonders what is missing."""
@@ -197,116 +260,73 @@ class FilePipeline:
     def _count(self, name: str, doc: Mapping[str, Any]) -> None:
         """Note that a frame is done; the last of the sinks that keep anything."""
         if name == "event" and self._progress is not None:
-            self._progress.done(doc["data"]["frame_index"] + 1, self._curves.size if self._curves else 0)
+            frames = doc["data"]["frame_index"] + 1
+            self._progress.done(frames, self._curves.size if self._curves else 0)
+            self._done_so_far = frames, self._writer.mark if self._writer else 0
 
     # After a crash
 
-    def _recover(self) -> list[tuple[str, int]]:
-        """Complete the raw run that was interrupted; return the files that were accepted."""
-        left = None if self._progress is None else self._progress.left
-        if left is None:
-            return []
-        goes_on = left.identity == self._identity
-        self.done_before = len(left.known) if goes_on else 0
-        if left.documents:
-            recovery = _Recovery(left, self._writer.unfinished() if self._writer else None)
-            self.done_before += recovery.safe if goes_on else 0
-            _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
-            # The list of another task begins anew.
-            self._complete(recovery, left.list_sizes[min(recovery.safe, left.done)] if goes_on else 0)
-        return left.files if goes_on else []
-
-    def _complete(self, recovery: _Recovery, list_size: int) -> None:
+    def _recover(self, left: Interrupted | None, *, goes_on: bool) -> int:
+        """Complete the raw run that was interrupted; return how many files were accepted in it and before."""
+        unfinished = self._writer.unfinished() if self._writer is not None else None
+        if left is None and not unfinished:
+            return 0
+        recovery = self._recovery = Recovery(left or Interrupted(), unfinished)
+        before = left.before if left is not None and goes_on else 0
+        self.done_before = before + len(recovery.safe) if goes_on else 0
+        if left is not None:
+            _tell(left, recovery, goes_on=goes_on)
+            if goes_on:
+                for path, stamp in recovery.files():
+                    left.remember(path, stamp)
+                for path in recovery.named():
+                    self._source.look_again(path)
         if self._curves is not None:
-            self._curves.expect(list_size)
+            if left is not None and goes_on:  # or the list begins anew
+                self._curves.expect(left.list_size(recovery.first_in_doubt))
             for name, doc in recovery.unlisted():
                 self._curves(name, doc)
+        self._complete(recovery)
+        return before + recovery.accepted
+
+    def _complete(self, recovery: Recovery) -> None:
         if self._progress is not None:
-            self._progress.catalogued(recovery.safe)
+            self._progress.catalogued(recovery.safe_ranges())
         if self._writer is not None:
             for name, doc in [*recovery.unstopped(), *recovery.uncatalogued()]:
                 self._writer(name, doc)
+        if not recovery.is_known:
+            return
         for name, doc in recovery.unreduced():
             while not self._has_room():
                 time.sleep(0.002)
             if name == "event":
                 self._reduction.clean_up(doc["data"]["image_path"])
             self._reduction(name, doc)
-        stop = {"uid": str(uuid4()), "time": time.time(), "run_start": recovery.uid, "exit_status": "abort"}
-        stop |= {"reason": _INTERRUPTED, "num_events": {"primary": recovery.accepted}}
-        self._finish(stop, self._writer if recovery.raw_is_open else None)
+        self._finish(recovery.stop()[1], self._writer if recovery.raw_is_open else None)
+
+    def _recover_without(self, error: Exception) -> None:
+        """Begin anew where what was left makes no sense: nothing of it is done twice but what nobody can know."""
+        why = f"what was left cannot be completed (unexpected {type(error).__name__}: {error})"
+        if self._progress is not None:
+            self._progress.set_aside(why)
+        _log.warning("%s; all images are done again", why)
+        self.done_before = 0
+        if self._curves is not None:
+            self._curves.expect(0)
+        recovery, self._recovery = self._recovery, None
+        for run in self._writer.unfinished() if self._writer is not None else ():
+            if self._writer is not None and (run.left_over or (recovery is not None and run.uid == recovery.uid)):
+                self._writer(*stop_of(run.uid, why))
+        if recovery is not None and recovery.uid:
+            self._reduction(*stop_of(recovery.uid, why))
+            self._reduction.wait_for_frames()
 
 
-class _Recovery:
-    """What is to be done with a raw run that was interrupted.
-
-    Parameters
-    ----------
-    left
-        What its journal says.
-    unfinished
-        What the catalog writer's journal holds; None where there is no catalog.
-    """
-
-    def __init__(self, left: Interrupted, unfinished: Sequence[UnfinishedRun] | None) -> None:
-        self._left = left
-        self.uid: str = left.documents[0][1]["uid"]
-        self.accepted = sum(name == "event" for name, _ in left.documents)
-        self._raw_documents = 0  # that the catalog's journal has
-        self._reduced: list[
-            tuple[UnfinishedRun, int, int]
-        ] = []  # with the numbers of events, and of frames up to the last
-        for run in unfinished or ():
-            self._examine(run)
-        if unfinished is None:
-            self.safe = left.done
-        else:
-            #: How many frames have their event in the catalog, or would have it if there were one.
-            self.safe = max([left.catalogued, *(frames for _, _, frames in self._reduced)])
-        #: Whether the catalog does not know yet that the raw run is over.
-        self.raw_is_open = True
-        if left.ended:
-            # A run that is complete in the catalog's journal is gone from it when the catalog has it.
-            self.raw_is_open = self._raw_documents > 0
-            self.safe = self.accepted
-            self._raw_documents = len(left.documents)
-
-    def _examine(self, run: UnfinishedRun) -> None:
-        documents = run.documents()
-        _, start = next(documents)
-        if run.uid == self.uid:
-            self._raw_documents = 1 + sum(1 for _ in documents)
-        elif start.get("original_run_uid") == self.uid:
-            indices = [doc["data"]["frame_index"] for name, doc in documents if name == "event"]
-            self._reduced.append((run, len(indices), max(indices, default=-1) + 1))
-
-    @property
-    def remaining(self) -> int:
-        """How many frames must be reduced."""
-        return self.accepted - self.safe
-
-    def unreduced(self) -> Iterator[Named]:
-        """Documents of the raw run for the reduction: those of the frames that are not safe."""
-        events = 0
-        for name, doc in self._left.documents:
-            events += name == "event"
-            if name != "event" or events > self.safe:
-                yield name, doc
-
-    def uncatalogued(self) -> list[Named]:
-        """Documents of the raw run that the catalog's journal does not have."""
-        return self._left.documents[self._raw_documents :]
-
-    def unstopped(self) -> Iterator[Named]:
-        """Stop documents for the reduced runs that get no more."""
-        for run, events, _ in self._reduced:
-            reason = f"{_INTERRUPTED}; the frames after these are in another reduced run"
-            stop = {"uid": str(uuid4()), "time": time.time(), "run_start": run.uid, "exit_status": "abort"}
-            yield "stop", stop | {"reason": reason, "num_events": {"primary": events}}
-
-    def unlisted(self) -> Iterator[Named]:
-        """Documents of reduced runs whose frames are in the catalog, and not known to be in the list of curves."""
-        for run, _, _ in self._reduced:
-            for name, doc in run.documents():
-                if name != "event" or doc["data"]["frame_index"] >= self._left.done:
-                    yield name, doc
+def _tell(left: Interrupted, recovery: Recovery, *, goes_on: bool) -> None:
+    _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
+    if left.is_damaged and goes_on:
+        _log.warning(
+            "the journal of what is done was damaged: %s of the last files cannot be known, and are done again",
+            recovery.unknown or "some",
+        )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,16 @@ from saxs_bluesky.callbacks._run_file import decode
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import FilePipeline
-from saxs_bluesky.reduction import Calibration, OutputNames, PilatusHeader, Reducer, read_chi, read_frame, write_frame
+from saxs_bluesky.reduction import (
+    Calibration,
+    OutputNames,
+    PilatusHeader,
+    Reducer,
+    read_chi,
+    read_frame,
+    stamp_of,
+    write_frame,
+)
 from saxs_bluesky.sources import DirectorySource, FileSource, Progress, Readiness
 from tests.conftest import small_document
 from tests.crashing import KILLED, MOMENTS, away
@@ -281,12 +290,14 @@ def test_journal_tells_what_a_program_left(opened: Open) -> None:
     progress.begin("this", [("0.tif", 0)])
     noted(progress, 1, 2)
     progress.done(1, 100)
-    progress.catalogued(1)
+    progress.catalogued([(0, 1)])
     left = opened().left
     assert left is not None
     assert left.identity == "this"
+    assert left.before == 1
     assert left.files == [("0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
-    assert (left.done, left.list_sizes, left.catalogued, left.ended) == (1, [0, 100], 1, False)
+    assert (left.done, left.catalogued, left.ended) == (1, [(0, 1)], False)
+    assert [left.list_size(frames) for frames in (0, 1, 2)] == [0, 100, 100]
     progress = opened()
     progress.end()
     left = opened().left
@@ -302,43 +313,272 @@ def test_nothing_is_left_of_what_came_to_its_end(opened: Open, tmp_path: Path) -
     assert not journal(tmp_path).exists()
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda lines: [*lines[:-1], lines[-1][:-1]],
-        lambda lines: [*lines[:-1], lines[-1][: len(lines[-1]) // 2]],
-        lambda lines: [*lines[:-1], b"\0" * 50 + b"\n", lines[-1]],
-        lambda lines: [*lines[:-1], b"\xff\xfe garbage\n", lines[-1]],
-        lambda lines: [*lines[:-1], b'["event"]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'["of the future",1]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'["known",7,"stamp"]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b"[]\n", lines[-1]],
-        lambda lines: [*lines[:-1], b"{}\n", lines[-1]],
-        lambda lines: [*lines[:-1], b"null\n", lines[-1]],
-        lambda lines: [*lines[:-1], b'"text"\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'[["start"],{}]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'["done",-1,0]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'["done",1e3,0]\n', lines[-1]],
-        lambda lines: [*lines[:-1], b'["event",{}]\n', lines[-1]],
-    ],
-    ids=lambda _: "",
-)
-def test_journal_is_read_up_to_what_is_no_journal(
-    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[list[bytes]], list[bytes]]
+@pytest.mark.parametrize("length", [1, 40])
+def test_line_that_was_cut_short_is_left_out(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int
 ) -> None:
     progress = opened()
     progress.begin("this")
     noted(progress, 1, 2, 3)
-    lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
-    journal(tmp_path).write_bytes(b"".join(harm(lines)))
+    content = journal(tmp_path).read_bytes()
+    journal(tmp_path).write_bytes(content[:-length])
     progress = opened()
     assert progress.left is not None
     assert progress.left.files == [("1.tif", 1), ("2.tif", 2)]
-    assert "are cut short and left out" in caplog.text
+    assert "bytes are cut short and left out, set aside in" in caplog.text
+    assert not progress.left.is_damaged
+    progress.note("event", event(3))
+    left = opened().left
+    assert left is not None
+    assert [path for path, _ in left.files] == ["1.tif", "2.tif", "3.tif"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0" * 50,
+        b"\xff\xfe garbage",
+        b"[" * 100_000,
+        b'["event"]',
+        b'["of the future",1]',
+        b'["known",7,"stamp"]',
+        b'["known","folder","a/b","12"]',
+        b'["known","folder","a","not hex"]',
+        b"[]",
+        b"{}",
+        b"null",
+        b'"text"',
+        b'[["start"],{}]',
+        b'["done",-1,0]',
+        b'["done",1e3,0]',
+        b'["event",{}]',
+        b'["catalogued",[[1]]]',
+        b'["catalogued",[7]]',
+        b'["event",{"seq_num":1,"data":{"image_path":"x","file_stamp":1}},"00000000"]',
+    ],
+    ids=lambda line: line[:20].decode(errors="replace").replace("\0", "0"),
+)
+def test_line_that_is_damaged_costs_itself_and_is_kept(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1, 2, 3)
+    progress.done(2, 50)
+    lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
+    journal(tmp_path).write_bytes(b"".join([*lines[:-2], line + b"\n", *lines[-2:]]))
+    left = opened().left
+    assert left is not None
+    assert left.files == [("1.tif", 1), ("2.tif", 2), ("3.tif", 3)]
+    assert (left.done, left.list_size(2)) == (2, 50)
+    (kept,) = (tmp_path / "state").glob("progress.jsonl.damaged-*")
+    assert kept.read_bytes() == line + b"\n"
+    assert f"1 lines are damaged, set aside in {kept}" in caplog.text
+    caplog.clear()
+    again = opened().left
+    assert again is not None
+    assert again.files == left.files
+    assert caplog.messages == []  # the file is whole again
+
+
+def test_event_whose_line_is_damaged_is_missed(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1, 2, 3, 4)
+    content = journal(tmp_path).read_bytes()
+    journal(tmp_path).write_bytes(content.replace(b'"2.tif"', b'"2\0tif"').replace(b'["event",{"seq_num":3', b'["e'))
+    left = opened().left
+    assert left is not None
+    assert left.is_damaged
+    assert left.missing() == [2, 3]
+    assert left.named == ["3.tif"]
+    assert left.files == [("1.tif", 1), ("4.tif", 4)]
+
+
+def test_event_whose_line_is_damaged_elsewhere_still_tells_its_file(opened: Open, tmp_path: Path) -> None:
+    image = tmp_path / "image.tif"
+    image.write_bytes(b"content")
+    data = {"image_path": str(image), "file_stamp": stamp_of(image.stat()), "exposure_time": 12.5}
+    progress = opened()
+    progress.begin("this")
+    noted(progress)
+    progress.note("event", {"seq_num": 1, "data": data})
+    content = journal(tmp_path).read_bytes()
+    journal(tmp_path).write_bytes(content.replace(b"12.5", b"13.5"))
+    left = opened().left
+    assert left is not None
+    assert left.events == {}
+    assert left.verified == {1: (str(image), stamp_of(image.stat()))}
+
+
+@pytest.mark.parametrize("harm", ["emptied", "removed", "folder", "newer", "zeros"])
+def test_journal_that_is_gone_is_missed_and_what_was_to_be_done_is_known(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str
+) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    progress.note("start", {"uid": "u"})
+    progress.note("descriptor", {"uid": "d", "run_start": "u"})
+    progress.note("event", event(1))
+    if harm == "emptied":
+        journal(tmp_path).write_bytes(b"")
+    elif harm == "zeros":
+        journal(tmp_path).write_bytes(b"\0" * 4096)
+    elif harm == "newer":
+        journal(tmp_path).write_bytes(b'["journal",3,"more","than",["this"]]\n')
+    else:
+        journal(tmp_path).unlink()
+        if harm == "folder":
+            journal(tmp_path).mkdir()
+    left = opened().left
+    assert left is not None
+    assert left.is_damaged
+    assert "the journal of a run that had begun is gone or empty" in caplog.text
+    assert (left.identity, left.start, left.files) == ("this", {"uid": "u"}, [("0.tif", 0)])
+    if harm in ("folder", "newer"):
+        assert len(list((tmp_path / "state").glob("progress.jsonl.damaged-*"))) == 1
+
+
+def test_beginning_that_is_damaged_is_known_from_its_copy(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    progress.note("start", {"uid": "u"})
+    progress.note("descriptor", {"uid": "d", "run_start": "u"})
+    progress.note("event", event(1))
+    lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
+    journal(tmp_path).write_bytes(b"".join([b"damaged\n"] * (len(lines) - 1) + lines[-1:]))
+    left = opened().left
+    assert left is not None
+    assert (left.identity, left.before, left.files) == ("this", 1, [("0.tif", 0), ("1.tif", 1)])
+    assert [name for name, _ in left.documents] == ["start", "descriptor", "event"]
+
+
+def test_journal_of_the_first_version_is_taken_over(opened: Open, tmp_path: Path) -> None:
+    journal(tmp_path).parent.mkdir()
+    lines = [["identity", "this"], ["known", "/data/0.tif", 0], ["start", {"uid": "u"}]]
+    lines += [["event", event(1)], ["event", event(2)], ["done", 1, 100], ["catalogued", 1]]
+    journal(tmp_path).write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    progress = opened()
+    left = progress.left
+    assert left is not None
+    assert left.files == [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
+    assert (left.before, left.done, left.list_size(1), left.catalogued) == (1, 1, 100, [(0, 1)])
+    progress.go_on("this", left, 3)
+    left = opened().left
+    assert left is not None
+    assert (left.before, left.files) == (3, [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)])
+
+
+# Its size
+
+
+def test_journal_that_is_compacted_knows_the_same(opened: Open, tmp_path: Path) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    noted(progress, *range(1, 201))
+    for number in range(1, 191):
+        progress.done(number, 10 * number)
+    progress.compact(180)
+    assert b'"event"' not in b"".join(path.read_bytes() for path in (tmp_path / "state").glob("known-*"))
+    assert journal(tmp_path).read_bytes().count(b'"event"') == 20
+    noted_after = [201, 202]
+    for number in noted_after:
+        progress.note("event", event(number))
+    left = opened().left
+    assert left is not None
+    assert sorted(left.files) == sorted((f"{number}.tif", number) for number in range(203))
+    assert (left.before, left.compacted, left.done, left.missing()) == (1, 180, 190, [])
+    assert [left.list_size(frames) for frames in (180, 181, 190)] == [1800, 1810, 1900]
+    assert list(left.events) == list(range(181, 203))
+
+
+def test_last_file_stays_in_the_journal_since_there_may_be_more_of_it(opened: Open) -> None:
+    progress = opened()
+    progress.begin("this")
+    noted(progress, 1)
+    for number in (2, 3):  # pages of a file
+        progress.note("event", {"seq_num": number, "data": {"image_path": "pages.tif", "file_stamp": 7}})
+    progress.compact(3)
+    left = opened().left
+    assert left is not None
+    assert (left.compacted, list(left.events)) == (1, [2, 3])
+
+
+class StopHere(BaseException):
+    """Raised in place of a kill."""
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_compaction_that_is_cut_short_at_any_step_loses_nothing(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Each call that changes a file is the last one."""
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    noted(progress, *range(1, 101))
+    for number in range(1, 101):
+        progress.done(number, number)
+    progress.compact(50)
+    progress.again("/data")
+    for number in range(101, 201):
+        progress.note("event", event(number))
+        progress.done(number, number)
+    steps = iter(range(100))
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            if next(steps) == step:
+                raise StopHere
+            return method(*arguments, **keywords)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "open")):
+            patched.setattr(owner, name, counted(getattr(owner, name)))
+        with suppress(StopHere):
+            progress.compact(180)
+    left = opened().left
+    assert left is not None
+    assert sorted(left.files) == sorted((f"{number}.tif", number) for number in range(101, 201))
+    assert left.missing() == []
+    assert left.done == 200
+    assert left.list_size(190) == 190
+    assert left.asked == [("/data", True)]
+
+
+def test_images_that_are_asked_for_again_are_not_known_after_a_crash(opened: Open) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    noted(progress, 1, 2, 3)
+    progress.again("/data")
     progress.note("event", event(4))
     left = opened().left
     assert left is not None
-    assert [path for path, _ in left.files] == ["1.tif", "2.tif", "4.tif"]
+    assert left.files == [("4.tif", 4)]
+    assert left.asked == [("/data", True)]
+    progress = opened()
+    assert progress.left is not None
+    progress.go_on("this", progress.left, 5)
+    noted(progress, 1)
+    left = opened().left
+    assert left is not None
+    assert left.files == [("4.tif", 4), ("1.tif", 1)]
+    assert (left.before, left.asked) == (5, [("/data", True)])
+
+
+def test_images_may_be_asked_for_again_while_what_was_left_is_completed(opened: Open) -> None:
+    progress = opened()
+    progress.begin("this", [("0.tif", 0)])
+    noted(progress, 1)
+    progress = opened()
+    left = progress.left
+    assert left is not None
+    progress.again("/data")
+    progress.go_on("this", left, 2)
+    left = opened().left
+    assert left is not None
+    assert (left.files, left.asked) == ([], [("/data", True)])
 
 
 def test_known_files_survive_two_crashes(opened: Open) -> None:
@@ -348,7 +588,7 @@ def test_known_files_survive_two_crashes(opened: Open) -> None:
     for number in (2, 3):
         progress = opened()
         assert progress.left is not None
-        progress.begin("this", progress.left.files)
+        progress.go_on("this", progress.left, number - 1)
         noted(progress, number)
     left = opened().left
     assert left is not None
@@ -377,7 +617,7 @@ def test_journal_has_no_gaps_where_the_disk_was_full_for_a_while(opened: Open, t
     left = opened().left
     assert left is not None
     assert left.files == [("1.tif", 1), ("2.tif", 2)]
-    assert left.done <= 2
+    assert left.done == 0
 
 
 def test_journal_of_another_program_at_work_is_refused(opened: Open, tmp_path: Path) -> None:

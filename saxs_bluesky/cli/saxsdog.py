@@ -12,7 +12,7 @@ from pathlib import Path
 from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds, task_timeout
 from saxs_bluesky.cli._file_session import Session
 from saxs_bluesky.cli._service import stop_signals
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import PipelineError, SaxsError
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration
 
@@ -104,6 +104,9 @@ def _saxsdog(options: argparse.Namespace) -> int:
                 session.pipeline.stop()
             session.show()
             working.join(_LOOK_EVERY)
+        if isinstance(working.error, PipelineError) and not options.debug:
+            complain(f"saxsdog: {working.error}")
+            return Exit.SOME_FAILED
         if working.error is not None:
             raise working.error
         session.finish(lambda: stop.asked)

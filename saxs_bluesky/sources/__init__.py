@@ -7,7 +7,8 @@ a feeder announces.
 from saxs_bluesky.sources._feeder import FeederAnnouncer, FeederCounters, FeederListener, FeederSource
 from saxs_bluesky.sources._file_run import FileRun, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._progress import Interrupted, Progress
+from saxs_bluesky.sources._interrupted import Interrupted, file_of
+from saxs_bluesky.sources._progress import Progress
 from saxs_bluesky.sources._ready import FoundFile, Readiness
 from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource
 from saxs_bluesky.sources._tree import IMAGE_SUFFIXES
@@ -32,4 +33,5 @@ __all__ = [
     "SourceCounters",
     "WatchSource",
     "describe_session",
+    "file_of",
 ]

@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
+from saxs_bluesky import journal_lines
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.journal_lines import Damage, made
 from saxs_bluesky.locks import locked
-from saxs_bluesky.sources._file_run import Named
+from saxs_bluesky.sources._interrupted import VERSION, Interrupted, NewerVersionError, file_of, known_lines
 
 _log = logging.getLogger(__name__)
 
-_FILE, _LOCK = "progress.jsonl", "lock"
+_TAIL, _BEGUN, _KNOWN, _LOCK = "progress.jsonl", "begun.jsonl", "known-*.jsonl", "lock"
 
-
-@dataclass
-class Interrupted:
-    """What a program that was killed has left.
-
-    Parameters
-    ----------
-    identity
-        Of what it was asked to do.
-    known
-        Files that were accepted in runs before the last, and their stamps.
-    documents
-        Those of the last raw run, in their order; no stop document.
-    list_sizes
-        How long the list of curves was after each frame that was done, from 0 frames on.
-    catalogued
-        How many frames are known to be in reduced runs that are complete.
-    ended
-        Whether all was done but for stop documents.
-    """
-
-    identity: str = ""
-    known: list[tuple[str, int]] = field(default_factory=list)
-    documents: list[Named] = field(default_factory=list)
-    list_sizes: list[int] = field(default_factory=lambda: [0])
-    catalogued: int = 0
-    ended: bool = False
-
-    @property
-    def done(self) -> int:
-        """How many frames were done."""
-        return len(self.list_sizes) - 1
-
-    @property
-    def files(self) -> list[tuple[str, int]]:
-        """All files that were accepted, with their stamps."""
-        events = [doc["data"] for name, doc in self.documents if name == "event"]
-        return self.known + [(data["image_path"], data["file_stamp"]) for data in events]
+_LONG = 4096  # events, from which on their files are put among those that are known
+_BLOATED = 200  # bytes for each known file, from which on their list is written anew
 
 
 class Progress:
     """A journal of one raw run of files after the other, in a folder that one program at a time may use.
 
+    Documents of the run stand in ``progress.jsonl`` until their frames are safe; of each file then only its name and
+    stamp are kept, in a file ``known-*.jsonl`` that is added to. ``begun.jsonl`` says that there is a run, and repeats
+    its start and descriptor.
+
     Lines are handed to the operating system as they come, which the end of the program, however sudden, does not
-    undo; a power failure may cost the last seconds. Where the disk takes no more, a warning says so, nothing more is
-    noted until the next run, and after a crash more would be done again than needed.
+    undo; a power failure may cost the last seconds. Each has a checksum: one that is damaged costs itself, and is put
+    aside. Where the disk takes no more, a warning says so, nothing more is noted until the next run, and after a
+    crash more would be done again than needed.
+
+    Its methods may be called from several threads.
 
     Parameters
     ----------
@@ -77,7 +53,8 @@ class Progress:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _FILE
+        self._folder = folder
+        self._path = folder / _TAIL
         self._told = False
         self._has_gap = False
         try:
@@ -88,80 +65,330 @@ class Progress:
         except OSError as error:
             raise OutputError(f"{folder}: wanted a folder for a journal, found {error.strerror or error}") from error
         self._file: IO[bytes] | None = None
+        self._using = threading.RLock()
+        self._header: dict[str, bytes] = {}
+        self._generation = ""  # name of the list of known files
+        self._tail: deque[tuple[int, str, int, bytes]] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._last = 0  # number of the last event
+        self._void = 0  # number of the last event before all was asked for again
+        self._long = _LONG
         #: What a program left that did not come to its end; None where there is nothing.
         self.left = self._read()
+        self._generation_is_void = False
+        self._run_id = ""
+        self._asked: list[tuple[str, bool]] = []
+        if self.left is not None:
+            self._asked, self._generation, self._last = list(self.left.asked), self.left.generation, self.left.last
+        self._forgets = False  # all was asked for again, while what was left is being completed
+
+    # What is left
 
     def _read(self) -> Interrupted | None:
+        begun, left = self._read_file(self._folder / _BEGUN, mend=False), self._read_file(self._path, mend=True)
+        if left is None and begun is None:
+            return None
+        if left is None:
+            assert begun is not None
+            _log.warning(
+                "%s: the journal of a run that had begun is gone or empty; what was done is known in part", self._path
+            )
+            left, begun.is_damaged = begun, True
+        elif begun is not None and left.run_id in ("", begun.run_id):
+            left.complete(begun)
+        if left.generation == Path(left.generation).name and left.generation and not left.forgets:
+            known = self._read_file(self._folder / left.generation, mend=True)
+            if known is None:
+                left.is_damaged = True
+                _log.warning(
+                    "%s: the list of known files is gone or empty; they are done again", self._folder / left.generation
+                )
+            else:
+                left.know(known)
+        return left
+
+    def _read_file(self, path: Path, *, mend: bool) -> Interrupted | None:
+        """Read one of the files; None where nothing is in it."""
+        left, damage, found = Interrupted(), Damage(path), False
         try:
-            content = self._path.read_bytes()
+            with path.open("rb") as file:
+                for line in journal_lines.whole_lines(file, damage):
+                    if left.take_line(line):
+                        found = True
+                    else:
+                        damage.add(line)
+                        left.guess(line)
         except FileNotFoundError:
             return None
-        left = Interrupted()
-        whole = 0
-        for line in content.splitlines(keepends=True):
-            try:
-                kind, *rest = json.loads(line) if line.endswith(b"\n") else ["cut short"]
-            except (ValueError, TypeError):
-                break  # a disk that was full, or a power failure
-            if not _take(left, kind, rest):
-                break
-            whole += len(line)
-        if whole < len(content):
-            _log.warning("%s: the last %d bytes are cut short and left out", self._path, len(content) - whole)
-            os.truncate(self._path, whole)
-        return left if left.documents or left.known else None
+        except (OSError, NewerVersionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            journal_lines.set_aside(path, f"wanted a journal that can be read, found {reason or error}")
+            return None
+        if damage and mend:
+            self._mend(path, damage)
+        return left if found else None
 
-    def begin(self, identity: str, known: Iterable[tuple[str, int]] = ()) -> None:
-        """Forget what was there; what is ``known`` stays, in place of the runs that it came in."""
-        draft = self._path.with_suffix(".draft")
-        self._close_file()
+    def _mend(self, path: Path, damage: Damage) -> None:
+        """Leave the good lines alone in a file, and tell where the others are."""
+        where = journal_lines.keep(damage)
         try:
-            with draft.open("wb") as file:
-                file.write(_line("identity", identity))
-                file.writelines(_line("known", path, stamp) for path, stamp in known)
-            draft.replace(self._path)
-            self._has_gap = False
+            if damage.lines:
+                bad = set(damage.content)
+                with path.open("rb") as file:
+                    journal_lines.write_synced(
+                        path, (line for line in file if line.endswith(b"\n") and line not in bad)
+                    )
+            else:
+                os.truncate(path, path.stat().st_size - damage.cut)
         except OSError as error:
-            self._warn(error)
+            where += f"; the file cannot be mended ({error.strerror or error})"
+        if damage.lines:
+            _log.warning("%s: %d lines are damaged, %s", path, damage.lines, where)
+        if damage.cut:
+            _log.warning("%s: the last %d bytes are cut short and left out, %s", path, damage.cut, where)
+
+    # What is done
+
+    def begin(
+        self,
+        identity: str,
+        known: Iterable[tuple[str, int]] = (),
+        *,
+        before: int | None = None,
+        asked: Iterable[tuple[str, bool]] = (),
+    ) -> None:
+        """Forget what was there; what is ``known`` stays, in place of the runs that it came in.
+
+        Parameters
+        ----------
+        identity
+            Of what is to be done.
+        known
+            Files that are not to be done again, and their stamps.
+        before
+            How many files were accepted before; None: those that are known.
+        asked
+            Folders whose images were asked for again, and whether those below belong to it.
+        """
+        counted, count = _counted(known)
+        with self._using:
+            try:
+                self._generation = self._write_known(known_lines(counted))
+                self._begin(identity, count() if before is None else before, asked)
+            except OSError as error:
+                self._warn(error)
+
+    def go_on(self, identity: str, left: Interrupted, before: int) -> None:
+        """Begin another run of the same task: the files of the last one are known."""
+        with self._using:
+            if self._forgets:
+                self.begin(identity, before=before, asked=self._asked)
+            elif not left.generation or left.forgets or self._is_bloated(left):
+                self.begin(identity, left.files, before=before, asked=self._asked)
+            else:
+                try:
+                    self._add_known(known_lines(left.accepted()))
+                    self._begin(identity, before, self._asked)
+                except OSError as error:
+                    self._warn(error)
+
+    def _is_bloated(self, left: Interrupted) -> bool:
+        """Whether files that were overwritten or removed make the list of known files long."""
+        try:
+            size = (self._folder / left.generation).stat().st_size
+        except OSError:
+            return True
+        return size > _BLOATED * (1000 + sum(len(names) for names in left.known.values()))
+
+    def _begin(self, identity: str, before: int, asked: Iterable[tuple[str, bool]]) -> None:
+        self._asked, self._forgets = list(asked), False
+        self._run_id = uuid4().hex
+        self._header = {"identity": made("identity", identity), "before": made("before", before)}
+        self._tail.clear()
+        self._sizes.clear()
+        self._last = self._void = 0
+        (self._folder / _BEGUN).unlink(missing_ok=True)
+        self._write_tail(())
+        self._write_begun()
+        self._has_gap = False
+        self._remove_known(but=self._generation)
 
     def note(self, name: str, doc: Mapping[str, Any]) -> None:
         """Note a document of the raw run, before anybody gets it."""
-        self._append(_line(name, doc))
+        line = made(name, doc)
+        with self._using:
+            if not self._append(line):
+                return
+            if name == "event":
+                self._last = doc["seq_num"]
+                self._tail.append((self._last, *file_of(doc), line))
+            else:
+                self._header[name] = line
+        if name == "descriptor":
+            with self._using:
+                try:
+                    self._write_begun()
+                except OSError as error:
+                    self._warn(error)
 
     def done(self, frames: int, list_size: int) -> None:
         """Note that so many frames are done, and how long the list of curves is now."""
-        self._append(_line("done", frames, list_size))
+        with self._using:
+            if self._append(made("done", frames, list_size)):
+                self._sizes.append((frames, list_size))
 
-    def catalogued(self, frames: int) -> None:
-        """Note that so many frames are in reduced runs that get no more."""
-        self._append(_line("catalogued", frames))
+    def catalogued(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Note which frames, from one number up to another, are in reduced runs that get no more."""
+        self._append(made("catalogued", list(ranges)))
+
+    def again(self, folder: str | Path, *, below: bool = True) -> None:
+        """Note that all images in a folder were asked for again: what was accepted before is forgotten."""
+        with self._using:
+            self._append(made("again", str(folder), below, self._last))
+            self._void = self._last
+            self._generation_is_void = True
+            self._forgets |= self.left is not None
+            if (str(folder), below) not in self._asked:
+                self._asked.append((str(folder), below))
+
+    @property
+    def asked(self) -> list[tuple[str, bool]]:
+        """Folders whose images were asked for again, and whether those below belong to it."""
+        return list(self._asked)
 
     def end(self) -> None:
         """Note that nothing but stop documents is to come."""
-        self._append(_line("end"))
+        self._append(made("end"))
 
     def clear(self) -> None:
         """Forget all: the program came to its end."""
-        self._close_file()
-        self._path.unlink(missing_ok=True)
+        with self._using:
+            self._close_file()
+            for path in (self._folder / _BEGUN, self._path):
+                path.unlink(missing_ok=True)
+            self._remove_known()
+
+    def set_aside(self, why: str) -> None:
+        """Forget all, and keep the files under other names, since nobody knows what to make of them."""
+        with self._using:
+            self._close_file()
+            for path in (self._path, self._folder / _BEGUN, *self._folder.glob(_KNOWN)):
+                if path.exists() and ".damaged-" not in path.name:
+                    journal_lines.set_aside(path, why)
+            self._generation = ""
+            self._asked = []
 
     def close(self) -> None:
         """Let another program have the folder."""
-        self._close_file()
-        self._lock.close()
+        with self._using:
+            self._close_file()
+            self._lock.close()
 
-    def _append(self, line: bytes) -> None:
-        if self._has_gap:
-            return  # or the frames behind it would be taken for those before them
-        try:
-            if self._file is None:
-                self._file = self._path.open("ab", buffering=0)
-            written = self._file.write(line)
-            if written != len(line):
-                self._file.truncate(self._file.tell() - written)
-                raise OSError(28, "No space left on device")
-        except OSError as error:
-            self._warn(error)
+    # A journal that stays small
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time to `compact` it."""
+        return len(self._tail) >= self._long
+
+    def compact(self, frames: int) -> None:
+        """Keep only the names and stamps of the files of the first so many frames: they are safe for good."""
+        with self._using:
+            if self._has_gap:
+                return
+            safe = self._safe(frames)
+            if not safe:
+                return
+            compacted, files = safe[-1][0], [(path, stamp) for number, path, stamp, _ in safe if number > self._void]
+            sizes = self._sizes_from(compacted)
+            generation = self._generation
+            try:
+                if self._generation_is_void or not generation:
+                    self._generation = self._write_known(known_lines(files))
+                else:
+                    self._add_known(known_lines(files))
+                events = (line for number, _, _, line in self._tail if number > compacted)
+                self._write_tail([made("compacted", *sizes[0]), *(made("done", *size) for size in sizes[1:]), *events])
+                if self._generation != generation:
+                    self._write_begun()
+                    self._remove_known(but=self._generation)
+            except OSError as error:
+                self._generation = generation
+                self._long *= 2
+                _log.warning("%s: wanted to compact it, found %s; it grows", self._path, error.strerror or error)
+                return
+            self._generation_is_void = False
+            self._sizes = deque(sizes)
+            for _ in safe:
+                self._tail.popleft()
+
+    def _safe(self, frames: int) -> list[tuple[int, str, int, bytes]]:
+        """Events that may go: not those of the last file, of which there may be more to come."""
+        last = self._tail[-1][1:3] if self._tail else None
+        end = len(self._tail)
+        while end and self._tail[end - 1][1:3] == last:
+            end -= 1
+        return [event for event in islice(self._tail, end) if event[0] <= frames]
+
+    def _sizes_from(self, frames: int) -> list[tuple[int, int]]:
+        """How long the list was after so many frames, and after each that was done since."""
+        before = [size for number, size in self._sizes if number <= frames]
+        return [(frames, before[-1] if before else 0), *(mark for mark in self._sizes if mark[0] > frames)]
+
+    def _write_known(self, lines: Iterator[bytes]) -> str:
+        """Begin another list of known files; none where there are none."""
+        first = next(lines, None)
+        if first is None:
+            return ""
+        name = _KNOWN.replace("*", uuid4().hex[:8])
+        journal_lines.write_synced(self._folder / name, chain([first], lines))
+        return name
+
+    def _add_known(self, lines: Iterator[bytes]) -> None:
+        with (self._folder / self._generation).open("ab") as file:
+            size = file.tell()
+            try:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def _remove_known(self, but: str = "") -> None:
+        for path in self._folder.glob(_KNOWN):
+            if path.name != but:
+                path.unlink(missing_ok=True)
+
+    @property
+    def _opening(self) -> list[bytes]:
+        journal = made("journal", VERSION, self._generation, self._run_id)
+        asked = [made("asked", folder, below) for folder, below in self._asked]
+        return [journal, *self._header.values(), *asked]
+
+    def _write_tail(self, lines: Iterable[bytes]) -> None:
+        self._close_file()
+        void = [made("void", self._void)] if self._void else []
+        journal_lines.write_synced(self._path, [*self._opening, *void, *lines])
+
+    def _write_begun(self) -> None:
+        journal_lines.write_synced(self._folder / _BEGUN, self._opening)
+
+    def _append(self, line: bytes) -> bool:
+        with self._using:
+            if self._has_gap:
+                return False  # or the frames behind it would be taken for those before them
+            try:
+                if self._file is None:
+                    self._file = self._path.open("ab", buffering=0)
+                written = self._file.write(line)
+                if written != len(line):
+                    self._file.truncate(self._file.tell() - written)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                self._warn(error)
+                return False
+            return True
 
     def _warn(self, error: OSError) -> None:
         self._has_gap = True
@@ -179,29 +406,14 @@ class Progress:
             self._file = None
 
 
-def _line(kind: str, *rest: Any) -> bytes:
-    return json.dumps([kind, *rest], separators=(",", ":")).encode() + b"\n"
+def _counted(files: Iterable[tuple[str, int]]) -> tuple[Iterator[tuple[str, int]], Callable[[], int]]:
+    """The same files, and how many there were when they have gone through."""
+    number = 0
 
+    def counted() -> Iterator[tuple[str, int]]:
+        nonlocal number
+        for file in files:
+            number += 1
+            yield file
 
-def _take(left: Interrupted, kind: str, rest: list[Any]) -> bool:
-    """Take a line in; whether it was one."""
-    match kind, rest:
-        case "identity", [str(identity)]:
-            left.identity = identity
-        case "known", [str(path), int(stamp)]:
-            left.known.append((path, stamp))
-        case (("start" | "descriptor"), [dict(doc)]):
-            left.documents.append((kind, doc))
-        case "event", [{"data": {"image_path": str(), "file_stamp": int()}} as doc]:
-            left.documents.append((kind, doc))
-        case "done", [int(frames), int(size)] if frames > 0:
-            # A frame may be done twice, and a mark may be missing where the disk was full.
-            del left.list_sizes[frames:]
-            left.list_sizes += [size] * (frames + 1 - len(left.list_sizes))
-        case "catalogued", [int(frames)]:
-            left.catalogued = frames
-        case "end", []:
-            left.ended = True
-        case _:
-            return False
-    return True
+    return counted(), lambda: number

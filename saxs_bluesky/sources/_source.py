@@ -81,7 +81,7 @@ class FileSource:
         self._stopping = threading.Event()
         self._draining = threading.Event()
         self._seen_all = False  # while draining
-        self._again: queue.SimpleQueue[FolderOnce] = queue.SimpleQueue()
+        self._again: queue.SimpleQueue[tuple[FolderOnce, bool]] = queue.SimpleQueue()
         self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
         self._once_more: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._is_settled: Callable[[], bool] = lambda: True
@@ -98,9 +98,12 @@ class FileSource:
         (self._draining if drain else self._stopping).set()
         self._wake.set()
 
-    def again(self, folder: str | Path, *, below: bool = True) -> None:
-        """Take all images anew that are in a folder, whatever was accepted or is there; from any thread."""
-        self._again.put(FolderOnce(folder, below=below))
+    def again(self, folder: str | Path, *, below: bool = True, forget: bool = True) -> None:
+        """Take all images anew that are in a folder, whatever was accepted or is there; from any thread.
+
+        Without ``forget``, those that are remembered are left out: the program before this one took them.
+        """
+        self._again.put((FolderOnce(folder, below=below), forget))
         self._wake.set()
 
     def look_again(self, path: str) -> None:
@@ -111,6 +114,10 @@ class FileSource:
     def remember(self, path: str, stamp: int) -> None:
         """Take a content of a file for accepted already; before the first file is asked for."""
         self._known.put(path, stamp)
+
+    def remember_all(self, folder: str, names: dict[str, int]) -> None:
+        """Take contents of many files of a folder for accepted already; the dictionary may be kept."""
+        self._known.put_all(folder, names)
 
     def accepted(self) -> list[tuple[str, int]]:
         """Which contents of which files were accepted; when there are no more to come."""
@@ -202,9 +209,10 @@ class FileSource:
 
     def _begin_again(self) -> None:
         while not self._again.empty():
-            self._known.clear()
+            finder, forget = self._again.get()
+            if forget:
+                self._known.clear()
             self._skip = None
-            finder = self._again.get()
             finder.begin(self._known, self._wake.set)
             self._finders.append(finder)
 

@@ -42,6 +42,12 @@ class Known:
         folder, name = os.path.split(path)
         self._folders.setdefault(folder, {})[name] = stamp
 
+    def put_all(self, folder: str, names: dict[str, Stamp]) -> None:
+        """Note contents of many files of a folder; the dictionary may be kept."""
+        own = self._folders.setdefault(folder, names)
+        if own is not names:
+            own.update(names)
+
     def __iter__(self) -> Iterator[tuple[str, Stamp]]:
         """Paths and stamps of all files."""
         for folder, names in self._folders.items():

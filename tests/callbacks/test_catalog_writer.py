@@ -306,10 +306,10 @@ def test_full_disk_is_waited_for(catalog, make_writer, reduced, monkeypatch):
     full = iter([True, True])
     append = _run_file.RunFile.append
 
-    def append_if_there_is_room(self: Any, lines: list[bytes], *, complete: bool) -> None:
+    def append_if_there_is_room(self: Any, lines: list[bytes], **keywords: Any) -> None:
         if next(full, False):
             raise OSError(28, "No space left on device")
-        append(self, lines, complete=complete)
+        append(self, lines, **keywords)
 
     monkeypatch.setattr(_journal, "_DISK_PAUSE", 0.01)
     monkeypatch.setattr(_run_file.RunFile, "append", append_if_there_is_room)

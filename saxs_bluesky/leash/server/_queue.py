@@ -235,7 +235,7 @@ class Queue:
         """
         self.picture.again()
         if self.state is QueueState.OPEN and self._work is not None and self.is_working and not self.failure:
-            self._work.source.again(self.directory)
+            self._work.pipeline.again(self.directory)
             return True
         self._stop()  # a queue that was closed has images to do, which come again
         if not self.wait(timeout):

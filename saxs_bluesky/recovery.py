@@ -1,0 +1,265 @@
+"""What is to be done with a run of files that was interrupted, as two journals tell of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+from saxs_bluesky.callbacks import UnfinishedRun
+from saxs_bluesky.sources import Interrupted, file_of
+
+Named = tuple[str, dict[str, Any]]
+
+INTERRUPTED = "the program ended before its time"
+
+
+@dataclass
+class _Seen:
+    """A run in the journal of the catalog's writer, looked through once."""
+
+    run: UnfinishedRun
+    start: Mapping[str, Any] = field(default_factory=dict)
+    descriptors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)
+    frames: set[int] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, run: UnfinishedRun) -> _Seen:
+        seen = cls(run)
+        for glance in run.glances():
+            if glance.name == "event":
+                seen.counts[glance.descriptor] += 1
+                if seen.original:
+                    seen.frames.add(glance.frame)
+                else:
+                    seen.numbers.add(glance.number)
+            elif glance.name == "start":
+                seen.start = glance.doc
+            elif glance.name == "descriptor":
+                seen.descriptors[glance.doc["uid"]] = glance.doc
+        return seen
+
+    @property
+    def original(self) -> str:
+        """The raw run that it was made of; empty for one that is raw."""
+        return str(self.start.get("original_run_uid", ""))
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it is a raw run of files."""
+        keys = ({"image_path", "file_stamp"} <= doc["data_keys"].keys() for doc in self.descriptors.values())
+        return not self.original and any(keys)
+
+    def events(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """Read some events of a raw run."""
+        wanted = set(numbers)
+        if wanted:
+            for glance in self.run.glances():
+                if glance.name == "event" and glance.number in wanted:
+                    yield glance.doc
+
+    def stop(self, reason: str) -> Named:
+        """Compose its stop document."""
+        events: Counter[str] = Counter()
+        for uid, doc in self.descriptors.items():
+            events[doc["name"]] += self.counts[uid]
+        return stop_of(self.run.uid, reason, dict(events))
+
+
+class Recovery:
+    """What is to be done with a raw run of files that was interrupted.
+
+    Parameters
+    ----------
+    left
+        What the journal of progress says.
+    unfinished
+        What the journal of the catalog's writer holds; None where there is no catalog.
+    """
+
+    def __init__(self, left: Interrupted, unfinished: Sequence[UnfinishedRun] | None) -> None:
+        self._left = left
+        seen = [_Seen.of(run) for run in unfinished or ()]
+        self._raw = self._find_raw(seen)
+        #: Of the raw run; empty where nobody knows.
+        self.uid: str = self._raw.run.uid if self._raw else self._uid_told
+        self._reduced = [one for one in seen if self.uid and one.original == self.uid]
+        self._others = [one for one in seen if one.run.left_over and one is not self._raw and one not in self._reduced]
+        self.start, self.descriptor = left.start, left.descriptor
+        if self._raw is not None:
+            self.start = self.start or dict(self._raw.start)
+            self.descriptor = self.descriptor or next(iter(self._raw.descriptors.values()), None)
+        self._events = self._all_events()
+        numbers = [*self._events, *(self._raw.numbers if self._raw else ()), *self._reduced_numbers]
+        #: How many events the run had, as far as is known.
+        self.accepted: int = max([left.last, *numbers])
+        self.safe = self._safe_frames(unfinished is not None)
+
+    @property
+    def _uid_told(self) -> str:
+        left = self._left
+        if left.start is not None:
+            return str(left.start["uid"])
+        return "" if left.descriptor is None else str(left.descriptor["run_start"])
+
+    def _find_raw(self, seen: Sequence[_Seen]) -> _Seen | None:
+        uid = self._uid_told
+        if uid:
+            return next((one for one in seen if one.run.uid == uid), None)
+        told = {event.get("descriptor") for event in self._left.events.values()}
+        candidates = [one for one in seen if one.is_of_files and one.run.left_over]
+        if told:
+            return next((one for one in candidates if told & one.descriptors.keys()), None)
+        # The journal of progress is lost, but for what was to be done.
+        return candidates[-1] if candidates and self._left.is_damaged and self._left.identity else None
+
+    @property
+    def _reduced_numbers(self) -> list[int]:
+        return [max(one.frames) + 1 for one in self._reduced if one.frames]
+
+    def _all_events(self) -> dict[int, dict[str, Any]]:
+        """Events of the raw run, with those that only the catalog's journal has, as far as they may be needed."""
+        events = dict(self._left.events)
+        if self._raw is not None:
+            numbers = self._raw.numbers - events.keys()
+            if not self._left.is_damaged:
+                numbers = {
+                    number for number in numbers if number - 1 not in self._covered or number > self._left.compacted
+                }
+            events |= {doc["seq_num"]: doc for doc in self._raw.events(numbers)}
+        return events
+
+    @cached_property
+    def _covered(self) -> set[int]:
+        """Frames whose events are in reduced runs, in the catalog or on the way there."""
+        covered = set[int]().union(*(one.frames for one in self._reduced))
+        for begin, end in self._left.catalogued:
+            covered.update(range(begin, min(end, self._bound)))
+        return covered
+
+    @property
+    def _bound(self) -> int:
+        """No more frames than these were there."""
+        numbers: set[int] = self._raw.numbers if self._raw else set()
+        return max([self._left.last, *numbers])
+
+    def _safe_frames(self, catalog: bool) -> set[int]:
+        if not catalog:
+            return set(range(self._left.done))
+        if self._left.ended and not self._reduced:
+            # A run that is complete in the catalog's journal is gone from it when the catalog has it.
+            return set(range(self.accepted))
+        return self._covered
+
+    @property
+    def is_known(self) -> bool:
+        """Whether frames of the run can be reduced."""
+        return self.start is not None and self.descriptor is not None
+
+    @property
+    def raw_is_open(self) -> bool:
+        """Whether the catalog does not know yet that the raw run is over."""
+        return self.is_known and (self._raw is not None or not self._left.ended)
+
+    @property
+    def _unsafe(self) -> list[int]:
+        """Frames that are not safe, and whose events are known."""
+        return sorted(number - 1 for number in self._events if number - 1 not in self.safe)
+
+    @property
+    def remaining(self) -> int:
+        """How many frames must be reduced."""
+        return len(self._unsafe) if self.is_known else 0
+
+    @property
+    def unknown(self) -> int:
+        """How many files were accepted that nobody knows: they are done again."""
+        number = len(self._unsafe) if not self.is_known else 0
+        return number + sum(1 for number in self._left.missing() if number not in self._events)
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Files that need not be done again, with their stamps, beside those that are known."""
+        left = self._left
+        for number, event in self._events.items():
+            if number > left.void and (self.is_known or number - 1 in self.safe):
+                yield file_of(event)
+        for number, file in left.verified.items():
+            if number > left.void and number not in self._events and number - 1 in self.safe:
+                yield file
+
+    def named(self) -> list[str]:
+        """Files that must be looked for, since nobody may name them again."""
+        lost = [] if self.is_known else [file_of(self._events[frame + 1])[0] for frame in self._unsafe]
+        return [*self._left.named, *(path for path, _ in self._left.verified.values()), *lost]
+
+    def safe_ranges(self) -> list[tuple[int, int]]:
+        """The frames that are safe, as ranges."""
+        ranges: list[tuple[int, int]] = []
+        for frame in sorted(self.safe):
+            if ranges and ranges[-1][1] == frame:
+                ranges[-1] = (ranges[-1][0], frame + 1)
+            else:
+                ranges.append((frame, frame + 1))
+        return ranges
+
+    # Documents
+
+    def unreduced(self) -> Iterator[Named]:
+        """Documents of the raw run for the reduction: those of the frames that are not safe."""
+        if self.start is not None and self.descriptor is not None:
+            yield "start", self.start
+            yield "descriptor", self.descriptor
+            for frame in self._unsafe:
+                yield "event", self._events[frame + 1]
+
+    def uncatalogued(self) -> list[Named]:
+        """Documents of the raw run that the catalog's journal does not have."""
+        if self.start is None or self.descriptor is None or (self._left.ended and self._raw is None):
+            return []
+        if self._raw is None:
+            documents: list[Named] = [("start", self.start), ("descriptor", self.descriptor)]
+            there: set[int] = set()
+        else:
+            there = self._raw.numbers
+            documents = [] if self._raw.descriptors else [("descriptor", self.descriptor)]
+        return documents + [("event", self._events[number]) for number in sorted(self._events.keys() - there)]
+
+    def stop(self) -> Named:
+        """Stop document of the raw run."""
+        there = self._raw.numbers if self._raw else set()
+        return stop_of(self.uid, INTERRUPTED, {"primary": len(self._events.keys() | there)})
+
+    def unstopped(self) -> Iterator[Named]:
+        """Stop documents for all runs that get no more, but for the raw run."""
+        for one in self._reduced:
+            yield one.stop(f"{INTERRUPTED}; the frames after these are in another reduced run")
+        others = self._others if self.is_known or self._raw is None else [self._raw, *self._others]
+        for one in others:
+            yield one.stop(INTERRUPTED)
+
+    # The list of curves
+
+    @cached_property
+    def first_in_doubt(self) -> int:
+        """From which frame on it is not sure whether the list of curves has it."""
+        missing = [number - 1 for number in self._left.missing()]
+        return min([self._left.done, *self._unsafe[:1], *missing[:1]])
+
+    def unlisted(self) -> Iterator[Named]:
+        """Documents of reduced runs whose frames are in the catalog, and not known to be in the list of curves."""
+        for one in self._reduced:
+            for glance in one.run.glances():
+                if glance.name != "event" or glance.frame >= self.first_in_doubt:
+                    yield glance.name, glance.doc
+
+
+def stop_of(uid: str, reason: str, events: dict[str, int] | None = None) -> Named:
+    """Compose a stop document of a run that ended before its time."""
+    stop = {"uid": str(uuid4()), "time": time.time(), "run_start": uid, "exit_status": "abort", "reason": reason}
+    return "stop", stop | {"num_events": events or {}}

@@ -1,0 +1,296 @@
+"""What a program that did not come to its end has left in its journal of progress."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from saxs_bluesky import journal_lines
+from saxs_bluesky.reduction import has_stamp
+from saxs_bluesky.sources._file_run import Document, Named
+
+VERSION = 2
+
+_NAMES_IN_A_LINE = 64  # of which a byte that is flipped may cost as many
+_MASK = 0x7FFF_FFFF_FFFF_FFFF
+
+# What can be read in a line that is damaged elsewhere.
+_PATH = re.compile(rb'"image_path":("(?:[^"\\]|\\.)*")')
+_STAMP = re.compile(rb'"file_stamp":(\d+)')
+_NUMBER = re.compile(rb'"seq_num":(\d+)')
+
+
+class NewerVersionError(ValueError):
+    """A journal of a version of this program that is not yet known here."""
+
+
+@dataclass
+class Interrupted:
+    """What a program that was killed has left.
+
+    Parameters
+    ----------
+    identity
+        Of what it was asked to do.
+    before
+        How many files were accepted in the runs before the last.
+    known
+        Names and stamps, by folder, of the files that were accepted in runs before the last, and of those whose
+        frames of the last run are safe for good.
+    asked
+        Folders whose images were asked for again, and whether those below them belong to it.
+    start, descriptor
+        Of the last raw run.
+    events
+        Of that run, by their numbers; not those of its first ``compacted`` frames.
+    compacted
+        How many frames are safe for good.
+    sizes
+        How long the list of curves was after so many frames.
+    catalogued
+        Ranges of frames that are known to be in reduced runs that are complete.
+    ended
+        Whether all was done but for stop documents.
+    forgets
+        Whether all was asked for again in the last run, so that files which were known before are not.
+    is_damaged
+        Whether something cannot be known.
+    void
+        Number of the last event before all was asked for again.
+    verified
+        Files of events, by their numbers, whose lines are damaged but name a file that is as they say.
+    named
+        Files of which nothing is known but that they were accepted, or were about to be.
+    """
+
+    identity: str = ""
+    before: int = 0
+    known: dict[str, dict[str, int]] = field(default_factory=dict)
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+    start: Document | None = None
+    descriptor: Document | None = None
+    events: dict[int, Document] = field(default_factory=dict)
+    compacted: int = 0
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    catalogued: list[tuple[int, int]] = field(default_factory=list)
+    ended: bool = False
+    forgets: bool = False
+    is_damaged: bool = False
+    named: list[str] = field(default_factory=list)
+    run_id: str = field(default="", repr=False)
+    generation: str = field(default="", repr=False)
+    void: int = 0
+    verified: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return not (self.start or self.descriptor or self.events or self.known or self.asked or self.before)
+
+    @property
+    def done(self) -> int:
+        """How many frames were done, of those that there were."""
+        return max(self.compacted, min(self.sizes[-1][0], self.last) if self.sizes else 0)
+
+    @property
+    def last(self) -> int:
+        """Number of the last event that is known."""
+        return max([self.compacted, *self.events, *self.verified])
+
+    @property
+    def documents(self) -> list[Named]:
+        """Those of the last raw run that are here, in their order; no stop document."""
+        opening = [("start", self.start), ("descriptor", self.descriptor)]
+        found = [(name, doc) for name, doc in opening if doc is not None]
+        return found + [("event", self.events[number]) for number in sorted(self.events)]
+
+    def list_size(self, frames: int) -> int:
+        """How long the list of curves was when so many frames were done, or less where that is not known."""
+        place = bisect_right(self.sizes, frames, key=lambda mark: mark[0])
+        return self.sizes[place - 1][1] if place else 0
+
+    def accepted(self) -> Iterator[tuple[str, int]]:
+        """Files of the last run whose events are here, and which were not asked for again since, with their stamps."""
+        for number in sorted(self.events):
+            if number > self.void:
+                yield file_of(self.events[number])
+        for number, file in self.verified.items():
+            if number > self.void and number not in self.events:
+                yield file
+
+    @property
+    def files(self) -> list[tuple[str, int]]:
+        """All files that were accepted, with their stamps."""
+        known = [
+            (os.path.join(folder, name), stamp) for folder, names in self.known.items() for name, stamp in names.items()
+        ]
+        return known + list(self.accepted())
+
+    def remember(self, path: str, stamp: int) -> None:
+        """Note that a content of a file need not be done again."""
+        folder, name = os.path.split(path)
+        self.known.setdefault(folder, {})[name] = stamp
+
+    def missing(self) -> list[int]:
+        """Numbers of the events that there were, and that nothing is known of."""
+        known = self.events.keys() | self.verified.keys()
+        if len(known) == self.last - self.compacted:
+            return []
+        return [number for number in range(self.compacted + 1, self.last + 1) if number not in known]
+
+    def complete(self, begun: Interrupted) -> None:
+        """Take over what a copy of the beginning of the journal says, where the journal does not."""
+        self.identity = self.identity or begun.identity
+        self.generation = self.generation or begun.generation
+        self.before = self.before or begun.before
+        self.start = self.start or begun.start
+        self.descriptor = self.descriptor or begun.descriptor
+        self.asked = self.asked or begun.asked
+
+    def know(self, listed: Interrupted) -> None:
+        """Take over the list of known files."""
+        for folder, names in self.known.items():
+            listed.known.setdefault(folder, {}).update(names)
+        self.known = listed.known
+        self.is_damaged |= listed.is_damaged
+
+    def take_line(self, line: bytes) -> bool:
+        """Take a line in; False where it is damaged, or none of a journal.
+
+        Raises
+        ------
+        NewerVersionError
+            It says that the journal is of one.
+        """
+        try:
+            return self.take(journal_lines.read(line))
+        except NewerVersionError:
+            raise
+        except (ValueError, TypeError):
+            return False
+
+    def take(self, elements: list[Any]) -> bool:  # noqa: C901 - a table
+        """Take the content of a line in; False where it is none of a journal.
+
+        Raises
+        ------
+        NewerVersionError
+            The line says that the journal is one.
+        """
+        match elements:
+            case ["journal", int(version), str(generation), str(run_id)]:
+                if version > VERSION:
+                    raise NewerVersionError(f"version {version}")
+                self.generation, self.run_id = generation, run_id
+            case ["journal", int(version), *_] if version > VERSION:
+                raise NewerVersionError(f"version {version}")
+            case ["identity", str(identity)]:
+                self.identity = identity
+            case ["before", int(number)] if number >= 0:
+                self.before = number
+            case ["known", str(path), int(stamp)]:  # of the first version: one file a line
+                folder, name = os.path.split(path)
+                self.known.setdefault(folder, {})[name] = stamp
+                self.before += 1
+            case ["known", str(folder), str(names), str(stamps)]:
+                return self._take_known(folder, names.split("/"), stamps)
+            case ["again", str(folder), bool(below), int(last)]:
+                self.known.clear()
+                self.forgets = True
+                self.void = max(self.void, last)
+                self._ask(folder, below)
+            case ["void", int(last)]:
+                self.void = max(self.void, last)
+            case ["asked", str(folder), bool(below)]:
+                self._ask(folder, below)
+            case ["start", {"uid": str()} as doc]:
+                self.start = doc
+            case ["descriptor", {"uid": str(), "run_start": str()} as doc]:
+                self.descriptor = doc
+            case ["event", {"seq_num": int(number), "data": {"image_path": str(), "file_stamp": int()}} as doc]:
+                self.events.setdefault(number, doc)
+            case ["compacted", int(frames), int(size)] if frames >= 0:
+                self.compacted = frames
+                self.sizes = [(frames, size)]
+            case ["done", int(frames), int(size)] if frames > 0:
+                # A frame may be done twice.
+                while self.sizes and self.sizes[-1][0] >= frames:
+                    self.sizes.pop()
+                self.sizes.append((frames, size))
+            case ["catalogued", int(frames)]:  # of the first version
+                self.catalogued = [(0, frames)]
+            case ["catalogued", list(ranges)]:
+                self.catalogued = [(int(begin), int(end)) for begin, end in ranges]
+            case ["end"]:
+                self.ended = True
+            case _:
+                return False
+        return True
+
+    def _take_known(self, folder: str, names: list[str], stamps: str) -> bool:
+        try:
+            numbers = struct.unpack(f">{len(names)}Q", bytes.fromhex(stamps))
+        except (ValueError, struct.error):
+            return False
+        files = self.known.get(folder)
+        if files is None:
+            files = self.known[folder] = {}
+        files.update(zip(names, numbers, strict=True))
+        return True
+
+    def _ask(self, folder: str, below: bool) -> None:
+        if (folder, below) not in self.asked:
+            self.asked.append((folder, below))
+
+    def guess(self, line: bytes) -> None:
+        """Find out what can be known from a line that is damaged."""
+        self.is_damaged = True
+        path, stamp, number = _PATH.search(line), _STAMP.search(line), _NUMBER.search(line)
+        if line.startswith(b'["known"'):
+            # A name or a stamp that is wrong fits no file, and costs no more than that this file is done again.
+            with suppress(ValueError, TypeError):
+                self.take(journal_lines.loads(line)[:4])
+        if path is None:
+            return
+        with suppress(ValueError, OSError):
+            name = journal_lines.loads(path[1])
+            if stamp and number and has_stamp(os.stat(name), int(stamp[1])):
+                self.verified[int(number[1])] = (name, int(stamp[1]))
+            else:
+                self.named.append(name)
+
+
+def file_of(event: Mapping[str, Any]) -> tuple[str, int]:
+    """Which content of which file an event is of."""
+    return event["data"]["image_path"], event["data"]["file_stamp"]
+
+
+def known_lines(files: Iterable[tuple[str, int]]) -> Iterator[bytes]:
+    """Lines for files that are known; about 40 bytes each."""
+    folder = ""
+    names: list[str] = []
+    stamps: list[int] = []
+    for path, stamp in files:
+        where, name = os.path.split(path)
+        if names and (where != folder or len(names) >= _NAMES_IN_A_LINE):
+            yield _known(folder, names, stamps)
+            names, stamps = [], []
+        folder = where
+        names.append(name)
+        stamps.append(stamp)
+    if names:
+        yield _known(folder, names, stamps)
+
+
+def _known(folder: str, names: list[str], stamps: list[int]) -> bytes:
+    return journal_lines.made("known", folder, "/".join(names), _stamps(stamps).hex())
+
+
+def _stamps(stamps: list[int]) -> bytes:
+    return struct.pack(f">{len(stamps)}Q", *(stamp & _MASK for stamp in stamps))
