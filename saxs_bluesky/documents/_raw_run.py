@@ -86,6 +86,7 @@ class _ImageKey:
     kind: Literal["inline", "external", "file"]
     shape: tuple[Any, ...] = ()  # that the descriptor announces
     is_streamed: bool = False  # its frames are never in events
+    dtype: str = ""  # that the descriptor announces, as numpy spells it
 
 
 @dataclass
@@ -171,7 +172,8 @@ class RawRun:
                     frames *= int(size or 1)
                 kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
                 is_streamed = str(entry.get("external", "")).startswith("STREAM")
-                yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed)
+                dtype = str(entry.get("dtype_numpy", ""))
+                yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed, dtype)
 
     def _resource(self, doc: Document) -> None:
         """Note where files are."""
@@ -232,7 +234,7 @@ class RawRun:
                 raise FrameError(f"wanted the path of an image file, found {type(value).__name__}")
             return [TiffFrame(value, self._content(data))]
         if image.kind == "inline":
-            stack = np.asarray(value)
+            stack = _array(value, image.dtype)
             _check_stack(stack.shape, image)
             return [InlineFrame(stack, index) for index in range(image.frames)]
         datum = self._datums.pop(value, None)
@@ -328,6 +330,24 @@ def _dimension_fields(start: Document) -> tuple[str, ...]:
     """Data keys of the independent variables that the plan names."""
     dimensions = (start.get("hints") or {}).get("dimensions") or []
     return tuple(field for fields, _ in dimensions for field in fields if field != "time")
+
+
+def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    """An event's array; a list, as JSON has it, becomes one of the type that the detector wrote.
+
+    Of what type it is says which of its values are no counts.
+    """
+    array = np.asarray(value)
+    if isinstance(value, np.ndarray) or array.dtype.kind not in "iu":
+        return array
+    try:
+        wanted = np.dtype(dtype or array.dtype)
+    except TypeError:  # the descriptor's text is none
+        return array
+    if wanted.kind not in "iu" or not array.size:
+        return array
+    ends = np.iinfo(wanted)
+    return array.astype(wanted) if ends.min <= array.min() and array.max() <= ends.max else array
 
 
 def _check_stack(shape: tuple[int, ...], image: _ImageKey) -> None:

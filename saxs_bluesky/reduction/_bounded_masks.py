@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tifffile
 
 from saxs_bluesky.errors import MaskError
-from saxs_bluesky.reduction._tiff import COMPRESSIONS
+from saxs_bluesky.reduction._tiff import COMPRESSIONS, UNCOMPRESSED
 from saxs_bluesky.reduction._types import BoolImage
 
 _TYPES = {
@@ -42,6 +42,9 @@ _PACKED: dict[bytes, Callable[[io.BytesIO], io.BufferedIOBase]] = {
 }
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HDF5_STARTS = (0, 512, 1024, 2048)  # what comes before is a block of the user's
+
+_LZMA = 34925  # whose decoder makes room for as large a dictionary as the file asks for
+_TIFF_COMPRESSIONS = {UNCOMPRESSED, *COMPRESSIONS} - {_LZMA}
 
 _UNPACKED = 2**28  # bytes that a compressed mask may take for a moment, beside those of its pixels
 
@@ -187,7 +190,7 @@ def _read_tiff(content: bytes, where: str, limit: int) -> _Values:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page = file.pages[0].aspage()
         _check_shape(page.shape, where, limit)
-        if page.compression in (tifffile.COMPRESSION.NONE, *COMPRESSIONS):
+        if page.compression in _TIFF_COMPRESSIONS:
             if page.dtype is None or math.prod(page.chunks) > 2 * limit + 2**20:
                 raise MaskError(f"{where}: wanted a TIFF file of strips or tiles not larger than it, found another")
             _check_type(page.dtype, where)

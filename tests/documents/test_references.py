@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 import time
@@ -12,8 +13,10 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from event_model import compose_run
 
 from saxs_bluesky.documents import HandlerFrame, Hdf5Frame, InlineFrame, TiffFrame, load
+from saxs_bluesky.documents._raw_run import RawRun
 from saxs_bluesky.documents._references import SpilledFrame, from_datum, from_stream_datum
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, write_frame
@@ -147,6 +150,23 @@ def test_hdf5_that_is_still_written_is_waited_for(tmp_path: Path) -> None:
         np.testing.assert_array_equal(load(Hdf5Frame(str(path), "stack", 2), time.time() + 10).image, STACK[2])
     finally:
         writer.join()
+
+
+def test_lists_in_events_have_the_type_that_the_descriptor_says(document: dict[str, Any]) -> None:
+    image = np.full((60, 80), 7, "u4")
+    image[20:30], image[5, 5] = 2**32 - 1, 2**32 - 2
+    keys = {"det": {"dtype": "array", "dtype_numpy": "<u4", "shape": [60, 80], "source": "test"}}
+    bundle = compose_run()
+    stream = bundle.compose_descriptor(name="primary", data_keys=keys)
+    event = stream.compose_event(data={"det": image.tolist()}, timestamps={"det": 1.0})
+    raw = RawRun(bundle.start_doc)
+    # As from a file of JSON lines.
+    named = [("descriptor", stream.descriptor_doc), ("event", event)]
+    tasks = [task for name, doc in named for task in raw.frames(name, json.loads(json.dumps(doc)))]
+    frame = load(tasks[0].reference, 0)
+    assert frame.image.dtype == np.uint32
+    (curve,) = Reducer(Calibration.from_dict(document)).reduce(frame.image)
+    np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 7.0)
 
 
 def test_inline_stacks_and_their_shapes() -> None:
