@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +24,14 @@ class Contents:
     Parameters
     ----------
     look_again
-        Told the path of each file with newer content, so that it becomes another event.
+        Told the path of each file with newer content, or that has another path now, so that it becomes another event.
     """
 
     def __init__(self, look_again: Callable[[str], None]) -> None:
         self._look_again = look_again
         self._by_stamp = True
         self._outdated: dict[str, Stamp] = {}
+        self._moved: set[str] = set()
         #: How many frames had newer content.
         self.superseded = 0
 
@@ -68,7 +70,19 @@ class Contents:
             return here()
         if not self._by_stamp and not outcome.failure and not _holds(path, content):
             return FrameOutcome(str(superseded(path)), superseded=True)
+        if outcome.failure and not outcome.superseded and not os.path.lexists(path):
+            return self._judged_absent(path, content, outcome)
         return outcome
+
+    def _judged_absent(self, path: str, content: FileContent, outcome: FrameOutcome) -> FrameOutcome:
+        """Outcome of a file that was gone before it was read: no failure where its folder has another name now."""
+        self._look_again(path)
+        moved = _moved_to(path, content)
+        if moved is None:
+            return outcome
+        self._look_again(moved)
+        self._moved.add(path)
+        return FrameOutcome(f"{path}: renamed before it was reduced; it is reduced as {moved}", superseded=True)
 
     def delivered(self, task: FrameTask, outcome: FrameOutcome) -> None:
         """Note what became of a frame."""
@@ -76,12 +90,31 @@ class Contents:
         if content is None or task.reference is None:
             return
         path = task.reference.path
-        if outcome.superseded:
+        if path in self._moved:
+            self._moved.discard(path)
+            self.superseded += 1
+        elif outcome.superseded:
             self.superseded += 1
             self._outdated[path] = content.stamp
             self._look_again(path)
         elif self._outdated.get(path, content.stamp) != content.stamp:
             del self._outdated[path]
+
+
+def _moved_to(path: str, content: FileContent) -> str | None:
+    """Where a file is whose folder, or one above, has another name in the same place; None where it is not found."""
+    folder, names = Path(path), list[str]()
+    while not folder.exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    try:
+        for beside in folder.iterdir():
+            moved = beside.joinpath(*names[1:])
+            if len(names) > 1 and _holds(str(moved), content):
+                return str(moved)
+    except OSError:
+        return None
+    return None
 
 
 def _content(task: FrameTask) -> FileContent | None:

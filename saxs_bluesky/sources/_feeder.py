@@ -15,13 +15,14 @@ from typing import Any
 import zmq
 
 from saxs_bluesky.addresses import tcp_address
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import SaxsError, printable
 from saxs_bluesky.sources._feeder_connection import KEEPALIVE, FeederConnection
 from saxs_bluesky.sources._file_run import describe_session
 from saxs_bluesky.sources._finders import Candidate
-from saxs_bluesky.sources._ready import Readiness
+from saxs_bluesky.sources._known import Known
+from saxs_bluesky.sources._ready import Readiness, is_told
 from saxs_bluesky.sources._source import FileSource
-from saxs_bluesky.sources._tree import Known, Tree, is_image_name
+from saxs_bluesky.sources._tree import Tree, is_image_name
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,11 @@ _LONGEST_PATH, _LONGEST_NAME = 4095, 255  # bytes, as Linux has them
 # Names with these are no detector's, act on terminals, or cannot be written in UTF-8.
 _STRANGE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+MOST_ANNOUNCED = 1_000_000
+"""How many announced files may wait to be looked at."""
+
 _LOOK_EVERY = 100  # milliseconds
-_TOLD_ONE_BY_ONE = 10
+_CATCHING_UP = 2.0  # seconds for what is on its way at the end
 
 _WAITING_AT_MOST = 1_000_000  # announcements for a listener that stands still
 _LINGER = 5000  # milliseconds for announcements on their way when the announcer is closed
@@ -56,6 +60,8 @@ class FeederCounters:
         Feeders that there is a connection to, now.
     interruptions
         How often a connection was lost; what was announced before it was there again was missed.
+    dropped
+        Announcements that were dropped, since `MOST_ANNOUNCED` files waited to be looked at.
     """
 
     announced: int = 0
@@ -64,13 +70,14 @@ class FeederCounters:
     unreadable: int = 0
     connected: int = 0
     interruptions: int = 0
+    dropped: int = 0
 
 
 class FeederListener:
     """Finds the images that feeders announce, in a thread of its own.
 
-    It connects again where a feeder goes and comes back, and keeps what arrives without limit; a file that is
-    announced again before it is asked for is one. What a feeder announces while there is no connection
+    It connects again where a feeder goes and comes back, and keeps up to `MOST_ANNOUNCED` names that arrive; a file
+    that is announced again before it is asked for is one. What a feeder announces while there is no connection
     is missed, and nothing in the protocol tells of it: where that matters, list the folder too, with a `FolderWatch`
     beside this.
 
@@ -109,6 +116,8 @@ class FeederListener:
         self._lock = threading.Lock()
         self._wake: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
+        self._quiet = threading.Event()  # nothing was on its way since somebody asked
+        self._quiet.set()
         self._thread: threading.Thread | None = None
 
     def begin(self, known: Known, wake: Callable[[], None]) -> None:  # noqa: ARG002 - what is known may be announced anew
@@ -138,6 +147,13 @@ class FeederListener:
             announced, self._announced = self._announced, {}
         return [Candidate(path, promised=True) for path in announced]
 
+    def find_all(self) -> Iterable[Candidate]:
+        """Name the images that were announced, those included that are on their way through this computer."""
+        if self._thread is not None:
+            self._quiet.clear()
+            self._quiet.wait(_CATCHING_UP)
+        return self.find()
+
     @property
     def next_look(self) -> None:
         """None: announcements wake."""
@@ -160,19 +176,22 @@ class FeederListener:
             poller = zmq.Poller()
             for connection in connections:
                 connection.register(poller)
-            poller.poll(_LOOK_EVERY)
+            asked = not self._quiet.is_set()
+            heard = bool(poller.poll(_LOOK_EVERY))
             for connection in connections:
                 if (parts := connection.receive()) is not None:
                     self._take(parts)
                 connection.look_after()
             self._count_connections(connections)
+            if asked and not heard:
+                self._quiet.set()
         for connection in connections:
             connection.close()
         context.destroy(linger=0)
 
     def _count_connections(self, connections: Sequence[FeederConnection]) -> None:
         interruptions = sum(connection.interruptions for connection in connections)
-        if interruptions > self.counters.interruptions and _is_told(interruptions):
+        if interruptions > self.counters.interruptions and is_told(interruptions):
             gone = ", ".join(connection.address for connection in connections if not connection.connected)
             _log.warning("%s: wanted a feeder, found it gone; what it announces before it is back is missed", gone)
         connected = sum(connection.connected for connection in connections)
@@ -184,7 +203,24 @@ class FeederListener:
         if kind == "announced":
             with self._lock:
                 self._announced[path] = None
+                dropped = len(self._announced) > MOST_ANNOUNCED
+                if dropped:
+                    lost = next(iter(self._announced))
+                    del self._announced[lost]
             self._wake()
+            if dropped:
+                self._tell_dropped(lost)
+
+    def _tell_dropped(self, path: str) -> None:
+        self.counters = replace(self.counters, dropped=self.counters.dropped + 1)
+        if is_told(self.counters.dropped):
+            _log.warning(
+                "%s: announced, and dropped: %d files wait to be looked at (dropped so far: %d); list the folder to "
+                "find them (saxsdog -w, saxsleash readdir)",
+                printable(path),
+                MOST_ANNOUNCED,
+                self.counters.dropped,
+            )
 
     def _judge(self, parts: Sequence[bytes]) -> tuple[str, str]:
         try:
@@ -193,7 +229,7 @@ class FeederListener:
         # A parser of what strangers send raises anything.
         except Exception as error:  # noqa: BLE001
             number = self.counters.unreadable + 1
-            if _is_told(number):
+            if is_told(number):
                 # repr, since a message may hold what would act on a terminal.
                 _log.warning(
                     "%s: wanted an announcement of a file, found %s: %.200r (unreadable so far: %d)",
@@ -259,11 +295,6 @@ class _Places:
             return path.relative_to(self._root)
         real = Path(os.path.realpath(path.parent), path.name)
         return real.relative_to(self._real_root) if real.is_relative_to(self._real_root) else None
-
-
-def _is_told(number: int) -> bool:
-    """Whether the so many-th of its kind is worth a line in the log."""
-    return number <= _TOLD_ONE_BY_ONE or number % 1000 == 0
 
 
 class FeederSource(FileSource):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Protocol
 
 from saxs_bluesky.reduction import stamp_of
 from saxs_bluesky.sources._hints import FolderHints
-from saxs_bluesky.sources._tree import Known, Tree
+from saxs_bluesky.sources._known import Known
+from saxs_bluesky.sources._tree import Tree, in_order
 
 _PORTION = 500
 _SHARE = 0.05  # of the time that listing folders may take
@@ -35,6 +37,9 @@ class Finder(Protocol):
 
     def find(self) -> Iterable[Candidate]:
         """Name the files that may be new since the last call."""
+
+    def find_all(self) -> Iterable[Candidate]:
+        """Name all files that may be new, after a complete look: it is the last."""
 
     @property
     def next_look(self) -> float | None:
@@ -70,18 +75,35 @@ class FolderOnce:
         self._below = below
         self._follow_links = follow_links
         self._portion = None if at_once else _PORTION
+        self._tree: Tree | None = None
         self._paths: Iterator[str] = iter(())
         self._exhausted = False
 
     def begin(self, known: Known, wake: Callable[[], None]) -> None:  # noqa: ARG002 - nothing comes later
         """Start to find."""
-        self._paths = Tree(self._root, known, below=self._below, follow_links=self._follow_links).sweep()
+        self._tree = Tree(self._root, known, below=self._below, follow_links=self._follow_links)
+        self._paths = self._tree.sweep()
 
     def find(self) -> Iterable[Candidate]:
         """Name images that were not named yet."""
         found = [Candidate(path) for path in islice(self._paths, self._portion)]
         self._exhausted = self._portion is None or len(found) < self._portion
         return found
+
+    def find_all(self) -> Iterable[Candidate]:
+        """Name all images that were not named yet."""
+        self._exhausted = True
+        return map(Candidate, self._paths)
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Folders that could not be listed."""
+        return self._tree.unlisted if self._tree else []
+
+    @property
+    def others(self) -> Counter[str]:
+        """Files that are no images to take."""
+        return self._tree.others if self._tree else Counter()
 
     @property
     def next_look(self) -> float | None:
@@ -162,26 +184,50 @@ class FolderWatch:
 
     def find(self) -> Iterable[Candidate]:
         """Name the images that are new, or have changed, as far as hints and listings tell."""
-        tree = self._tree
-        if tree is None:
-            return
-        while self._hinted:
-            path = self._hinted.pop()
-            if tree.takes(path):
-                yield Candidate(path)
+        hinted = self._hinted_images()
         begin = time.monotonic()
         if begin < min(self._scan_at, self._sweep_at):
-            return
-        sweep = begin >= self._sweep_at
+            return hinted
+        return self._with(hinted, self._listed(begin, sweep=begin >= self._sweep_at))
+
+    def find_all(self) -> Iterable[Candidate]:
+        """Name the images that are new, or have changed, after looking at each file."""
+        return self._with(self._hinted_images(), self._listed(time.monotonic(), sweep=True))
+
+    def _hinted_images(self) -> list[Candidate]:
+        paths = []
+        while self._hinted:
+            paths.append(self._hinted.pop())
+        tree = self._tree
+        return [Candidate(path) for path in sorted(paths, key=in_order) if tree is not None and tree.takes(path)]
+
+    def _listed(self, begin: float, *, sweep: bool) -> list[Candidate]:
+        tree = self._tree
+        if tree is None:
+            return []
+        # Before the listing: one that fails is not tried again at once.
+        self._scan_at = begin + 10 * self._poll
         paths = list(tree.sweep() if sweep else tree.scan())
         took = time.monotonic() - begin
         # Hints make listing a matter of safety.
-        pause = max((10 if self._hints else 1) * self._poll, took / _SHARE)
-        self._scan_at = begin + pause
+        self._scan_at = begin + max((10 if self._hints else 1) * self._poll, took / _SHARE)
         if sweep:
             self._sweep_at = begin + max(10 * self._poll, 2 * took / _SHARE)
-        for path in paths:
-            yield Candidate(path)
+        return [Candidate(path) for path in paths]
+
+    @staticmethod
+    def _with(hinted: list[Candidate], listed: list[Candidate]) -> list[Candidate]:
+        return sorted({*hinted, *listed}, key=lambda candidate: in_order(candidate.path)) if hinted else listed
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Folders that cannot be listed now."""
+        return self._tree.unlisted if self._tree else []
+
+    @property
+    def others(self) -> Counter[str]:
+        """Files that are no images to take."""
+        return self._tree.others if self._tree else Counter()
 
     @property
     def next_look(self) -> float | None:

@@ -6,10 +6,12 @@ import logging
 import math
 import os
 import queue
+import re
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import has_stamp
 from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._ready import FoundFile, Readiness
-from saxs_bluesky.sources._tree import Known
+from saxs_bluesky.sources._known import Known
+from saxs_bluesky.sources._ready import MOST_ABSENT, FoundFile, Readiness
+from saxs_bluesky.sources._tree import in_order
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 1.0  # seconds
 _AT_A_TIME = 16
+# Bytes that are no UTF-8, and what ends lines or acts on a terminal.
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REST = 1.0  # seconds for a finder that failed
 _ROOM_PAUSE = 0.002  # seconds between looks whether there is room again
 _SETTLED_PAUSE = 0.01  # seconds between looks whether all is settled
@@ -32,11 +37,27 @@ _SETTLED_PAUSE = 0.01  # seconds between looks whether all is settled
 
 @dataclass(frozen=True)
 class SourceCounters:
-    """How a source stands: files ``accepted``, ``skipped`` since nothing was to do for them, ``pending``: not ready."""
+    """How a source stands.
+
+    Parameters
+    ----------
+    accepted
+        Files that were handed out.
+    skipped
+        Files for which there was nothing to do.
+    pending
+        Files that were found and are not ready, or not handed out yet.
+    unlisted
+        Folders that cannot be listed.
+    dropped
+        Announced files that are not there, and were not waited for since too many others were.
+    """
 
     accepted: int
     skipped: int
     pending: int
+    unlisted: int = 0
+    dropped: int = 0
 
 
 class FileSource:
@@ -75,26 +96,27 @@ class FileSource:
         self._readiness = Readiness() if readiness is None else readiness
         self._skip = skip
         self._known = Known()
+        self._never_came: dict[str, None] = {}  # the latest
         #: Set when files that come are noticed.
         self.begun = threading.Event()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._draining = threading.Event()
-        self._seen_all = False  # while draining
         self._again: queue.SimpleQueue[tuple[FolderOnce, bool]] = queue.SimpleQueue()
         self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
         self._once_more: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._is_settled: Callable[[], bool] = lambda: True
         self._accepted = self._skipped = 0
-        self._drawn = 0  # files that are ready, behind the one that is handed out
+        self._drawn: deque[FoundFile] = deque()  # they are ready, and wait for room
 
     @property
     def counters(self) -> SourceCounters:
         """How it stands now; from any thread."""
-        return SourceCounters(self._accepted, self._skipped, self._drawn + len(self._readiness))
+        pending = len(self._drawn) + len(self._readiness)
+        return SourceCounters(self._accepted, self._skipped, pending, len(self.unlisted()), self._readiness.dropped)
 
     def stop(self, *, drain: bool = False) -> None:
-        """Accept no more files; with ``drain``, only those that were found already. From any thread."""
+        """Accept no more files; with ``drain``, none but those that are there or announced by now. From any thread."""
         (self._draining if drain else self._stopping).set()
         self._wake.set()
 
@@ -107,13 +129,17 @@ class FileSource:
         self._wake.set()
 
     def look_again(self, path: str) -> None:
-        """Take the content of a file that it has now, unless that was accepted; from any thread."""
+        """Take the content that a file has now, unless that was accepted; from any thread.
+
+        Where there is no such file any more, what was accepted of it was gone before it was read: where its folder has
+        another name now, it is found there.
+        """
         self._once_more.put(path)
         self._wake.set()
 
     def remember(self, path: str, stamp: int) -> None:
         """Take a content of a file for accepted already; before the first file is asked for."""
-        self._known.put(path, stamp)
+        self._known.remember(path, stamp)
 
     def remember_all(self, folder: str, names: dict[str, int]) -> None:
         """Take contents of many files of a folder for accepted already; the dictionary may be kept."""
@@ -122,6 +148,21 @@ class FileSource:
     def accepted(self) -> list[tuple[str, int]]:
         """Which contents of which files were accepted; when there are no more to come."""
         return list(self._known)
+
+    def unfinished(self) -> list[str]:
+        """Files that were found and not handed out, by their names; when there are no more to come."""
+        return sorted({*self._readiness.paths, *(file.path for file in self._drawn)}, key=in_order)
+
+    def unlisted(self) -> list[str]:
+        """Folders that cannot be listed now."""
+        return [folder for finder in self._finders for folder in getattr(finder, "unlisted", ())]
+
+    def others(self) -> Counter[str]:
+        """Files in the folders that are not taken, by their suffixes, or what else they are."""
+        found: Counter[str] = Counter()
+        for finder in self._finders:
+            found.update(getattr(finder, "others", {}))
+        return found
 
     def documents(
         self, has_room: Callable[[], bool] = lambda: True, is_settled: Callable[[], bool] = lambda: True
@@ -152,23 +193,22 @@ class FileSource:
         return self._files(has_room)
 
     def _files(self, has_room: Callable[[], bool]) -> Iterator[FoundFile]:
+        last = complete = False
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
-                self._find()
-                due = self._readiness.due()
-                # Several at a time: those who take their documents wake less often than if one came after each look.
-                while files := list(islice(due, _AT_A_TIME)):
-                    for number, file in enumerate(files, 1):
-                        self._drawn = len(files) - number
-                        while not (has_room() or self._stopping.is_set()):
-                            time.sleep(_ROOM_PAUSE)
-                        if self._stopping.is_set():
-                            return
-                        if self._is_accepted(file):
-                            yield file
-                pause = self._pause()
-                if not self._readiness and self._is_over():
+                # In this order: what was asked for before the end is part of it.
+                last = last or self._draining.is_set()
+                self._begin_again()
+                self._look_once_more()
+                if not complete:
+                    complete = last
+                    self._find(last=last)
+                yield from self._hand_out(self._readiness.due(), has_room)
+                # Of those that never came, so few that the good ones behind them do not wait for long.
+                yield from self._hand_out(iter(self._readiness.given_up(_AT_A_TIME)), has_room)
+                pause = self._pause([] if complete else self._finders)
+                if not self._readiness and (complete or self._is_exhausted()):
                     # In this order: what is settled has said what must be looked at again.
                     if self._is_settled() and self._once_more.empty():
                         return
@@ -178,24 +218,31 @@ class FileSource:
             for finder in self._finders:
                 finder.close()
 
-    def _is_over(self) -> bool:
-        return self._draining.is_set() or all(finder.exhausted for finder in self._finders)
-
-    def _find(self) -> None:
-        self._begin_again()
-        while not self._once_more.empty():
-            candidate = Candidate(self._once_more.get())
-            if self._is_news(candidate):
-                self._readiness.note(candidate.path)
-        if self._draining.is_set():
-            if self._seen_all:
+    def _hand_out(self, files: Iterator[FoundFile], has_room: Callable[[], bool]) -> Iterator[FoundFile]:
+        # Several at a time: those who take their documents wake less often than if one came after each look.
+        while not self._stopping.is_set():
+            self._drawn.extend(islice(files, _AT_A_TIME))
+            if not self._drawn:
                 return
-            self._seen_all = True
+            while self._drawn:
+                while not (has_room() or self._stopping.is_set()):
+                    time.sleep(_ROOM_PAUSE)
+                if self._stopping.is_set():
+                    return
+                file = self._drawn.popleft()
+                if self._is_accepted(file):
+                    yield _named(file)
+
+    def _is_exhausted(self) -> bool:
+        return not self._draining.is_set() and all(finder.exhausted for finder in self._finders)
+
+    def _find(self, *, last: bool) -> None:
+        """Ask the finders; at last, for all that there is."""
         for finder in self._finders:
-            if time.monotonic() < self._rests.get(id(finder), 0.0):
+            if time.monotonic() < self._rests.get(id(finder), 0.0) and not last:
                 continue
             try:
-                for candidate in finder.find():
+                for candidate in finder.find_all() if last else finder.find():
                     self._take(candidate)
             # Whatever is wrong with one finder, the others go on, and it is asked again.
             except Exception as error:  # noqa: BLE001
@@ -216,6 +263,14 @@ class FileSource:
             finder.begin(self._known, self._wake.set)
             self._finders.append(finder)
 
+    def _look_once_more(self) -> None:
+        while not self._once_more.empty():
+            path = self._once_more.get()
+            if os.path.lexists(path):
+                self._take(Candidate(path))
+            else:
+                self._known.drop(path)
+
     def _is_news(self, candidate: Candidate) -> bool:
         known = self._known.get(candidate.path)
         if known is None:
@@ -226,7 +281,9 @@ class FileSource:
             return candidate.promised
 
     def _is_accepted(self, file: FoundFile) -> bool:
-        if self._known.get(file.path) == file.stamp:
+        if file.stamp == 0 and file.failure:
+            return self._is_first_absence(file.path)
+        if self._known.knows(file.path, file.stamp):
             return False
         self._known.put(file.path, file.stamp)
         try:
@@ -239,14 +296,32 @@ class FileSource:
         self._accepted += not skipped
         return not skipped
 
-    def _pause(self) -> float:
-        looks = [self._readiness.next_look, *map(self._next_look, self._finders)]
+    def _is_first_absence(self, path: str) -> bool:
+        if path in self._never_came:
+            return False
+        self._never_came[path] = None
+        if len(self._never_came) > MOST_ABSENT:
+            del self._never_came[next(iter(self._never_came))]
+        self._accepted += 1
+        return True
+
+    def _pause(self, finders: Sequence[Finder]) -> float:
+        looks = [self._readiness.next_look, *map(self._next_look, finders)]
         soonest = min((look for look in looks if look is not None), default=float("inf"))
         return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
 
     def _next_look(self, finder: Finder) -> float | None:
         look = finder.next_look
         return None if look is None else max(look, self._rests.get(id(finder), 0.0))
+
+
+def _named(file: FoundFile) -> FoundFile:
+    """A file, failed where documents and lists cannot hold its name."""
+    if file.path.isprintable() or not _NO_TEXT.search(file.path):
+        return file
+    path = printable(file.path)
+    failure = f"{path}: wanted a path in UTF-8 without control characters, found another: rename it"
+    return replace(file, header=None, failure=failure)
 
 
 def _event(run: FileRun, file: FoundFile) -> Named:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from saxs_bluesky.errors import printable, reason_of
-from saxs_bluesky.reduction import Stamp, has_stamp
+from saxs_bluesky.reduction import Stamp, has_stamp, stamp_of
+from saxs_bluesky.sources._known import Known, Names
 
 _log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".tif", ".tiff")
+_NEW, _FOLDERS = "new", "folders below"
 
 # A folder that changed so recently may change again within the same tick of its clock. Network filesystems hand out
 # the time of a folder from a cache of some seconds.
@@ -26,52 +30,11 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
-class Known:
-    """Which contents of which files are accepted already; about 200 bytes a file."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, dict[str, Stamp]] = {}
-
-    def get(self, path: str) -> Stamp | None:
-        """Stamp of a file that was accepted; None for one that never was."""
-        folder, name = os.path.split(path)
-        return self._folders.get(folder, {}).get(name)
-
-    def put(self, path: str, stamp: Stamp) -> None:
-        """Note that a content of a file is accepted."""
-        folder, name = os.path.split(path)
-        self._folders.setdefault(folder, {})[name] = stamp
-
-    def put_all(self, folder: str, names: dict[str, Stamp]) -> None:
-        """Note contents of many files of a folder; the dictionary may be kept."""
-        own = self._folders.setdefault(folder, names)
-        if own is not names:
-            own.update(names)
-
-    def __iter__(self) -> Iterator[tuple[str, Stamp]]:
-        """Paths and stamps of all files."""
-        for folder, names in self._folders.items():
-            for name, stamp in names.items():
-                yield os.path.join(folder, name), stamp
-
-    def names(self, folder: str) -> dict[str, Stamp]:
-        """Files of a folder."""
-        return self._folders.get(folder, {})
-
-    def forget(self, folder: str, names: set[str]) -> None:
-        """Let go of files that are gone."""
-        for name in names:
-            del self._folders[folder][name]
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._folders.clear()
-
-
 @dataclass
 class _Folder:
-    changed: int = -1  # st_mtime_ns when it was last listed; -1: to be listed again
+    changed: Stamp = -1  # when it was last listed; -1: to be listed again
     below: set[str] = field(default_factory=set)
+    others: Counter[str] = field(default_factory=Counter)  # files that are no images to take, by kind
 
 
 class Tree:
@@ -102,6 +65,7 @@ class Tree:
         self._follow_links = follow_links
         self._folders: dict[str, _Folder] = {self.root: _Folder()}
         self._told: set[str] = set()
+        self._unlisted: set[str] = set()
 
     def takes(self, path: str) -> bool:
         """Whether a file is an image of this tree, by its name and place; it need not exist.
@@ -113,9 +77,7 @@ class Tree:
         except ValueError:
             return False
         *folders, name = relative.parts or ("",)
-        if not (is_image_name(name) and name.isprintable()) or any(
-            part.startswith(".") or part == ".." for part in folders
-        ):
+        if not is_image_name(name) or any(part.startswith(".") or part == ".." for part in folders):
             return False
         if folders and not self._below:
             return False
@@ -125,75 +87,102 @@ class Tree:
         real = os.path.realpath(path)
         return real == self._real_root or real.startswith(os.path.join(self._real_root, ""))
 
+    @property
+    def unlisted(self) -> list[str]:
+        """Folders that cannot be listed now."""
+        return sorted(self._unlisted)
+
+    @property
+    def others(self) -> Counter[str]:
+        """How many files and folders were seen that are not taken: by suffix, or what else they are."""
+        return sum((folder.others for folder in self._folders.values()), Counter())
+
     def scan(self) -> Iterator[str]:
-        """Yield images with names that are not known, in folders that changed since they were last listed."""
-        for folder in list(self._folders):
-            yield from self._scan(folder, sweep=False)
+        """Yield images with names that are not known, in folders that changed since they were last listed.
+
+        They come in the order of their names: those of a folder, then those of each folder in it.
+        """
+        yield from self._each(sweep=False)
 
     def sweep(self) -> Iterator[str]:
-        """Yield images that are not known as they are now."""
-        for folder in list(self._folders):
-            yield from self._scan(folder, sweep=True)
+        """Yield images that are not known as they are now, in the order of their names."""
+        yield from self._each(sweep=True)
 
-    def _scan(self, folder: str, *, sweep: bool) -> Iterator[str]:
-        state = self._folders.get(folder)
-        if state is None:
-            return
+    def _each(self, *, sweep: bool) -> Iterator[str]:
+        folders = [self.root]
+        while folders:
+            folder = folders.pop()
+            yield from self._look(folder, sweep=sweep)
+            if folder in self._folders:
+                folders += sorted(self._folders[folder].below, reverse=True)
+
+    def _look(self, folder: str, *, sweep: bool) -> Iterator[str]:
+        state = self._folders[folder]
         try:
-            changed = os.stat(folder).st_mtime_ns
-        except OSError as error:
-            self._gone(folder, error)
-            return
-        if changed == state.changed and not sweep:
-            return
-        state.changed = changed if changed < time.time_ns() - _TICK else -1
-        try:
-            yield from self._list(folder, state, sweep=sweep)
+            status = os.stat(folder)
+            changed = stamp_of(status)
+            names = self._known.at(folder, status.st_ino)
+            if changed == state.changed and not sweep:
+                return
+            state.changed = changed if status.st_ctime_ns < time.time_ns() - _TICK else -1
+            yield from self._list(folder, state, names, sweep=sweep)
+            self._unlisted.discard(folder)
         # Whatever is wrong with one folder, the others go on.
         except Exception as error:  # noqa: BLE001
             self._gone(folder, error)
 
-    def _list(self, folder: str, state: _Folder, *, sweep: bool) -> Iterator[str]:
-        known = self._known.names(folder)
+    def _list(self, folder: str, state: _Folder, names: Names, *, sweep: bool) -> Iterator[str]:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
-        here = set()
+        here = {entry.name for entry in listed if is_image_name(entry.name)}
+        others: Counter[str] = Counter()
         for entry in listed:
-            if is_image_name(entry.name) and self._is_text(entry):
-                here.add(entry.name)
-                if (entry.name not in known or sweep) and self._is_new(entry, known):
+            if entry.name not in here:
+                others[_suffix(entry) if sweep else ""] += 1
+            elif entry.name not in names.stamps or sweep:
+                kind = self._kind(entry, names.stamps.get(entry.name))
+                others[kind] += 1
+                if kind == _NEW:
                     yield entry.path
-        if len(here) < len(known):
-            self._known.forget(folder, known.keys() - here)
+        names.see(here)
+        below = {entry.path for entry in listed if self._is_folder(entry)}
         if self._below:
-            below = {entry.path for entry in listed if self._is_folder(entry)}
-            for path in sorted(below - self._folders.keys()):
-                self._folders[path] = _Folder()
-                yield from self._scan(path, sweep=sweep)
-            for path in state.below - below:
-                self._folders.pop(path, None)
-            state.below = below
+            self._know_below(state, below)
+        else:
+            others[_FOLDERS] = len(below)
+        if sweep:
+            state.others = Counter({kind: number for kind, number in others.items() if kind not in ("", _NEW)})
 
-    def _is_text(self, entry: os.DirEntry[str]) -> bool:
-        """Whether a name can stand in a document: those of other encodings than UTF-8 cannot."""
-        if entry.name.isprintable():
-            return True
-        if entry.path not in self._told:
-            self._told.add(entry.path)
-            _log.warning("%r: wanted a name that can be printed, found another; the image is left out", entry.path)
-        return False
+    def _know_below(self, state: _Folder, below: set[str]) -> None:
+        for path in below - self._folders.keys():
+            self._folders[path] = _Folder()
+        for path in state.below - below:
+            self._forget(path)
+        state.below = below
 
-    def _is_new(self, entry: os.DirEntry[str], known: dict[str, Stamp]) -> bool:
+    def _forget(self, folder: str) -> None:
+        """Let go of a folder that is gone, and of those in it."""
+        folders = [folder]
+        while folders:
+            folder = folders.pop()
+            if folder in self._folders:
+                folders += self._folders.pop(folder).below
+                self._unlisted.discard(folder)
+                self._known.leave(folder)
+
+    def _kind(self, entry: os.DirEntry[str], known: Stamp | None) -> str:
+        """What a file is that is an image by its name: new, not to be taken, or neither."""
         try:
             if entry.is_symlink() and not (self._follow_links or self._is_inside(entry.path)):
-                return False
+                return "links that lead out of the folder"
+            if entry.is_dir():
+                return ""
+            if not entry.is_file() and not os.path.exists(entry.path):
+                return "links to nothing"
             # What is neither file nor folder is handed on too, to be refused in words.
-            if not entry.is_file() and (entry.is_dir() or not os.path.exists(entry.path)):
-                return False
-            stamp = known.get(entry.name)
-            return stamp is None or not has_stamp(entry.stat(), stamp)
+            return _NEW if known is None or not has_stamp(entry.stat(), known) else ""
         except OSError:
-            return False  # gone between the listing and this look
+            return ""  # gone between the listing and this look
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         if entry.name.startswith("."):
@@ -209,13 +198,38 @@ class Tree:
     def _gone(self, folder: str, error: Exception) -> None:
         """A folder that cannot be listed: tried again at the next look, and told once."""
         if folder != self.root and isinstance(error, FileNotFoundError):
-            self._folders.pop(folder, None)
-        elif folder not in self._told:
+            self._forget(folder)
+            return
+        self._unlisted.add(folder)
+        self._folders[folder].changed = -1
+        if folder not in self._told:
             self._told.add(folder)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
             _log.warning("%s: wanted to list a folder, found %s; trying again", printable(folder), printable(reason))
-        if folder in self._folders:
-            self._folders[folder].changed = -1
+
+
+@lru_cache(maxsize=1024)
+def place(folder: str) -> list[str]:
+    """Where a folder is in the order of a scan: before those in it, and these before the next beside it."""
+    return folder.split(os.sep)
+
+
+def in_order(path: str) -> tuple[list[str], str]:
+    """Where a file is in the order of a scan: by the place of its folder, and by its name."""
+    folder, name = os.path.split(path)
+    return place(folder), name
+
+
+def _suffix(entry: os.DirEntry[str]) -> str:
+    """Suffix of a file that is no image by its name; empty for a folder."""
+    try:
+        if entry.is_dir():
+            return ""
+    except OSError:  # a link that leads round in circles
+        return "names of no file"
+    if entry.name.startswith("."):
+        return "hidden"
+    return os.path.splitext(entry.name)[1].lower() or "without suffix"
 
 
 def _is_above(link: str) -> bool:

@@ -15,7 +15,7 @@ import tifffile
 
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 from saxs_bluesky.sources import Candidate, DirectorySource, FileRun, FileSource, FolderOnce, FoundFile, WatchSource
-from saxs_bluesky.sources._tree import Known
+from saxs_bluesky.sources._known import Known
 from tests.sources.conftest import HEADER, Listen, write
 
 
@@ -155,6 +155,9 @@ class Failing:
         if self.asked <= self.times:
             raise MemoryError("out of memory")
         return [Candidate(str(self.path))]
+
+    def find_all(self) -> Iterable[Candidate]:
+        return self.find()
 
     def close(self) -> None:
         pass
