@@ -18,13 +18,13 @@ from uuid import uuid4
 import h5py
 import numpy as np
 
-from saxs_bluesky.documents._hdf5_cutoff import Cutoffs
+from saxs_bluesky.documents._hdf5_detector import Detectors
 from saxs_bluesky.errors import FrameError, SupersededError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
-_CUTOFFS = Cutoffs()
+_DETECTORS = Detectors()
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +144,12 @@ class Hdf5Frame:
         _check_that_it_opens(self.path)
         with h5py.File(self.path, "r", swmr=True, libver="latest", locking=False) as file:
             data = file[self.dataset]
-            cutoff = _CUTOFFS.of(file, self.path, self.dataset)
+            told = _DETECTORS.of(file, self.path, self.dataset)
             if data.ndim == 2 and self.index == 0:
-                return LoadedFrame(np.asarray(data[()]), cutoff)
+                return LoadedFrame(np.asarray(data[()]), *told)
             if self.index >= data.shape[0]:
                 raise FrameError(f"{self.path}: wanted frame {self.index} in {self.dataset}, found {data.shape[0]}")
-            return LoadedFrame(np.asarray(data[self.index]), cutoff)
+            return LoadedFrame(np.asarray(data[self.index]), *told)
 
 
 @dataclass(frozen=True)

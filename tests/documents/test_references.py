@@ -19,7 +19,7 @@ from saxs_bluesky.documents import HandlerFrame, Hdf5Frame, InlineFrame, TiffFra
 from saxs_bluesky.documents._raw_run import RawRun
 from saxs_bluesky.documents._references import SpilledFrame, from_datum, from_stream_datum
 from saxs_bluesky.errors import FrameError
-from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, write_frame
+from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, differences, write_frame
 
 STACK = np.arange(3 * 4 * 5, dtype=np.int32).reshape(3, 4, 5)
 
@@ -102,6 +102,57 @@ def test_real_nexus_file_of_a_lambda(shared_data: Path) -> None:
     frame = load(Hdf5Frame(path, "/entry/instrument/detector/data", 3), 0)
     assert frame.image.shape == (516, 1554)
     assert frame.count_cutoff == 4096  # of 12 bits
+    assert frame.header is not None
+    assert frame.header.pixel_size == pytest.approx((0.055, 0.055))
+
+
+def detector_file(path: Path, **changes: Any) -> None:
+    """A file as DECTRIS writes it, for the small detector; a change to None leaves a value out."""
+    values: dict[str, Any] = {
+        "beam_center_x": (30.6, "pixel"),
+        "beam_center_y": (34.7, "pixel"),  # 60 rows - 25.3
+        "detector_distance": (0.2, "m"),
+        "x_pixel_size": (1e-3, "m"),
+        "y_pixel_size": (1e-3, "m"),
+        "incident_wavelength": (1.54, "angstrom"),
+    }
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = np.zeros((3, 60, 80), np.uint32)
+        for name, value in (values | changes).items():
+            if value is not None:
+                group = "beam" if name == "incident_wavelength" else "detector"
+                file[f"entry/instrument/{group}/{name}"] = value[0]
+                if value[1]:
+                    file[f"entry/instrument/{group}/{name}"].attrs["units"] = value[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ""),
+        ({"incident_wavelength": (0.154, "")}, "Wavelength 1.54, in the image 0.154 A"),
+        ({"incident_wavelength": (0.154, "nm")}, ""),
+        ({"detector_distance": (300.0, "mm")}, "DedectorDistanceMM 200, in the image 300 mm"),
+        ({"detector_distance": None, "distance": (0.5, "")}, "DedectorDistanceMM 200, in the image 500 mm"),
+        ({"x_pixel_size": (75.0, b"micrometer")}, "PixelSizeMicroM [1000.0, 1000.0], in the image [1000.0, 75.0] um"),
+        ({"beam_center_y": (25.3, "pixel")}, "BeamCenter [25.3, 30.6], in the image [34.7, 30.6] (its Beam_xy "),
+        # Defaults, and units that are none or other ones.
+        ({"beam_center_x": (40.0, "pixel"), "beam_center_y": (30.0, "pixel")}, ""),
+        ({"beam_center_x": (0.0, "pixel"), "beam_center_y": (0.0, "pixel")}, ""),
+        ({"beam_center_y": (0.0253, "m")}, ""),
+        ({"detector_distance": (0.0, "m")}, ""),
+        ({"detector_distance": (1.0, "m")}, ""),
+        ({"detector_distance": (8.0, "furlong")}, ""),
+    ],
+)
+def test_hdf5_tells_where_the_detector_is(
+    tmp_path: Path, document: dict[str, Any], changes: dict[str, Any], found: str
+) -> None:
+    detector_file(tmp_path / "a.h5", **changes)
+    header = load(Hdf5Frame(str(tmp_path / "a.h5"), "/entry/data/data", 0), 0).header
+    assert header is not None
+    text = "; ".join(differences(Calibration.from_dict(document), header))
+    assert text.startswith(found) if found else text == ""
 
 
 @pytest.mark.parametrize(("dtype", "gap"), [("u4", 2**32 - 1), ("u2", 65535)])
