@@ -140,6 +140,8 @@ class ChiFiles:
             detector=start["detector"],
             run_uid=start["original_run_uid"],
             scan_id=start.get("original_scan_id"),
+            page=frame.page,
+            pages=frame.pages,
         )
 
     def _provenance(self, frame: ReducedFrame, name: FrameName) -> CurveProvenance:

@@ -46,6 +46,8 @@ class ReducedFrame:
         Its curves in the reducer's order, exactly as the reducer made them; none where it failed.
     files
         What was written of it by whoever reduced it; None where nobody was asked to.
+    page, pages
+        Which image it is in its TIFF file, from 0, and how many there are.
     """
 
     stream: ReducedStream
@@ -56,6 +58,8 @@ class ReducedFrame:
     coordinates: Document
     curves: tuple[Curve, ...]
     files: WrittenFiles | None = None
+    page: int = 0
+    pages: int = 1
 
 
 class ReducedStream:
@@ -90,6 +94,8 @@ class ReducedStream:
             coordinates={key: data[key] for key in self.coordinates},
             curves=() if failure else tuple(self._curve(template, data) for template in self._templates),
             files=self._files(data),
+            page=int(data.get("image_page", 0)),
+            pages=int(data.get("image_pages", 1)),
         )
 
     def _files(self, data: Document) -> WrittenFiles | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
-from saxs_bluesky.documents import FrameTask
+from saxs_bluesky.documents import FrameTask, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -311,7 +311,8 @@ class Reduction:
             return None
         start = run.raw.start_document
         path = task.reference.path if task.reference else ""
-        name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"))
+        pages = page_of(task.reference)
+        name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"), *pages)
         image = name.image(self._home, one_folder=self._files.names.folder is not None)
         self._claims.claim(image, name.file(self._home))
         return image

@@ -89,7 +89,7 @@ class Place:
             found.append(FeederListener(self.feeder, self.directory, base=self.base, follow_links=links))
         return found
 
-    def source(self, title: str, metadata: Mapping[str, Any], skip: Callable[[str], bool] | None) -> FileSource:
+    def source(self, title: str, metadata: Mapping[str, Any], skip: Callable[..., bool] | None) -> FileSource:
         """Make the source; ``title`` is that of the calibration."""
         kind = "feeder" if self.feeder else "watch" if self.watch else "folder"
         described = describe_session(kind, self.directory, title) | dict(metadata)
@@ -219,7 +219,7 @@ class FileReduction:
                 f"{directory.parent / 'results'}: wanted to keep the list of curves there, found {error.strerror}"
             ) from error
 
-    def _skip(self) -> Callable[[str], bool] | None:
+    def _skip(self) -> Callable[..., bool] | None:
         """Whether there is nothing to do for an image; None where there always is."""
         files, reducer = self._wishes.files, self.reduction.reducer()
         if files.overwrite and not self._wishes.resume:
@@ -228,8 +228,8 @@ class FileReduction:
         # those of another image are in the way, and the reduction says so.
         enough = Condition.CURRENT if files.overwrite else Condition.UNKNOWN
 
-        def skip(path: str) -> bool:
-            condition = files.condition(Path(path), reducer)
+        def skip(path: str, pages: int = 1) -> bool:
+            condition = files.condition(Path(path), reducer, pages)
             self._conditions[condition] += 1
             if condition >= enough:
                 self._skipped(path)

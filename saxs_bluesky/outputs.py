@@ -115,20 +115,23 @@ class CurveFiles:
         """Path of each curve's file."""
         return [self.names.chi(image, position, name) for position, name in enumerate(curve_names)]
 
-    def condition(self, image: Path, reducer: Reducer) -> Condition:
+    def condition(self, image: Path, reducer: Reducer, pages: int = 1) -> Condition:
         """How the curves of an image stand that are there, by what their files say of themselves.
 
         Parameters
         ----------
         image
-            Path of the image: the only one in its file.
+            Path of the image's file.
         reducer
             What would make the curves now.
+        pages
+            How many images the file holds.
 
         Where curves are not written anew, any file is one; else only one that is whole.
         """
         found = Condition.CURRENT
-        for chi in self.targets(image, reducer.calibration.curve_names):
+        names = reducer.calibration.curve_names
+        for chi in (one for page in range(pages) for one in self.targets(page_image(image, page, pages), names)):
             # What is never replaced need not be whole.
             line = (
                 first_line_if_whole(chi)
@@ -203,6 +206,11 @@ class CurveFiles:
         with suppress(OSError, OutputError):  # they are no obstacle
             folder = open_folder(targets[0].parent, self.names.rule, make=False)
             folder.remove_drafts([target.name for target in targets])
+
+
+def page_image(image: Path, page: int, pages: int) -> Path:
+    """After which the files of a page are named: ``name_00012`` where its file has several."""
+    return image if pages == 1 and not page else image.with_name(f"{image.stem}_{page:05d}{image.suffix}")
 
 
 def output_folder(folder: Path, rule: LinkRule) -> OutputFolder:
@@ -310,6 +318,8 @@ class FrameName:
         Their names.
     run_uid, scan_id
         Of the raw run.
+    page, pages
+        Which image it is in its TIFF file, from 0, and how many there are.
     """
 
     path: str
@@ -318,6 +328,8 @@ class FrameName:
     detector: str
     run_uid: str
     scan_id: int | None
+    page: int = 0
+    pages: int = 1
 
     def file(self, home: Path) -> Path | None:
         """Path of the frame's file; None where it has none."""
@@ -326,7 +338,9 @@ class FrameName:
     @property
     def number(self) -> int | None:
         """Number of the frame, where its file or its run holds many."""
-        return None if self.path and Path(self.path).suffix.lower() in _ONE_FRAME else self.index
+        if self.path and Path(self.path).suffix.lower() in _ONE_FRAME:
+            return self.page if self.pages > 1 or self.page else None
+        return self.index
 
     def image(self, home: Path, *, one_folder: bool) -> Path:
         """Path of an image, or of what stands for one: ``name_00012`` for a frame of a file that holds many,
@@ -340,10 +354,10 @@ class FrameName:
             Whether all files go to one folder.
         """  # noqa: D205 - the examples need the room
         stream = "" if self.stream == "primary" else f"_{in_a_name(self.stream)}"
-        number = f"{stream}_{self.index:05d}"
+        number = f"{stream}_{self.number or 0:05d}"
         if self.path:
             image = home / self.path
-            if image.suffix.lower() in _ONE_FRAME:
+            if self.number is None:
                 return image
             return image.with_name(f"{image.stem}{number}{image.suffix}")
         detector = in_a_name(self.detector)

@@ -12,6 +12,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.errors import PipelineError, SaxsError
+from saxs_bluesky.outputs import page_image
 from saxs_bluesky.recovery import Recovery, stop_of
 from saxs_bluesky.sources import FileSource, Interrupted, Progress
 
@@ -301,7 +302,9 @@ class FilePipeline:
             while not self._has_room():
                 time.sleep(0.002)
             if name == "event":
-                self._reduction.clean_up(doc["data"]["image_path"])
+                data = doc["data"]
+                place = data.get("image_page", 0), data.get("image_pages", 1)
+                self._reduction.clean_up(page_image(Path(data["image_path"]), *place))
             self._reduction(name, doc)
         self._finish(recovery.stop()[1], self._writer if recovery.raw_is_open else None)
 

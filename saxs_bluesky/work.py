@@ -210,6 +210,8 @@ def _stamp(task: FrameTask) -> int | None:
 
 def _number(task: FrameTask) -> int:
     """Number of a frame in its file, or in its stream where the reference does not tell."""
+    if isinstance(task.reference, TiffFrame):
+        return task.reference.page
     number = getattr(task.reference, "index", None)
     return number if isinstance(number, int) else task.index
 

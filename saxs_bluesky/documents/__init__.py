@@ -17,6 +17,7 @@ from saxs_bluesky.documents._references import (
     SpilledFrame,
     TiffFrame,
     load,
+    page_of,
 )
 from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
@@ -41,6 +42,7 @@ __all__ = [
     "axis_key",
     "difference",
     "load",
+    "page_of",
     "reduce_task",
     "reduced_documents",
 ]

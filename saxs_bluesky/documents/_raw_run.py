@@ -232,7 +232,8 @@ class RawRun:
         if image.kind == "file":
             if not isinstance(value, str):
                 raise FrameError(f"wanted the path of an image file, found {type(value).__name__}")
-            return [TiffFrame(value, self._content(data))]
+            page, pages = int(data.get("image_page", 0)), int(data.get("image_pages", 1))
+            return [TiffFrame(value, self._content(data), page, pages)]
         if image.kind == "inline":
             stack = _array(value, image.dtype)
             _check_stack(stack.shape, image)

@@ -14,6 +14,7 @@ from event_model import compose_run
 
 from saxs_bluesky import __version__
 from saxs_bluesky.documents._raw_run import FrameTask
+from saxs_bluesky.documents._references import page_of
 from saxs_bluesky.reduction import Curve, Reducer
 
 Document = dict[str, Any]
@@ -66,6 +67,8 @@ _INTEGRALS = {
 }
 _FRAME_KEYS: dict[str, Document] = {
     "image_path": {"dtype": "string", "shape": [], "source": "raw run"},
+    "image_page": {"dtype": "integer", "shape": [], "source": "raw run"},
+    "image_pages": {"dtype": "integer", "shape": [], "source": "raw run"},
     "frame_index": {"dtype": "integer", "shape": [], "source": "raw run"},
     "image_time": {"dtype": "number", "shape": [], "units": "s", "source": "raw run"},
     "failure": {"dtype": "string", "shape": [], "source": _SOURCE},
@@ -142,8 +145,11 @@ class ReducedRun:
     ) -> Named:
         """Compose the event of one frame; ``curves`` is None where it failed."""
         bundle = self._streams[task.stream]
+        page, pages = page_of(task.reference)
         data: Document = {
             "image_path": task.reference.path if task.reference else "",
+            "image_page": page,
+            "image_pages": pages,
             "frame_index": task.index,
             "image_time": task.time,
             "failure": failure,

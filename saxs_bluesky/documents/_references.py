@@ -114,10 +114,24 @@ class FileContent:
 
 @dataclass(frozen=True)
 class TiffFrame:
-    """A frame in a TIFF file of its own; where ``content`` is given, only as long as the file holds that content."""
+    """A frame in a TIFF file.
+
+    Parameters
+    ----------
+    path
+        Where the file is.
+    content
+        What it must hold, or else it is not the frame's any more; None: whatever it holds.
+    page
+        Which image in the file, from 0.
+    pages
+        How many there may be, as documents say; None where they do not.
+    """
 
     path: str
     content: FileContent | None = None
+    page: int = 0
+    pages: int | None = 1
 
     def read(self) -> LoadedFrame:
         """Read the file with its header.
@@ -127,7 +141,12 @@ class TiffFrame:
         SupersededError
             It holds other content.
         """
-        frame = read_frame(self.path, is_meant=None if self.content is None else self.content.is_in)
+        is_meant = None if self.content is None else self.content.is_in
+        frame = read_frame(self.path, page=self.page, is_meant=is_meant)
+        # Those behind would be lost without a word.
+        if self.pages is not None and frame.pages > self.pages:
+            wanted = "one image" if self.pages == 1 else f"{self.pages} images"
+            raise FrameError(f"{self.path}: wanted a file of {wanted} as its documents say, found {frame.pages}")
         return LoadedFrame(frame.image, frame.header.count_cutoff, frame.header)
 
 
@@ -173,6 +192,13 @@ class HandlerFrame:
             if close is not None:
                 close()
         return LoadedFrame(_frame_of(stack, self.index, self.path))
+
+
+def page_of(reference: FrameReference | None) -> tuple[int, int]:
+    """Which image in its TIFF file a frame is, and of how many; (0, 1) for those in other places."""
+    if not isinstance(reference, TiffFrame):
+        return 0, 1
+    return reference.page, max(reference.pages or 1, reference.page + 1)
 
 
 def load(reference: FrameReference, deadline: float) -> LoadedFrame:

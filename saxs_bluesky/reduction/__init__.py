@@ -38,7 +38,7 @@ from saxs_bluesky.reduction._poni import poni_text
 from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
 from saxs_bluesky.reduction._reducer import Reducer, without_invalid
 from saxs_bluesky.reduction._slices import SliceIntegrator
-from saxs_bluesky.reduction._stamps import Stamp, has_stamp, stamp_of
+from saxs_bluesky.reduction._stamps import Stamp, has_stamp, part_of, stamp_of
 
 __all__ = [
     "Q_UNITS",
@@ -77,6 +77,7 @@ __all__ = [
     "image_shape",
     "in_unit",
     "integral_parameters",
+    "part_of",
     "polarization_factor",
     "poni_text",
     "provenance_in",

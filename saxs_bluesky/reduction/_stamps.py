@@ -29,5 +29,10 @@ def has_stamp(status: os.stat_result, stamp: Stamp) -> bool:
     return stamp == stamp_of(status) or stamp == _without_ctime(status) & _MASK
 
 
+def part_of(stamp: Stamp, pages: int) -> Stamp:
+    """What stands for a content of which only the first so many pages are done: no stamp of that file."""
+    return (stamp ^ pages * _OF_CTIME) & _MASK
+
+
 def _without_ctime(status: os.stat_result) -> int:
     return status.st_mtime_ns + status.st_size * _OF_SIZE + status.st_ino * _OF_INODE

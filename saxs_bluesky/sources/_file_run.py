@@ -15,8 +15,8 @@ from event_model import ComposeDescriptorBundle, compose_run
 
 from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE
 from saxs_bluesky.errors import printable
-from saxs_bluesky.reduction import PilatusHeader
-from saxs_bluesky.sources._ready import FoundFile
+from saxs_bluesky.reduction import PilatusHeader, Stamp, part_of
+from saxs_bluesky.sources._ready import FoundFile, FoundPage
 
 Document = dict[str, Any]
 Named = tuple[str, Document]
@@ -57,7 +57,8 @@ class FileRun:
     Its events hold the path ``image_path``, in a data key whose source says that it is a file, and what the file's
     header says: ``exposure_time``, ``exposure_period`` (s), ``wavelength`` (nm), ``detector_model``; ``image_time``
     is when the image was taken by the detector's clock, taken to be in this computer's time zone, and ``file_time``
-    when the file was last written. ``file_stamp`` tells one content of the file from the next. Unknown numbers are
+    when the file was last written. A file of several images has an event for each: ``image_page`` is its number there,
+    from 0, of ``image_pages``. ``file_stamp`` tells one content of the file from the next. Unknown numbers are
     NaN. Of a file that is no whole image, `FILE_FAILURE` says why; the reduction does not read it.
 
     Parameters
@@ -80,11 +81,14 @@ class FileRun:
         """Start and descriptor."""
         return [("start", dict(self._run.start_doc)), ("descriptor", dict(self._stream.descriptor_doc))]
 
-    def event(self, file: FoundFile) -> Named:
-        """Compose the event of a file."""
-        header = file.header or PilatusHeader()
+    def event(self, file: FoundFile, page: int = 0) -> Named:
+        """Compose the event of a file, or of one of its pages."""
+        found = file.pages[page] if file.pages else FoundPage(file.header, file.failure)
+        header = found.header or PilatusHeader()
         data: Document = {
-            "image_path": printable(file.path) if file.failure else file.path,
+            "image_path": printable(file.path) if found.failure else file.path,
+            "image_page": page,
+            "image_pages": file.number_of_pages,
             "file_size": file.size,
             "file_time": file.modified,
             "file_stamp": file.stamp,
@@ -93,7 +97,7 @@ class FileRun:
             "exposure_period": _number(header.exposure_period),
             "wavelength": _number(header.wavelength),
             "detector_model": printable(header.model or "")[:_LONGEST_TEXT],
-            FILE_FAILURE: printable(file.failure),
+            FILE_FAILURE: printable(found.failure),
         }
         # The image's time is when its data were taken. Without validation: it takes longer than all else, and a
         # test validates events.
@@ -106,8 +110,20 @@ class FileRun:
         return "stop", dict(self._run.compose_stop(exit_status="abort" if reason else "success", reason=reason))
 
 
+def accepted_in(data: Mapping[str, Any]) -> tuple[str, Stamp]:
+    """Which content of which file is accepted with an event, by its data, as sources remember it.
+
+    With any page but the last, the pages up to this one are: so that the others are not lost in a crash.
+    """
+    path, stamp = data["image_path"], data["file_stamp"]
+    page, pages = data.get("image_page", 0), data.get("image_pages", 1)
+    return path, stamp if page + 1 >= pages else part_of(stamp, page + 1)
+
+
 def _data_keys() -> dict[str, Document]:
     keys: dict[str, Document] = {"image_path": {"dtype": "string", "shape": [], "source": FILE_SOURCE}}
+    for name in ("image_page", "image_pages"):
+        keys[name] = {"dtype": "integer", "shape": [], "source": "file header"}
     keys["file_size"] = {"dtype": "integer", "shape": [], "units": "byte", "source": "file system"}
     keys["file_stamp"] = {"dtype": "integer", "shape": [], "source": "file system"}
     for name, units in _NUMBERS.items():

@@ -171,6 +171,9 @@ class FolderWatch:
             self._hints = FolderHints(tree.root, self._hint, self._rescan)
         if not self._existing:
             for path in tree.sweep():
+                # One that was known to the program before this one is new if it has changed since.
+                if known.get(path) is not None:
+                    continue
                 with suppress(OSError):  # gone already
                     known.put(path, stamp_of(os.stat(path)))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from saxs_bluesky import journal_lines
 from saxs_bluesky.reduction import has_stamp
-from saxs_bluesky.sources._file_run import Document, Named
+from saxs_bluesky.sources._file_run import Document, Named, accepted_in
 
 VERSION = 2
 
@@ -24,6 +24,7 @@ _MASK = 0x7FFF_FFFF_FFFF_FFFF
 _PATH = re.compile(rb'"image_path":("(?:[^"\\]|\\.)*")')
 _STAMP = re.compile(rb'"file_stamp":(\d+)')
 _NUMBER = re.compile(rb'"seq_num":(\d+)')
+_MANY_PAGES = re.compile(rb'"image_pages":(?!1\b)')
 
 
 class NewerVersionError(ValueError):
@@ -260,15 +261,16 @@ class Interrupted:
             return
         with suppress(ValueError, OSError):
             name = journal_lines.loads(path[1])
-            if stamp and number and has_stamp(os.stat(name), int(stamp[1])):
+            # Which pages of a file with several were accepted, the events of the others tell.
+            if stamp and number and not _MANY_PAGES.search(line) and has_stamp(os.stat(name), int(stamp[1])):
                 self.verified[int(number[1])] = (name, int(stamp[1]))
             else:
                 self.named.append(name)
 
 
 def file_of(event: Mapping[str, Any]) -> tuple[str, int]:
-    """Which content of which file an event is of."""
-    return event["data"]["image_path"], event["data"]["file_stamp"]
+    """Which content of which file is accepted with an event."""
+    return accepted_in(event["data"])
 
 
 def known_lines(files: Iterable[tuple[str, int]]) -> Iterator[bytes]:

@@ -8,12 +8,20 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from saxs_bluesky.errors import printable, reason_of
-from saxs_bluesky.reduction import PilatusHeader, Stamp, ends_in_zeros, read_header, stamp_of
+from saxs_bluesky.errors import FrameError, printable, reason_of
+from saxs_bluesky.reduction import (
+    FrameFile,
+    PilatusHeader,
+    Stamp,
+    ends_in_zeros,
+    read_header,
+    read_headers,
+    stamp_of,
+)
 from saxs_bluesky.sources._turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -24,6 +32,14 @@ MOST_ABSENT = 10_000
 _LONGEST_PAUSE = 0.5  # seconds between looks at a file that stands still and is not whole
 _ABSENT_LOOKS = 2000  # a second
 _TOLD_ONE_BY_ONE = 10
+
+
+@dataclass(frozen=True)
+class FoundPage:
+    """A page of a file with several: its header, or why there is none."""
+
+    header: PilatusHeader | None
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,10 @@ class FoundFile:
         What the detector says of the image; None where the file is no whole image.
     failure
         Why there is no header; empty where there is one.
+    pages
+        Those of a file with several images; none of another.
+    first
+        Which page is the first to reduce.
     """
 
     path: str
@@ -52,6 +72,13 @@ class FoundFile:
     modified: float
     header: PilatusHeader | None
     failure: str = ""
+    pages: tuple[FoundPage, ...] = ()
+    first: int = 0
+
+    @property
+    def number_of_pages(self) -> int:
+        """How many frames it holds."""
+        return max(1, len(self.pages))
 
 
 @dataclass(eq=False)
@@ -233,15 +260,19 @@ class Readiness:
         # What was written long ago, by the file server's clock, has stood still since.
         still = max(now - file.still_since, time.time() - status.st_mtime)
         failure, header = "", None
+        pages: tuple[FoundPage, ...] = ()
         try:
-            layout = read_header(file.path)
-            if layout.stamp != stamp:
+            headers = _headers(file.path)
+            if any(one.stamp != stamp for one in headers if isinstance(one, FrameFile)):
                 # Written to or replaced since the look at its status: it is another content that is whole.
                 file.stamp, file.still_since, file.pause = None, now, self._settle
                 self._plan(file, now + self._settle)
                 return None
-            header = layout.header
-            if still < self._quiet and ends_in_zeros(layout):
+            pages = _pages(headers)
+            whole = _all_whole(headers)
+            header = whole[0].header
+            # Pages are filled one after the other.
+            if still < self._quiet and ends_in_zeros(whole[-1]):
                 self._plan(file, now + self._quiet - still)
                 return None
         # Beside errors of files: a file that is half written fails in as many ways as there are readers.
@@ -253,7 +284,10 @@ class Readiness:
             failure = reason_of(error)
             if file.path not in failure:
                 failure = f"{file.path}: {failure}"
-        return FoundFile(file.path, stamp, status.st_size, status.st_mtime, header, failure)
+            pages = pages or _pages_after_all(file.path)
+            if pages:
+                header, failure = pages[0].header, ""
+        return FoundFile(file.path, stamp, status.st_size, status.st_mtime, header, failure, pages)
 
     def _look_at_none(self, file: _Pending, now: float, error: OSError) -> None:
         """Wait for a promised file that is not there, or give it up."""
@@ -277,6 +311,33 @@ class Readiness:
 def is_told(number: int) -> bool:
     """Whether the so many-th of its kind is worth a line in the log."""
     return number <= _TOLD_ONE_BY_ONE or number % 1000 == 0
+
+
+def _headers(path: str) -> list[FrameFile | FrameError]:
+    """Headers of the images in a file."""
+    first = read_header(path)
+    return read_headers(path) if first.pages > 1 else [first]
+
+
+def _all_whole(headers: Sequence[FrameFile | FrameError]) -> list[FrameFile]:
+    for one in headers:
+        if isinstance(one, FrameError):
+            raise one
+    return [one for one in headers if isinstance(one, FrameFile)]
+
+
+def _pages(headers: Sequence[FrameFile | FrameError]) -> tuple[FoundPage, ...]:
+    if len(headers) < 2:
+        return ()
+    return tuple(FoundPage(None, str(one)) if isinstance(one, FrameError) else FoundPage(one.header) for one in headers)
+
+
+def _pages_after_all(path: str) -> tuple[FoundPage, ...]:
+    """Pages of a file whose first one cannot be read, if it has others."""
+    try:
+        return _pages(read_headers(path))
+    except FrameError:
+        return ()
 
 
 def _stamp(path: str) -> Stamp | None:

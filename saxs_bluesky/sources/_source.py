@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import printable, reason_of
-from saxs_bluesky.reduction import has_stamp
+from saxs_bluesky.reduction import has_stamp, part_of
 from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
 from saxs_bluesky.sources._known import Known
-from saxs_bluesky.sources._ready import MOST_ABSENT, FoundFile, Readiness
+from saxs_bluesky.sources._ready import MOST_ABSENT, FoundFile, FoundPage, Readiness
 from saxs_bluesky.sources._tree import in_order
 
 _log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class SourceCounters:
 class FileSource:
     """Files that finders name, as the documents of one raw run: one event for each content of each file.
 
-    A file that is overwritten later is a new event. One that does not become a whole image in time is an event too,
-    so that its failure is recorded, and another when it changes.
+    A file of several images is as many events. One that is overwritten later is a new event. One that does not become
+    a whole image in time is an event too, so that its failure is recorded, and another when it changes.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ class FileSource:
     readiness
         When files are ready.
     skip
-        Tells of a path whether there is nothing to do for it, such as curves that are there already.
+        Tells of a path whether there is nothing to do for it, such as curves that are there already. Of a file with
+        several images it is asked with their number, too.
 
     Examples
     --------
@@ -89,7 +90,7 @@ class FileSource:
         metadata: Mapping[str, Any],
         *,
         readiness: Readiness | None = None,
-        skip: Callable[[str], bool] | None = None,
+        skip: Callable[..., bool] | None = None,
     ) -> None:
         self.metadata = dict(metadata)
         self._finders = list(finders)
@@ -108,11 +109,12 @@ class FileSource:
         self._is_settled: Callable[[], bool] = lambda: True
         self._accepted = self._skipped = 0
         self._drawn: deque[FoundFile] = deque()  # they are ready, and wait for room
+        self._pages_left = 0  # of the one that is handed out
 
     @property
     def counters(self) -> SourceCounters:
         """How it stands now; from any thread."""
-        pending = len(self._drawn) + len(self._readiness)
+        pending = len(self._drawn) + self._pages_left + len(self._readiness)
         return SourceCounters(self._accepted, self._skipped, pending, len(self.unlisted()), self._readiness.dropped)
 
     def stop(self, *, drain: bool = False) -> None:
@@ -182,7 +184,13 @@ class FileSource:
         run = FileRun(self.metadata)
         yield from run.opening
         for file in files:
-            yield _event(run, file)
+            for page in range(file.first, file.number_of_pages):
+                if page > file.first and not self._waited_for(has_room):
+                    break
+                self._pages_left = file.number_of_pages - page - 1
+                if self._pages_left or file.first:
+                    self._known.put(file.path, part_of(file.stamp, page + 1) if self._pages_left else file.stamp)
+                yield _event(run, file, page)
         yield run.stop()
 
     def files(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[FoundFile]:
@@ -225,13 +233,18 @@ class FileSource:
             if not self._drawn:
                 return
             while self._drawn:
-                while not (has_room() or self._stopping.is_set()):
-                    time.sleep(_ROOM_PAUSE)
-                if self._stopping.is_set():
+                if not self._waited_for(has_room):
                     return
                 file = self._drawn.popleft()
-                if self._is_accepted(file):
-                    yield _named(file)
+                first = self._pages_done(file)
+                if self._is_accepted(file, first):
+                    yield _named(replace(file, first=first) if first else file)
+
+    def _waited_for(self, has_room: Callable[[], bool]) -> bool:
+        """Wait until there is room; False where the source was stopped."""
+        while not (has_room() or self._stopping.is_set()):
+            time.sleep(_ROOM_PAUSE)
+        return not self._stopping.is_set()
 
     def _is_exhausted(self) -> bool:
         return not self._draining.is_set() and all(finder.exhausted for finder in self._finders)
@@ -280,14 +293,24 @@ class FileSource:
         except OSError:
             return candidate.promised
 
-    def _is_accepted(self, file: FoundFile) -> bool:
+    def _pages_done(self, file: FoundFile) -> int:
+        """How many pages of this content were accepted before a crash or a stop."""
+        parts = range(1, len(file.pages))
+        return next((page for page in parts if self._known.knows(file.path, part_of(file.stamp, page))), 0)
+
+    def _is_skipped(self, file: FoundFile) -> bool:
+        if self._skip is None:
+            return False
+        return self._skip(file.path, file.number_of_pages) if file.pages else self._skip(file.path)
+
+    def _is_accepted(self, file: FoundFile, pages_done: int) -> bool:
         if file.stamp == 0 and file.failure:
             return self._is_first_absence(file.path)
         if self._known.knows(file.path, file.stamp):
             return False
         self._known.put(file.path, file.stamp)
         try:
-            skipped = self._skip is not None and self._skip(file.path)
+            skipped = not pages_done and self._is_skipped(file)
         # The file is to be done, as far as anybody knows.
         except Exception as error:  # noqa: BLE001
             _log.warning("%s: whether there is nothing to do for it is not known: %s", *_told(file.path, error))
@@ -321,16 +344,17 @@ def _named(file: FoundFile) -> FoundFile:
         return file
     path = printable(file.path)
     failure = f"{path}: wanted a path in UTF-8 without control characters, found another: rename it"
-    return replace(file, header=None, failure=failure)
+    return replace(file, header=None, failure=failure, pages=(), first=0)
 
 
-def _event(run: FileRun, file: FoundFile) -> Named:
+def _event(run: FileRun, file: FoundFile, page: int) -> Named:
     """Compose an event; where what is known of the file does not go into one, that is its failure."""
     try:
-        return run.event(file)
+        return run.event(file, page)
     except Exception as error:  # noqa: BLE001
         failure = file.failure or f"{file.path}: {reason_of(error)}"
-        return run.event(FoundFile(file.path, file.stamp, file.size, math.nan, None, failure))
+        pages = (FoundPage(None, failure),) * len(file.pages)
+        return run.event(FoundFile(file.path, file.stamp, file.size, math.nan, None, failure, pages), page)
 
 
 def _told(path: str, error: Exception) -> tuple[str, str]:

@@ -45,6 +45,8 @@ def test_event_tells_path_and_header(folder: Path, listen: Listen) -> None:
     status = path.stat()
     assert data == {
         "image_path": str(path),
+        "image_page": 0,
+        "image_pages": 1,
         "file_size": status.st_size,
         "file_time": status.st_mtime,
         "file_stamp": data["file_stamp"],
