@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.documents._hdf5_detector import Detectors
+from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
 from saxs_bluesky.errors import FrameError, SupersededError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
@@ -279,15 +280,15 @@ def from_datum(resource: Mapping[str, Any], datum: Mapping[str, Any], frames: in
     return [HandlerFrame(spec, path, tuple(kwargs.items()), tuple(at.items()), index) for index in range(frames)]
 
 
-def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames: int) -> list[FrameReference]:
-    """References to the frames of ``stream_resource`` for the indices of a ``stream_datum``.
+def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames: int) -> list[FrameReference | str]:
+    """References to the frames of ``stream_resource`` for the indices of a ``stream_datum``; or why there is none.
 
     Of a sequence of TIFF files either a ``template`` is known for their names, or the list ``files``.
 
     Raises
     ------
     FrameError
-        The kind of file is not known.
+        The kind of file is not known, or its parameters make no sense.
     """
     path = _path_of(resource["uri"])
     parameters = resource["parameters"]
@@ -297,17 +298,19 @@ def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames
         dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
         return [Hdf5Frame(path, dataset, number) for number in numbers]
     if kind == "multipart/related;type=image/tiff":
-        if "files" in parameters:
-            return [TiffFrame(parameters["files"][number]) for number in numbers]
-        return [TiffFrame(_numbered(path, parameters["template"], number)) for number in numbers]
-    if kind == "image/tiff" and len(numbers) == 1:
-        return [TiffFrame(path)]
+        pages = pages_per_file(parameters, frames)
+        return [_in_sequence(path, parameters, number, pages) for number in numbers]
+    if kind == "image/tiff":
+        # More may follow in the same file.
+        return [TiffFrame(path, page=number, pages=None if max(stop * frames, number) > 1 else 1) for number in numbers]
     raise FrameError(f"{path}: wanted HDF5 or TIFF files, found {resource['mimetype']}")
 
 
-def _numbered(folder: str, template: str, number: int) -> str:
-    name = template % number if "%" in template else template.format(number)
-    return str(Path(folder) / name)
+def _in_sequence(folder: str, parameters: Mapping[str, Any], number: int, pages: int) -> FrameReference | str:
+    try:
+        return TiffFrame(file_of(folder, parameters, number // pages), page=number % pages, pages=pages)
+    except FrameError as error:
+        return f"{folder}: {error}"
 
 
 def _path_of(uri: str) -> str:
