@@ -1,6 +1,6 @@
 """Bluesky callbacks: consumers of documents."""
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter, UnfinishedRun
+from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter, JournaledRun
 from saxs_bluesky.callbacks._chi_files import ChiFiles
 from saxs_bluesky.callbacks._curve_list import CurveList
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
@@ -18,11 +18,11 @@ __all__ = [
     "DocumentGuard",
     "DocumentProxy",
     "DocumentReceiver",
+    "JournaledRun",
     "LiveCurves",
     "ReducedFrame",
     "ReducedRuns",
     "Reduction",
     "Status",
-    "UnfinishedRun",
     "publish",
 ]

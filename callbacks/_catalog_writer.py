@@ -45,11 +45,12 @@ class CatalogCounters:
 
 
 @dataclass(frozen=True)
-class UnfinishedRun:
-    """A run in the journal that has no stop document; ``left_over`` where an earlier program began it."""
+class JournaledRun:
+    """A run in the journal; ``left_over`` where an earlier program began it, ``stopped`` where it is complete."""
 
     uid: str
     left_over: bool
+    stopped: bool
     _file: RunFile
 
     def documents(self) -> Iterator[Named]:
@@ -145,14 +146,15 @@ class CatalogWriter:
         """Whether the disk keeps up: half the memory for documents that wait for it is free."""
         return self._inbox.has_room
 
-    def unfinished(self) -> list[UnfinishedRun]:
-        """Runs in the journal without a stop document, such as those of a program that was killed.
+    def runs(self) -> list[JournaledRun]:
+        """Runs in the journal: those without a stop document, and those that the catalog does not have yet.
 
-        Their documents go to the catalog as they are; further ones may be added as long as the writer is open.
+        Their documents go to the catalog as they are; further ones may be added to those without a stop document as
+        long as the writer is open.
         """
         with self._changed:
-            runs = [delivery.file for delivery in self._deliveries if not delivery.file.complete]
-        return [UnfinishedRun(run.uid, run.left_over, run) for run in runs]
+            files = [delivery.file for delivery in self._deliveries]
+        return [JournaledRun(file.uid, file.left_over, file.complete, file) for file in files]
 
     @property
     def mark(self) -> int:

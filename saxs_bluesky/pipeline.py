@@ -269,10 +269,10 @@ class FilePipeline:
 
     def _recover(self, left: Interrupted | None, *, goes_on: bool) -> int:
         """Complete the raw run that was interrupted; return how many files were accepted in it and before."""
-        unfinished = self._writer.unfinished() if self._writer is not None else None
-        if left is None and not unfinished:
+        runs = self._writer.runs() if self._writer is not None else None
+        if left is None and all(run.stopped for run in runs or ()):
             return 0
-        recovery = self._recovery = Recovery(left or Interrupted(), unfinished)
+        recovery = self._recovery = Recovery(left or Interrupted(), runs)
         before = left.before if left is not None and goes_on else 0
         self.done_before = before + len(recovery.safe) if goes_on else 0
         if left is not None:
@@ -292,7 +292,7 @@ class FilePipeline:
 
     def _complete(self, recovery: Recovery) -> None:
         if self._progress is not None:
-            self._progress.catalogued(recovery.safe_ranges())
+            self._progress.catalogued(recovery.catalogued())
         if self._writer is not None:
             for name, doc in [*recovery.unstopped(), *recovery.uncatalogued()]:
                 self._writer(name, doc)
@@ -318,8 +318,9 @@ class FilePipeline:
         if self._curves is not None:
             self._curves.expect(0)
         recovery, self._recovery = self._recovery, None
-        for run in self._writer.unfinished() if self._writer is not None else ():
-            if self._writer is not None and (run.left_over or (recovery is not None and run.uid == recovery.uid)):
+        for run in self._writer.runs() if self._writer is not None else ():
+            mine = run.left_over or (recovery is not None and run.uid == recovery.uid)
+            if self._writer is not None and mine and not run.stopped:
                 self._writer(*stop_of(run.uid, why))
         if recovery is not None and recovery.uid:
             self._reduction(*stop_of(recovery.uid, why))

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from saxs_bluesky.callbacks import UnfinishedRun
+from saxs_bluesky.callbacks import JournaledRun
 from saxs_bluesky.sources import Interrupted, file_of
 
 Named = tuple[str, dict[str, Any]]
@@ -22,15 +22,24 @@ INTERRUPTED = "the program ended before its time"
 class _Seen:
     """A run in the journal of the catalog's writer, looked through once."""
 
-    run: UnfinishedRun
+    run: JournaledRun
     start: Mapping[str, Any] = field(default_factory=dict)
     descriptors: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
+    stop_events: Mapping[str, int] | None = None
 
     @classmethod
-    def of(cls, run: UnfinishedRun) -> _Seen:
+    def of(cls, run: JournaledRun) -> _Seen | None:
+        """Look through a run; None for one that has just got to the catalog."""
+        try:
+            return cls._looked_through(run)
+        except FileNotFoundError:
+            return None
+
+    @classmethod
+    def _looked_through(cls, run: JournaledRun) -> _Seen:
         seen = cls(run)
         for glance in run.glances():
             if glance.name == "event":
@@ -41,6 +50,8 @@ class _Seen:
                     seen.numbers.add(glance.number)
             elif glance.name == "start":
                 seen.start = glance.doc
+            elif glance.name == "stop":
+                seen.stop_events = glance.doc.get("num_events")
             elif glance.name == "descriptor":
                 seen.descriptors[glance.doc["uid"]] = glance.doc
         return seen
@@ -79,13 +90,13 @@ class Recovery:
     ----------
     left
         What the journal of progress says.
-    unfinished
+    runs
         What the journal of the catalog's writer holds; None where there is no catalog.
     """
 
-    def __init__(self, left: Interrupted, unfinished: Sequence[UnfinishedRun] | None) -> None:
+    def __init__(self, left: Interrupted, runs: Sequence[JournaledRun] | None) -> None:
         self._left = left
-        seen = [_Seen.of(run) for run in unfinished or ()]
+        seen = [one for run in runs or () if (one := _Seen.of(run)) is not None]
         self._raw = self._find_raw(seen)
         #: Of the raw run; empty where nobody knows.
         self.uid: str = self._raw.run.uid if self._raw else self._uid_told
@@ -99,7 +110,7 @@ class Recovery:
         numbers = [*self._events, *(self._raw.numbers if self._raw else ()), *self._reduced_numbers]
         #: How many events the run had, as far as is known.
         self.accepted: int = max([left.last, *numbers])
-        self.safe = self._safe_frames(unfinished is not None)
+        self.safe = self._safe_frames(runs is not None)
 
     @property
     def _uid_told(self) -> str:
@@ -139,9 +150,16 @@ class Recovery:
     def _covered(self) -> set[int]:
         """Frames whose events are in reduced runs, in the catalog or on the way there."""
         covered = set[int]().union(*(one.frames for one in self._reduced))
-        for begin, end in self._left.catalogued:
-            covered.update(range(begin, min(end, self._bound)))
+        for ranges in self._gone.values():
+            for begin, end in ranges:
+                covered.update(range(begin, min(end, self._bound)))
         return covered
+
+    @property
+    def _gone(self) -> dict[str, list[tuple[int, int]]]:
+        """Reduced runs that the catalog has, and their frames."""
+        here = {one.run.uid for one in self._reduced}
+        return {uid: ranges for uid, ranges in self._left.catalogued.items() if uid not in here}
 
     @property
     def _bound(self) -> int:
@@ -152,10 +170,15 @@ class Recovery:
     def _safe_frames(self, catalog: bool) -> set[int]:
         if not catalog:
             return set(range(self._left.done))
-        if self._left.ended and not self._reduced:
+        if self._left.ended and all(one.run.stopped for one in self._reduced) and not self._is_torn:
             # A run that is complete in the catalog's journal is gone from it when the catalog has it.
             return set(range(self.accepted))
         return self._covered
+
+    @property
+    def _is_torn(self) -> bool:
+        """Whether runs that are complete lack events, since lines of their journal were damaged."""
+        return any(one.counts.total() != sum((one.stop_events or {}).values()) for one in self._reduced)
 
     @property
     def is_known(self) -> bool:
@@ -165,7 +188,9 @@ class Recovery:
     @property
     def raw_is_open(self) -> bool:
         """Whether the catalog does not know yet that the raw run is over."""
-        return self.is_known and (self._raw is not None or not self._left.ended)
+        if self._raw is not None:
+            return self.is_known and not self._raw.run.stopped
+        return self.is_known and not self._left.ended
 
     @property
     def _unsafe(self) -> list[int]:
@@ -198,15 +223,9 @@ class Recovery:
         lost = [] if self.is_known else [file_of(self._events[frame + 1])[0] for frame in self._unsafe]
         return [*self._left.named, *(path for path, _ in self._left.verified.values()), *lost]
 
-    def safe_ranges(self) -> list[tuple[int, int]]:
-        """The frames that are safe, as ranges."""
-        ranges: list[tuple[int, int]] = []
-        for frame in sorted(self.safe):
-            if ranges and ranges[-1][1] == frame:
-                ranges[-1] = (ranges[-1][0], frame + 1)
-            else:
-                ranges.append((frame, frame + 1))
-        return ranges
+    def catalogued(self) -> dict[str, list[tuple[int, int]]]:
+        """Frames as ranges, by the reduced runs that they are in."""
+        return self._gone | {one.run.uid: _ranges(one.frames) for one in self._reduced}
 
     # Documents
 
@@ -220,7 +239,7 @@ class Recovery:
 
     def uncatalogued(self) -> list[Named]:
         """Documents of the raw run that the catalog's journal does not have."""
-        if self.start is None or self.descriptor is None or (self._left.ended and self._raw is None):
+        if self.start is None or self.descriptor is None or not self.raw_is_open:
             return []
         if self._raw is None:
             documents: list[Named] = [("start", self.start), ("descriptor", self.descriptor)]
@@ -238,10 +257,12 @@ class Recovery:
     def unstopped(self) -> Iterator[Named]:
         """Stop documents for all runs that get no more, but for the raw run."""
         for one in self._reduced:
-            yield one.stop(f"{INTERRUPTED}; the frames after these are in another reduced run")
+            if not one.run.stopped:
+                yield one.stop(f"{INTERRUPTED}; the frames after these are in another reduced run")
         others = self._others if self.is_known or self._raw is None else [self._raw, *self._others]
         for one in others:
-            yield one.stop(INTERRUPTED)
+            if not one.run.stopped:
+                yield one.stop(INTERRUPTED)
 
     # The list of curves
 
@@ -257,6 +278,16 @@ class Recovery:
             for glance in one.run.glances():
                 if glance.name != "event" or glance.frame >= self.first_in_doubt:
                     yield glance.name, glance.doc
+
+
+def _ranges(frames: Iterable[int]) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for frame in sorted(frames):
+        if ranges and ranges[-1][1] == frame:
+            ranges[-1] = (ranges[-1][0], frame + 1)
+        else:
+            ranges.append((frame, frame + 1))
+    return ranges
 
 
 def stop_of(uid: str, reason: str, events: dict[str, int] | None = None) -> Named:

@@ -290,13 +290,13 @@ def test_journal_tells_what_a_program_left(opened: Open) -> None:
     progress.begin("this", [("0.tif", 0)])
     noted(progress, 1, 2)
     progress.done(1, 100)
-    progress.catalogued([(0, 1)])
+    progress.catalogued({"reduced": [(0, 1)]})
     left = opened().left
     assert left is not None
     assert left.identity == "this"
     assert left.before == 1
     assert left.files == [("0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
-    assert (left.done, left.catalogued, left.ended) == (1, [(0, 1)], False)
+    assert (left.done, left.catalogued, left.ended) == (1, {"reduced": [(0, 1)]}, False)
     assert [left.list_size(frames) for frames in (0, 1, 2)] == [0, 100, 100]
     progress = opened()
     progress.end()
@@ -352,7 +352,7 @@ def test_line_that_was_cut_short_is_left_out(
         b'["done",-1,0]',
         b'["done",1e3,0]',
         b'["event",{}]',
-        b'["catalogued",[[1]]]',
+        b'["catalogued",{"uid":[[1]]}]',
         b'["catalogued",[7]]',
         b'["event",{"seq_num":1,"data":{"image_path":"x","file_stamp":1}},"00000000"]',
     ],
@@ -462,7 +462,7 @@ def test_journal_of_the_first_version_is_taken_over(opened: Open, tmp_path: Path
     left = progress.left
     assert left is not None
     assert left.files == [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
-    assert (left.before, left.done, left.list_size(1), left.catalogued) == (1, 1, 100, [(0, 1)])
+    assert (left.before, left.done, left.list_size(1), left.catalogued) == (1, 1, 100, {"": [(0, 1)]})
     progress.go_on("this", left, 3)
     left = opened().left
     assert left is not None

@@ -55,7 +55,8 @@ class Interrupted:
     sizes
         How long the list of curves was after so many frames.
     catalogued
-        Ranges of frames that are known to be in reduced runs that are complete.
+        Ranges of frames by the uids of the reduced runs that they are in, which are complete; of the first version
+        of the journal without uid.
     ended
         Whether all was done but for stop documents.
     forgets
@@ -79,7 +80,7 @@ class Interrupted:
     events: dict[int, Document] = field(default_factory=dict)
     compacted: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
-    catalogued: list[tuple[int, int]] = field(default_factory=list)
+    catalogued: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     ended: bool = False
     forgets: bool = False
     is_damaged: bool = False
@@ -225,9 +226,9 @@ class Interrupted:
                     self.sizes.pop()
                 self.sizes.append((frames, size))
             case ["catalogued", int(frames)]:  # of the first version
-                self.catalogued = [(0, frames)]
-            case ["catalogued", list(ranges)]:
-                self.catalogued = [(int(begin), int(end)) for begin, end in ranges]
+                self.catalogued = {"": [(0, frames)]}
+            case ["catalogued", dict(runs)]:
+                self.catalogued = {uid: [(int(begin), int(end)) for begin, end in runs[uid]] for uid in runs}
             case ["end"]:
                 self.ended = True
             case _:

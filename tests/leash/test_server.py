@@ -679,6 +679,31 @@ def test_killed_server_goes_on_where_it_was(begin: Callable[..., Server], tmp_pa
     assert None not in found.stops
 
 
+def test_killed_server_does_the_rest_of_what_was_asked_for_again(begin: Callable[..., Server]) -> None:
+    server = begin()
+    images = [server.add(f"{number:03d}.tif", number) for number in range(60)]
+    with server.client() as client:
+        client.ask(Command.NEW, NEW, MASK)
+    server.until(lambda: len(server.listed()) == 2 * len(images))
+    with server.client() as client:
+        client.ask(Command.READDIR)
+    server.until(lambda: len(server.listed()) >= 2 * len(images) + 20)
+    server.kill()
+    done = len(server.listed())
+    assert done < 4 * len(images)
+    server.start()
+    server.until(lambda: len(server.listed()) >= 4 * len(images))
+    server.until(lambda: stat_of(server)["queue length"] == 0)
+    assert stat_of(server)["images processed"] == 2 * len(images)
+    assert server.stop() == 0
+    assert set(Counter(server.listed()).values()) == {2}
+
+
+def stat_of(server: Server) -> Any:
+    with server.client() as client:
+        return client.stat()
+
+
 def test_stopped_server_closes_its_runs_and_goes_on_later(begin: Callable[..., Server], tmp_path: Path) -> None:
     server = begin("--catalog", str(tmp_path / "catalog"))
     with server.client() as client:

@@ -1,0 +1,26 @@
+"""The command started on damaged journals: a few seeds; ``make soak`` tries many."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.test_file_pipeline import ROOT
+
+SEEDS = 8
+
+
+def fuzzed(folder: Path, first: int, last: int, seconds: float) -> tuple[int, list[str]]:
+    """Try seeds until the time is over; return the next one, and what is wrong."""
+    arguments = [sys.executable, "-m", "tests.journal_fuzz", str(folder), str(first), str(last), str(seconds)]
+    subprocess.run(arguments, cwd=ROOT, check=True, timeout=600)
+    found = json.loads((folder / "found.json").read_text())
+    return found["next"], found["wrong"]
+
+
+def test_damaged_journals_stop_no_start(tmp_path: Path) -> None:
+    tried, wrong = fuzzed(tmp_path, 0, SEEDS, 300)
+    assert not wrong, "\n".join(wrong)
+    assert tried == SEEDS
