@@ -114,7 +114,7 @@ class CatalogWriter:
         self._pause = 0.0  # more than zero while the catalog is away
         self._ended = threading.Event()
         self._changed = threading.Condition()
-        self._inbox = Inbox(self._keep, self._changed, memory)
+        self._inbox = Inbox(self._keep, self._changed, memory, self._lose)
         self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
         self._thread.start()
 
@@ -140,6 +140,11 @@ class CatalogWriter:
                 failures=self._failures,
                 last_error=self._last_error,
             )
+
+    @property
+    def journal(self) -> Path:
+        """Folder where documents wait, and where those are that the catalog refused."""
+        return self._journal.folder
 
     @property
     def has_room(self) -> bool:
@@ -186,13 +191,25 @@ class CatalogWriter:
         Runs that have not stopped are over for this journal. Returns whether nothing is left.
         """
         settled = self.wait(timeout)
+        again = self._ended.is_set()
         self._journal.abandoned.set()
-        self._inbox.close(_JOIN_TIMEOUT)
+        self._inbox.close(0 if again else _JOIN_TIMEOUT)
         with self._changed:
             self._ended.set()
             self._changed.notify_all()
-        self._thread.join(_JOIN_TIMEOUT)
+        self._thread.join(0 if again else _JOIN_TIMEOUT)
+        if not (self.has_ended or again):
+            _log.warning(
+                "the catalog does not answer, and is left without waiting any longer: documents that it does not have "
+                "are in %s",
+                self._journal.folder,
+            )
         return settled
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its threads are through: until then the catalog must not be closed, since one may be asking it."""
+        return self._inbox.has_ended and not self._thread.is_alive()
 
     def __enter__(self) -> CatalogWriter:
         return self
@@ -209,6 +226,12 @@ class CatalogWriter:
             self._rejected += appended.stray
             self._lost += appended.lost
 
+    def _lose(self, batch: Batch, error: Exception) -> None:
+        _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), _words(error))
+        with self._changed:
+            self._lost += len(batch)
+            self._last_error = _words(error)
+
     def _settled(self) -> bool:
         return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
 
@@ -223,21 +246,27 @@ class CatalogWriter:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._ended.is_set() or self._ready(), self._pause or self._batch_seconds
-                )
-                # From the first document that waits, since the first batch settles the size of the arrays' chunks:
-                # one of a single event would make all later ones slow.
-                self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
-                # A new run is told at once, so that its first events find it; what comes meanwhile waits.
-                due = [(run, 1 if run.is_new else run.file.lines) for run in self._deliveries]
-            while (due := [(run, line) for run, line in due if run.is_due(line)]) and self._reach():
-                # A batch of each, so that a long run that is written again does not hold up the others.
-                for delivery, line in due:
-                    if not self._pause:
-                        self._deliver(delivery, line)
+            try:
+                self._turn()
+            # What waits would wait for ever without this thread.
+            except Exception as error:  # noqa: BLE001
+                _log.exception("the catalog's writer failed, and goes on")
+                self._away(error)
         self._leave()
+
+    def _turn(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.is_set() or self._ready(), self._pause or self._batch_seconds)
+            # From the first document that waits, since the first batch settles the size of the arrays' chunks:
+            # one of a single event would make all later ones slow.
+            self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
+            # A new run is told at once, so that its first events find it; what comes meanwhile waits.
+            due = [(run, 1 if run.is_new else run.file.lines) for run in self._deliveries]
+        while (due := [(run, line) for run, line in due if run.is_due(line)]) and self._reach():
+            # A batch of each, so that a long run that is written again does not hold up the others.
+            for delivery, line in due:
+                if not (self._pause or self._ended.is_set()):
+                    self._deliver(delivery, line)
 
     def _reach(self) -> bool:
         """Ask the catalog for a sign of life, once: Tiled's client would go on asking for most of a minute."""
@@ -294,6 +323,8 @@ class CatalogWriter:
         delivery.close()
 
     def _leave(self) -> None:
+        if not self._inbox.has_ended:
+            return  # the journal is still being written to
         with self._changed:
             for delivery in [delivery for delivery in self._deliveries if not delivery.pending]:
                 self._retire(delivery)

@@ -50,6 +50,11 @@ class CurveList:
         self.failed = 0
 
     @property
+    def path(self) -> Path:
+        """Where the list is."""
+        return self._list.path
+
+    @property
     def size(self) -> int:
         """Length of the list in bytes."""
         return self._list.size

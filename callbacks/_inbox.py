@@ -22,10 +22,19 @@ class Inbox:
         Notified when documents were put or handled.
     memory
         How many bytes of documents may wait.
+    failed
+        Told of a batch that could not be handled, and why; the thread goes on with the next.
     """
 
-    def __init__(self, handle: Callable[[Batch], None], changed: threading.Condition, memory: int) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Batch], None],
+        changed: threading.Condition,
+        memory: int,
+        failed: Callable[[Batch, Exception], None],
+    ) -> None:
         self._handle = handle
+        self._failed = failed
         self._changed = changed
         self._memory = memory
         self._batch: Batch = []
@@ -67,6 +76,11 @@ class Inbox:
             self._changed.notify_all()
         self._thread.join(timeout)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it takes no more, and the last batch is handled."""
+        return not self._thread.is_alive()
+
     def _empty(self) -> None:
         while True:
             with self._changed:
@@ -75,7 +89,10 @@ class Inbox:
                     return
                 batch, self._batch = self._batch, []
                 self._in_hand, size = len(batch), self._bytes
-            self._handle(batch)
+            try:
+                self._handle(batch)
+            except Exception as error:  # noqa: BLE001 - or all that comes later would wait for ever
+                self._failed(batch, error)
             with self._changed:
                 self.handled_so_far += self._in_hand
                 self._in_hand = 0

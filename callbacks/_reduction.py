@@ -10,8 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,14 @@ from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
 _log = logging.getLogger(__name__)
+# Of its own, for programs that name the frames that fail in their own words.
+_frames_log = logging.getLogger(f"{__name__}.frames")
 
 Sink = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
 _SECONDS_AT_EXIT = 60.0
+_LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
+_SECONDS_TO_TELL = 10.0  # until that is told
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Status:
     frames, ``sink_errors`` documents that a sink refused; ``lag`` is how long ago the oldest waiting
     document was accepted, in seconds; ``unwritten`` counts frames of which a file could not be written.
     ``superseded`` counts frames whose files were overwritten before they were reduced, which are not among ``failed``;
-    ``outdated`` files have newer content that is not reduced yet.
+    ``outdated`` files have newer content that is not reduced yet. ``ended`` says why nothing more will be reduced,
+    where a thread has ended of an unexpected error; empty as long as all is well.
     """
 
     waiting: int
@@ -49,6 +56,7 @@ class Status:
     unwritten: int = 0
     superseded: int = 0
     outdated: int = 0
+    ended: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,13 @@ class _InHand:
     step: Step
     outcome: Future[FrameOutcome] | None = None
     image: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _AtWork:
+    """What the thread is about that has frames reduced."""
+
+    step: Step
 
 
 class Reduction:
@@ -95,6 +110,9 @@ class Reduction:
         Whether curves carry the standard deviation of the pixels too.
     inline_megabytes
         Limit for images that wait in memory.
+    task_seconds
+        For how long a frame that is reduced in this object's own thread may keep it, beyond the patience; then it has
+        failed, and another thread goes on. 0: no limit. An executor has limits of its own.
 
     Raises
     ------
@@ -114,6 +132,7 @@ class Reduction:
         patience: float = 10.0,
         deviation: bool = False,
         inline_megabytes: float = 256.0,
+        task_seconds: float = 60.0,
     ) -> None:
         by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
         self._reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
@@ -139,6 +158,7 @@ class Reduction:
         self._claims = Claims(files.names, keep=not files.overwrite) if files else None
         self._home = Path.cwd()  # a program may change its directory while it runs
         self._patience = patience
+        self._limit = task_seconds + patience if task_seconds else inf
 
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -151,7 +171,12 @@ class Reduction:
         self._accepted = self._finished = self._reduced = self._failed = self._sink_errors = self._unwritten = 0
         self._waiting_since: deque[float] = deque()
         self._threads: list[threading.Thread] = []
-        self._closed = False
+        self._closed = self._abandoned = self._told_broken = False
+        self._ended = ""
+        self._refused = 0
+        self._failing: set[int] = set()
+        self._at_work: _AtWork | None = None
+        self._giving_up = threading.Lock()
 
     # The RunEngine's thread
 
@@ -160,6 +185,9 @@ class Reduction:
         with self._changed:
             if self._closed:
                 _log.warning("a %s document came after the reduction was closed and is not reduced", name)
+                return
+            if self._ended:
+                self._refuse(name)
                 return
             if not self._threads:
                 self._start()
@@ -170,9 +198,7 @@ class Reduction:
 
     def _start(self) -> None:
         for target in (self._follow, self._reduce, self._deliver):
-            thread = threading.Thread(target=target, name=f"saxs-bluesky{target.__name__}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._start_thread(target)
         # Daemons, since a thread that waits for documents would keep the interpreter from ending; what
         # is accepted by then is done all the same.
         atexit.register(self.close, _SECONDS_AT_EXIT)
@@ -180,6 +206,38 @@ class Reduction:
     def reducer(self, detector: str = "") -> Reducer:
         """What reduces the images of a detector; without a name, those of any."""
         return self._reducers[detector if self._detectors is not None else ""]
+
+    def _start_thread(self, target: Callable[[], None]) -> None:
+        name = f"saxs-bluesky{target.__name__}"
+        thread = threading.Thread(target=self._live, args=(target,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _live(self, target: Callable[[], None]) -> None:
+        """Be a thread, and tell those who wait where it ends before its time."""
+        try:
+            target()
+        except BaseException as error:  # noqa: BLE001 - told instead, since nobody sees a thread end
+            _log.exception("a thread of the reduction ended before its time")
+            with self._changed:
+                self._ended = (
+                    self._ended or f"unexpected {type(error).__name__} in its thread {target.__name__[1:]}: {error}"
+                )
+                self._changed.notify_all()
+            self._inbox.put(_CLOSE)
+            self._steps.put(_CLOSE)
+            self._put_in_hand(_CLOSE)
+
+    def _refuse(self, name: str) -> None:
+        if self._refused % 1000 == 0:
+            text = "a %s document is not reduced, nor are those after it: the reduction has ended (%s)"
+            _log.error(text, name, self._ended)
+        self._refused += 1
+
+    @property
+    def ended(self) -> str:
+        """Why nothing more will be reduced; empty as long as all is well."""
+        return self._ended
 
     @property
     def status(self) -> Status:
@@ -190,7 +248,9 @@ class Reduction:
             lag = max(0.0, time.time() - since) if waiting else 0.0
             contents = self._contents
             newer = (0, 0) if contents is None else (contents.superseded, contents.outdated)
-            return Status(waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten, *newer)
+            return Status(
+                waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten, *newer, self._ended
+            )
 
     @property
     def waiting(self) -> int:
@@ -202,7 +262,7 @@ class Reduction:
 
         Returns
         -------
-        Whether it is; False when ``timeout`` seconds were not enough.
+        Whether it is; False when ``timeout`` seconds were not enough, or the reduction has ended before its time.
         """
         end = None if timeout is None else time.monotonic() + timeout
         if not self.wait_for_frames(timeout):
@@ -216,9 +276,10 @@ class Reduction:
         return True
 
     def wait_for_frames(self, timeout: float | None = None) -> bool:
-        """Wait until everything accepted is reduced and handed to the sinks; False at the timeout."""
+        """Wait until everything accepted is reduced and handed to the sinks; False where that is not to be."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._finished == self._accepted, timeout)
+            self._changed.wait_for(lambda: self._finished == self._accepted or self._ended, timeout)
+            return self._finished == self._accepted
 
     def clean_up(self, image: str | Path) -> None:
         """Remove what a program left that was killed while it wrote the files of an image, before that is reduced."""
@@ -256,6 +317,14 @@ class Reduction:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in threads) and self.wait(timeout)
 
+    def abandon(self) -> None:
+        """Deliver nothing more, and end the threads without waiting for them: what is in hand is lost.
+
+        For a program that fails, before it closes what the sinks write to. A reduction that was closed is left alone.
+        """
+        self._abandoned = True
+        self.close(0)
+
     # The intake thread: from documents to frames
 
     def _follow(self) -> None:
@@ -268,8 +337,31 @@ class Reduction:
 
     def _reduce(self) -> None:
         while (step := self._steps.get()) is not _CLOSE:
-            self._in_hand.put(self._begin(step))
-        self._in_hand.put(_CLOSE)
+            self._at_work = mine = _AtWork(step)
+            item = self._begun(step)
+            with self._giving_up:
+                if self._at_work is not mine:
+                    return  # it took too long, and another thread goes on
+                self._at_work = None
+            self._put_in_hand(item)
+        self._put_in_hand(_CLOSE)
+
+    def _put_in_hand(self, item: Any) -> None:
+        while not self._ended:
+            try:
+                self._in_hand.put(item, timeout=_LOOK_EVERY)
+            except queue.Full:
+                continue
+            return
+        with suppress(queue.Full):
+            self._in_hand.put_nowait(item)
+
+    def _begun(self, step: Step) -> _InHand:
+        try:
+            return self._begin(step)
+        # A fault here costs its frame, and must not end the thread; SystemExit is one that a user's recipe may raise.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            return _InHand(step, _done(FrameOutcome(reason_of(error))))
 
     def _begin(self, step: Step) -> _InHand:
         if step.task is None or step.run is None:
@@ -295,8 +387,8 @@ class Reduction:
         if self._executor is not None and task.reference is not None and not task.failure:
             try:
                 return self._executor.submit(work, task, image, deadline, uid)
-            except RuntimeError:
-                pass  # an executor that is broken or shut down: the frame is done here
+            except RuntimeError as error:  # an executor that is broken or shut down: the frame is done here
+                self._tell_broken(error)
         return _done(work(task, image, deadline, uid))
 
     def _image(self, run: RunState, task: FrameTask) -> Path | None:
@@ -320,12 +412,69 @@ class Reduction:
     # The thread that delivers, in order
 
     def _deliver(self) -> None:
-        while (item := self._in_hand.get()) is not _CLOSE:
+        while (item := self._next()) is not _CLOSE:
             self._end(item)
         self._intake.clean_up()
 
+    def _next(self) -> Any:
+        """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
+        seen: _AtWork | None = None
+        looks = 0
+        while True:
+            try:
+                return self._in_hand.get(timeout=_LOOK_EVERY)
+            except queue.Empty:
+                pass
+            # Looks are counted, and not time, since a program that was stopped meanwhile has not waited.
+            now = self._at_work
+            seen, looks = now, looks + 1 if now is seen else 1
+            if seen is None or seen.step.task is None:
+                continue
+            path = self._work[self._name(seen.step.task)].describe(seen.step.task)
+            if looks == int(_SECONDS_TO_TELL / _LOOK_EVERY):
+                _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
+            if looks * _LOOK_EVERY >= self._limit and self._give_up(seen):
+                return _InHand(seen.step, _done(self._hung(path)))
+
+    def _give_up(self, at_work: _AtWork) -> bool:
+        with self._giving_up:
+            if self._at_work is not at_work:
+                return False
+            self._at_work = None
+        self._threads = [thread for thread in self._threads if not thread.name.endswith(self._reduce.__name__)]
+        self._start_thread(self._reduce)
+        return True
+
+    def _hung(self, path: str) -> FrameOutcome:
+        _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self._limit)
+        text = f"{path}: wanted an image that is done in {self._limit:g} s, found it hanging: is its file system away?"
+        return FrameOutcome(text)
+
+    def _aside(self, work: Callable[[], FrameOutcome], path: str) -> FrameOutcome:
+        """Do in this process what another should have done, in a thread that may hang."""
+        outcome: Future[FrameOutcome] = Future()
+
+        def do() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                outcome.set_exception(error)
+
+        threading.Thread(target=do, name="saxs-bluesky-aside", daemon=True).start()
+        try:
+            return outcome.result(None if self._limit == inf else self._limit)
+        except TimeoutError:
+            return outcome.result() if outcome.done() else self._hung(path)
+
+    def _tell_broken(self, error: Exception) -> None:
+        if not self._told_broken:
+            self._told_broken = True
+            _log.warning("the workers do no more (%s): this process reduces the frames itself", error)
+
     def _end(self, item: _InHand) -> None:
         step = item.step
+        if self._abandoned:
+            return
         try:
             if step.task is not None and step.run is not None and item.outcome is not None:
                 self._deliver_frame(step.run, step.task, self._outcome(item, step.task, item.outcome))
@@ -335,6 +484,8 @@ class Reduction:
         # A fault here must not end the thread: the frames behind this one would be lost.
         except Exception:  # noqa: BLE001
             _log.exception("a step of the reduction failed")
+            with self._changed:
+                self._failed += step.task is not None
         if step.done:
             with self._changed:
                 self._waiting_since.popleft()
@@ -343,11 +494,13 @@ class Reduction:
 
     def _outcome(self, item: _InHand, task: FrameTask, future: Future[FrameOutcome]) -> FrameOutcome:
         uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
-        here = partial(self._work[self._name(task)], task, item.image, item.step.accepted + self._patience, uid)
+        work = self._work[self._name(task)]
+        again = partial(work, task, item.image, item.step.accepted + self._patience, uid)
+        here = partial(self._aside, again, work.describe(task))
         try:
             outcome = future.result()
-        except BrokenExecutor:
-            _log.warning("a worker died; frame %s is reduced without it", task.index)
+        except BrokenExecutor as error:
+            self._tell_broken(error)
             outcome = here()
         except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
             outcome = FrameOutcome(reason_of(error))
@@ -362,7 +515,7 @@ class Reduction:
         uid = run.raw.start_document["uid"]
         for what in filter(None, (outcome.failure, outcome.files.failure)):
             level = logging.INFO if outcome.superseded else logging.WARNING
-            _log.log(level, "frame %s of run %s failed: %s", task.index, uid, what)
+            _frames_log.log(level, "frame %s of run %s failed: %s", task.index, uid, what)
         if (
             outcome.remark and (uid, task.detector) not in self._remarked
         ):  # each worker finds it in a run's first images
@@ -383,10 +536,16 @@ class Reduction:
             try:
                 sink(name, doc)
             # One sink's fault must neither reach the others nor stop the reduction.
-            except Exception:  # noqa: BLE001
-                _log.warning("sink %r failed on a %s document", sink, name, exc_info=True)
+            except (Exception, SystemExit):  # noqa: BLE001
+                self._tell_sink(sink, name)
                 with self._changed:
                     self._sink_errors += 1
+
+    def _tell_sink(self, sink: Sink, name: str) -> None:
+        """Tell the first failure of a sink, which may fail for every frame of a day; the others are counted."""
+        level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
+        self._failing.add(id(sink))
+        _log.log(level, "sink %r failed on a %s document", sink, name, exc_info=True)
 
     def _name(self, task: FrameTask) -> str:
         return "" if self._detectors is None else task.detector

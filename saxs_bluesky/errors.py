@@ -87,7 +87,7 @@ class WorkerHungError(SaxsError):
     """A task was not done in its time, each time it was tried."""
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """What to record of an error that costs a frame or its files.
 
     Those that a user can act on tell it; any other is a fault of the program, or of a user's recipe.

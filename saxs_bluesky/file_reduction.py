@@ -110,12 +110,15 @@ class Services:
         Journal of what is done.
     workers
         How many frames the executor reduces at a time.
+    task_seconds
+        For how long a frame may keep a thread of the reduction, where there is no executor; 0: without limit.
     """
 
     executor: Executor | None = None
     writer: CatalogWriter | None = None
     progress: Progress | None = None
     workers: int = 1
+    task_seconds: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +197,7 @@ class FileReduction:
             files=wishes.files,
             window=in_hand,
             patience=PATIENCE,
+            task_seconds=services.task_seconds,
             deviation=wishes.deviation,
         )
         self.source = place.source(str(calibration.document["Title"]), wishes.metadata, self._skip())

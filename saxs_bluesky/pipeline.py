@@ -217,6 +217,8 @@ class FilePipeline:
 
     def _has_room(self) -> bool:
         """Once full, not before half is done: so workers get several files at a time, and threads wake less often."""
+        if self._reduction.ended:
+            raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         waiting = self._reduction.waiting
         self._full = waiting > self._in_hand // 2 if self._full else waiting >= self._in_hand
         return not self._full and (self._writer is None or self._writer.has_room)
@@ -246,7 +248,8 @@ class FilePipeline:
 
     def _finish(self, stop: dict[str, Any], writer: CatalogWriter | None) -> None:
         """Send the stop document when all else is safe, so that after a crash nobody wonders what is missing."""
-        self._reduction.wait_for_frames()
+        if not self._reduction.wait_for_frames():
+            raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         if self._writer is not None:
             self._writer.wait_for_journal()
         if self._progress is not None:
@@ -254,7 +257,8 @@ class FilePipeline:
         if writer is not None:
             writer("stop", stop)
         self._reduction("stop", stop)
-        self._reduction.wait_for_frames()
+        if not self._reduction.wait_for_frames():
+            raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         if self._writer is not None:
             self._writer.wait_for_journal()
 

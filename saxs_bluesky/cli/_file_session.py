@@ -18,10 +18,11 @@ import platformdirs
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.cli._command import complain, say, task_limit
+from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.cli._window import Window
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import Statistics
@@ -55,7 +56,7 @@ class Session:
         self._line = StatusLine(_LOG_EVERY if options.servermode or not sys.stdout.isatty() else 0.2)
         if not options.debug:
             # The reduction's own warnings are those of frames, which are told with their names.
-            told = ["saxs_bluesky.callbacks._reduction"]
+            told = ["saxs_bluesky.callbacks._reduction.frames"]
             stack.enter_context(complaints("saxsdog", self._line, but_not=told))
         self._place = _place(options)
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
@@ -69,7 +70,13 @@ class Session:
             files=self._files, resume=options.resume, deviation=options.svg, identity=self._identity(calibration)
         )
         executor, workers = self._executor(calibration, stack)
-        services = Services(executor=executor, workers=workers, writer=self._writer, progress=progress)
+        services = Services(
+            executor=executor,
+            workers=workers,
+            writer=self._writer,
+            progress=progress,
+            task_seconds=options.task_timeout,
+        )
         self._work = FileReduction(
             calibration,
             self._place,
@@ -78,7 +85,7 @@ class Session:
             sinks=[self._tell, *([] if live is None else [live])],
             skipped=self._tell_skipped,
         )
-        stack.callback(self._work.reduction.close, 0)
+        stack.callback(self._work.reduction.abandon)
         self.pipeline = self._work.pipeline
         self._told = False
 
@@ -121,12 +128,21 @@ class Session:
         """Where frames are reduced, and how many at a time."""
         if self._profiling is not None:
             return self._profiling, 1
-        if self._options.dask is not None:
-            return dask_executor(self._options.dask, stack)
         workers = self._options.threads or int(calibration.document["Threads"]) or default_workers()
+        limit = task_limit(self._options.task_timeout, PATIENCE)
+        if self._options.dask is not None:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the executor tells it in a line
+            cluster = DaskExecutor(
+                self._options.dask,
+                lambda: WorkerPool(workers, task_seconds=limit),
+                task_seconds=limit,
+                answer_seconds=_CLUSTER_SECONDS,
+            )
+            stack.callback(cluster.shutdown, wait=False, cancel_futures=True)
+            return cluster, cluster.threads or workers
         if workers == 1:
             return None, 1
-        pool = WorkerPool(workers, task_seconds=task_limit(self._options.task_timeout, PATIENCE))
+        pool = WorkerPool(workers, task_seconds=limit)
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         return pool, workers
 
@@ -177,21 +193,19 @@ class Session:
             complain(f"saxsdog: {remark}")
         if not self._options.silent:
             say(self._stamped(_summary(self.pipeline.statistics)))
+        not_done = self.not_done
+        if len(not_done) > len(images_not_done(self.pipeline.statistics)):
+            complain(f"saxsdog: not done: {'; '.join(not_done)}")
         if self._profiling is not None:
             say(self._profiling.report())
         if self._window is not None:
             self._window.wait(stopped)
 
     @property
-    def some_failed(self) -> bool:
-        """Whether something did not get where it belongs."""
-        numbers = self.pipeline.statistics
-        failed = numbers.failed + numbers.unwritten + numbers.outdated
-        failed += self._work.curves.failed if self._work.curves else 0
-        if self._writer is not None:
-            counters = self._writer.counters
-            failed += counters.rejected + counters.lost + counters.journaled
-        return bool(failed)
+    def not_done(self) -> list[str]:
+        """What was asked for and did not get where it belongs, in sentences."""
+        images = images_not_done(self.pipeline.statistics)
+        return images + results_not_delivered(self._work.reduction, self._writer, self._work.curves)
 
 
 def _place(options: argparse.Namespace) -> Place:
@@ -239,23 +253,3 @@ def _summary(numbers: Statistics) -> str:
     text = f"{total} images: {numbers.done} reduced, {numbers.skipped} skipped, {numbers.failed} failed"
     rare = {"not written": numbers.unwritten, "overwritten before they were reduced": numbers.superseded}
     return ", ".join([text, *(f"{number} {what}" for what, number in rare.items() if number)])
-
-
-def dask_executor(address: str, stack: ExitStack) -> tuple[Executor, int]:
-    """Executor of a Dask cluster, and how many threads it has now.
-
-    Raises
-    ------
-    SaxsError
-        Dask is not installed, or its scheduler does not answer.
-    """
-    try:
-        import distributed
-    except ImportError as error:
-        raise SaxsError("--dask: wanted Dask, found none: pip install 'saxs-bluesky[distributed]'") from error
-    connect: Any = distributed.Client  # it has no types
-    try:
-        client = stack.enter_context(connect(address, timeout=_CLUSTER_SECONDS, set_as_default=False))
-    except (OSError, ValueError) as error:
-        raise SaxsError(f"--dask {address}: wanted a Dask scheduler, found {str(error) or 'no answer'}") from error
-    return client.get_executor(), sum(client.nthreads().values())

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-_SECONDS_TO_LEAVE = 20.0  # for threads, workers and exit handlers, after the command itself has ended
+_SECONDS_TO_LEAVE = 10.0  # for threads, workers and exit handlers, after the command itself has ended
 
 
 def end_at_once(code: int, text: str) -> None:

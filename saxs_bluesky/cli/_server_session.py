@@ -56,7 +56,7 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         workers = options.threads or default_workers()
         pool = WorkerPool(workers, task_seconds=task_limit(options.task_timeout, PATIENCE))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        shared = Services(executor=pool, workers=workers)
+        shared = Services(executor=pool, workers=workers, task_seconds=options.task_timeout)
         servers = [_Served(options, entry, state, shared, curve, stack) for entry in entries]
         for server in servers:
             server.begin()

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from saxs_bluesky.cli._leaving import end_at_once
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter
 
+_SECONDS_TO_CLOSE = 5.0  # for an embedded catalog
 _CLEAR = "\r\x1b[K"
 _MOST_WORKERS = 16  # unless asked for
 
@@ -105,10 +107,17 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
     from saxs_bluesky.callbacks import CatalogWriter
     from saxs_bluesky.catalog import close_catalog
 
-    if "://" not in where:
-        stack.callback(close_catalog, where)
     writer = CatalogWriter(where, journal=journal)
-    stack.callback(writer.close, 0)
+
+    def close() -> None:
+        writer.close(0)
+        # Never under a thread that is still inside a request: both would wait for ever.
+        if writer.has_ended and "://" not in where:
+            closing = threading.Thread(target=close_catalog, args=(where,), name="close the catalog", daemon=True)
+            closing.start()
+            closing.join(_SECONDS_TO_CLOSE)
+
+    stack.callback(close)
     return writer
 
 

@@ -17,7 +17,8 @@ from saxs_bluesky.callbacks._document_formats import FORMATS
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
-from saxs_bluesky.cli._command import Exit, make_parser, run, say, seconds, task_limit, task_timeout
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, seconds, task_limit, task_timeout
+from saxs_bluesky.cli._not_done import results_not_delivered
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
@@ -111,6 +112,14 @@ class _Parts:
         return ", ".join([text, *(f"{what} {number}" for what, number in rare.items() if number)])
 
     @property
+    def not_done(self) -> list[str]:
+        """What was asked for and did not get where it belongs, in sentences."""
+        sentences = results_not_delivered(self.reduction, self.writer)
+        if self.chi is not None and self.chi.failed:
+            sentences.append(f"{self.chi.failed} files of curves were not written, see above")
+        return sentences
+
+    @property
     def undelivered(self) -> int:
         """How many documents and files did not get where they belong."""
         number = self.reduction.status.sink_errors + (self.chi.failed if self.chi else 0)
@@ -149,8 +158,10 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
             finishing.join(_LOOK_EVERY)
         line.show(parts.status(), now=True)
         line.end()
-        waits = parts.writer is not None and parts.writer.counters.journaled
-        return Exit.SOME_FAILED if waits or parts.undelivered else Exit.DONE
+        not_done = parts.not_done
+        if not_done:
+            complain(f"saxs-reduce: not done: {'; '.join(not_done)}")
+        return Exit.SOME_FAILED if not_done else Exit.DONE
 
 
 def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Calibration], stack: ExitStack) -> _Parts:
@@ -162,8 +173,10 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
     chi = None if options.chi is None else _chi_files(options.chi)
     # Only to be called and not to be waited for: a catalog that is away must not keep the reduction from its end.
     sinks: list[Sink] = [sink.__call__ for sink in (writer, chi) if sink is not None]
-    reduction = Reduction(calibration, sinks, executor=executor, patience=options.patience)
-    stack.callback(reduction.close, 0)
+    reduction = Reduction(
+        calibration, sinks, executor=executor, patience=options.patience, task_seconds=options.task_timeout
+    )
+    stack.callback(reduction.abandon)
     guard = DocumentGuard(reduction)
     return _Parts(reduction, guard, _receiver(options, guard, stack), writer, chi)
 

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files): those that are there, "
         "and with -w those that come. SIGINT and SIGTERM let it finish what is in hand, a second one ends it at once. "
         "A program that was killed goes on where it was when it is started again with the same options. "
-        "Exit code 0: all done; 1: some image failed, each named with the reason; 2: wrong usage.",
+        "Exit code 0: all done; 1: something was not done, each image named with the reason; 2: wrong usage.",
     )
     parser.add_argument("directory", type=Path, help="folder of the images")
     option = parser.add_argument
@@ -113,7 +113,7 @@ def _saxsdog(options: argparse.Namespace) -> int:
         if stop.asked and not session.goes_on:
             complain("saxsdog: interrupted")
             return Exit.INTERRUPTED
-        return Exit.SOME_FAILED if session.some_failed else Exit.DONE
+        return Exit.SOME_FAILED if session.not_done else Exit.DONE
 
 
 class _Working(threading.Thread):
