@@ -69,7 +69,8 @@ class CurveList:
         try:
             cut = self._list.mend()
             left = self._list.size
-            self._there = Counter(self._list.lines_after(size))
+            # Lists of former versions have lines without the separator.
+            self._there = Counter(f"/{line.removeprefix('/')}" for line in self._list.lines_after(size))
         except FileNotFoundError:
             if size:
                 _log.warning("%s: the list is gone; curves that were listed before are not listed again", path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from saxs_bluesky.leash import (
     command_of,
     read_network,
 )
+
+_log = logging.getLogger(__name__)
 
 _SCALES = ("linear", "log", "symlog")
 _PRINTED = "plotdata"
@@ -135,6 +138,7 @@ def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
             return _plot(options)
         with _client(options) as client:
             response = _ask(client, command, arguments)
+            folder = _folder(client, command, response) if command is Command.NEW or options.table else ""
     except CallError as error:
         if options.debug:
             raise
@@ -143,7 +147,7 @@ def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         complain(f"{parser.prog}: {error}")
         return Exit.SOME_FAILED
     if options.table:
-        for line in _table(response):
+        for line in _table(response, folder):
             say(_printable(line))
     else:
         _print_json(response)
@@ -196,6 +200,42 @@ def _ask(client: LeashClient, command: Command, arguments: list[str]) -> Respons
             return client.request(command)
 
 
+def _folder(client: LeashClient, command: Command, response: Response) -> str:
+    """Folder of the queue as ``stat --table`` shows it; after ``new``, say so where there is no such folder yet.
+
+    Nothing that goes wrong here spoils what was asked for.
+    """
+    try:
+        if command is Command.STAT and response.data.get("stat"):
+            return _directory(client.get())
+        if command is Command.NEW:
+            path = _directory(response)
+            if path and not _is_there(client, path):
+                complain(f"saxsleash: no such folder yet: {_printable(path)} (the queue waits for it)")
+    except SaxsError as error:
+        _log.debug("the folder of the queue is not known: %s", error)
+    return ""
+
+
+def _directory(response: Response) -> str:
+    """Folder of the calibration in an answer, below the server's base directory; empty where it tells none."""
+    parts = response.data.get("cal", {}).get("Directory")
+    if not (isinstance(parts, list) and all(isinstance(part, str) for part in parts)):
+        return ""
+    return "/".join(part for part in parts if part not in ("", ".")) or "."
+
+
+def _is_there(client: LeashClient, path: str) -> bool:
+    """Whether there is a folder, as the lists of those above it tell: all servers answer these alike."""
+    parts = [] if path == "." else path.split("/")
+    for depth, name in enumerate(parts):
+        content = client.listdir(parts[:depth]).data.get("dircontent", [])
+        is_whole = not any(entry["path"].startswith("... and ") for entry in content[-1:])
+        if is_whole and not any(entry["isdir"] and entry["path"] == name for entry in content):
+            return False
+    return True
+
+
 def _new(client: LeashClient, calibration: str, *others: str) -> Response:
     *mask, directory = others or (None,)
     if directory is not None and Path(directory).is_file():
@@ -241,7 +281,7 @@ def _print_failure(error: CallError) -> None:
         _print_json(Response(error.result, {"Error": str(error)}))
 
 
-def _table(response: Response) -> Iterator[str]:
+def _table(response: Response, folder: str = "") -> Iterator[str]:
     data = response.data
     if "dircontent" in data:
         yield from (f"{entry['path']}{'/' if entry['isdir'] else ''}" for entry in data["dircontent"])
@@ -250,7 +290,8 @@ def _table(response: Response) -> Iterator[str]:
     elif "fileslist" in data:
         yield from _columns((kind, path) for kind, paths in data["fileslist"].items() for path in paths)
     elif data.get("stat"):
-        yield from _columns((name, _time(value) if "time" in name else value) for name, value in data["stat"].items())
+        rows = [(name, _time(value) if "time" in name else value) for name, value in data["stat"].items()]
+        yield from _columns([*rows, ("folder", folder)] if folder else rows)
     elif "mergeinfo" in data:
         yield from data["mergeinfo"].splitlines()
     elif response.result == "cal":

@@ -21,6 +21,8 @@ Parts: TypeAlias = str | Sequence[str]
 """A path below the server's base directory, ``user/2014`` or its names."""
 Enclosed: TypeAlias = tuple[dict[str, Any], list[Attachment]]
 
+_NEEDED = ("GISAXSmode", "Live-Filelisting", "OverwriteFiles")  # by deployed servers, and each mask's Phi-mode
+
 
 def path_parts(path: Parts) -> list[str]:
     """Names that lead down to a path.
@@ -40,8 +42,8 @@ def queue_argument(
 ) -> Enclosed:
     """Argument and attachments of ``new``.
 
-    The calibration is sent as it is, without defaults that a deployed server may not know, but it must be one, and
-    its masks must fit it.
+    The calibration must be one, and its masks must fit it. It is sent as it is, without defaults that a deployed server
+    may not know, but with those of the keys that it needs.
 
     Parameters
     ----------
@@ -77,7 +79,17 @@ def queue_argument(
     attachments = [
         Attachment.from_bytes(Path(name).name, content or b"") for name, content in zip(names, contents, strict=True)
     ]
-    return {"calibration": document, "data": {}}, attachments
+    return {"calibration": _completed(document), "data": {}}, attachments
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """A calibration with the keys without which deployed servers refuse it."""
+    properties = load_schema("calibration")["properties"]
+    document = {name: properties[name]["default"] for name in _NEEDED if name not in document} | document
+    phi_mode = {"Phi-mode": properties["Masks"]["items"]["properties"]["Phi-mode"]["default"]}
+    if "Masks" in document:
+        document["Masks"] = [phi_mode | entry for entry in document["Masks"]]
+    return document
 
 
 def _replace_masks(document: dict[str, Any], masks: str | Path | Sequence[str | Path | None], where: str) -> None:

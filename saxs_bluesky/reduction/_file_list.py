@@ -28,8 +28,11 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of s
 class FileList:
     """The live list of written curves, ``../results/filelist_<directory>.log`` beside a directory.
 
-    One line a curve: its path below the parent of the directory, then I0, I1 and I2. Lines may be added from several
-    threads and processes. Each that adds has a shared lock on the file; it is begun anew only by one that is alone.
+    One line a curve: its path below the parent of the directory, which stands for the ``/`` that it begins with as in
+    SAXSdog's lists; then I0, I1 and I2. For a directory that is not there yet nothing is made.
+
+    Lines may be added from several threads and processes. Each that adds has a shared lock on the file; it is begun
+    anew only by one that is alone.
 
     Parameters
     ----------
@@ -55,6 +58,10 @@ class FileList:
         self.path = self._parent / "results" / f"filelist_{directory.name}.log"
         self._lock = threading.Lock()
         self._file: _ListFile | None = None
+        results = self.path.parent
+        is_free = results.is_dir() or not os.path.lexists(results)
+        if is_free and not directory.exists() and not os.path.lexists(self.path):
+            return  # made with the first line: there may never be an image
         folder = open_folder(self.path.parent, self._rule)
         if not keep:
             try:
@@ -90,7 +97,7 @@ class FileList:
         """The line of one curve."""
         integral = curve.integral
         below = os.path.relpath(chi.absolute(), self._parent).translate(_ESCAPED)
-        return f"{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
+        return f"/{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
 
     def lines_after(self, size: int) -> list[str]:
         """Lines that stand after so many bytes; none in a list that is shorter.

@@ -102,9 +102,9 @@ def test_list_has_a_line_for_each_curve(make_run: MakeRun, tmp_path: Path, paths
     lines = (tmp_path / "results" / "filelist_images.log").read_text().splitlines()
     integral = run.curves[0][0].integral
     assert lines[:3] == [
-        f"work/agbeh_00000.chi, {integral.I0}, {integral.I1}, {integral.I2}",
-        "work/agbeh_00000_cR1.chi, 0.0, 0.0, 0.0",
-        "work/agbeh_00000_cS2.chi, 0.0, 0.0, 0.0",
+        f"/work/agbeh_00000.chi, {integral.I0}, {integral.I1}, {integral.I2}",
+        "/work/agbeh_00000_cR1.chi, 0.0, 0.0, 0.0",
+        "/work/agbeh_00000_cS2.chi, 0.0, 0.0, 0.0",
     ]
     assert len(lines) == 6
 
@@ -187,7 +187,7 @@ def test_frames_without_a_file_are_named_after_their_run(make_run: MakeRun, tmp_
     ]
     assert names(tmp_path / "work") == names(tmp_path / "out")
     lines = (tmp_path / "results" / "filelist_pilatus.log").read_text().splitlines()
-    assert lines[0].startswith("out/scan7_0a1b2c3d_pilatus_00000.chi, ")
+    assert lines[0].startswith("/out/scan7_0a1b2c3d_pilatus_00000.chi, ")
 
 
 def test_name_of_a_detector_does_not_lead_out_of_the_folder(make_run: MakeRun, tmp_path: Path) -> None:

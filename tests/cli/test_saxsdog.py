@@ -101,11 +101,11 @@ def test_any_number_of_threads_gives_the_same_files(beamtime: Path, threads: str
 def test_file_list_names_each_curve_with_its_integrals(beamtime: Path) -> None:
     assert saxsdog(beamtime) == 0
     lines = (beamtime / "results" / "filelist_data.log").read_text().splitlines()
-    assert sorted(line.split(",")[0] for line in lines) == CURVES
+    assert sorted(line.split(",")[0] for line in lines) == [f"/{name}" for name in CURVES]
     by_name = {line.split(", ")[0]: [float(value) for value in line.split(", ")[1:]] for line in lines}
     integral = read_chi(beamtime / "work" / "a.chi").curve.integral
-    assert by_name["work/a.chi"] == [integral.I0, integral.I1, integral.I2]
-    assert by_name["work/a_cS1.chi"] == [0, 0, 0]
+    assert by_name["/work/a.chi"] == [integral.I0, integral.I1, integral.I2]
+    assert by_name["/work/a_cS1.chi"] == [0, 0, 0]
 
 
 def test_file_list_is_left_away_where_not_wanted(beamtime: Path) -> None:

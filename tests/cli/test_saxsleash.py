@@ -141,11 +141,37 @@ def test_new_takes_one_two_or_three_arguments(
     server: Server, words: list[str], mask: str, directory: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 0
-    ((body, attachment),) = server.messages
+    body, attachment = server.messages[0]
+    assert {request.command for request in server.requests[1:]} <= {Command.LISTDIR}
     calibration = json.loads(body)["argument"]["calibration"]
     assert (calibration["Masks"][0]["MaskFile"], calibration["Directory"]) == (mask, directory)
     assert json.loads(attachment)["filename"] == mask
     assert json.loads(capsys.readouterr().out)["result"] == "new queue"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_there"),
+    [("user", True), (".", True), ("user/2014", False), ("other", False), ("a\u00e9.tif", False)],
+)
+def test_folder_that_is_not_there_yet_is_told_of(
+    server: Server, path: str, is_there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "cal.json", path]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["result"] == "new queue"
+    wanted = f"saxsleash: no such folder yet: {path} (the queue waits for it)\n"
+    assert said.err == ("" if is_there else wanted)
+
+
+def test_server_that_cannot_list_spoils_no_new(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    def speak(parts: list[bytes]) -> list[bytes] | None:
+        if json.loads(parts[0])["command"] == "listdir":
+            return [b'{"result": "OSError", "data": {"Error": "no such folder", "threads": 2}}']
+        return server.answer(parts)
+
+    server.speak = speak
+    assert main(["new", "cal.json"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_mask_without_folder_is_a_misunderstanding(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +196,10 @@ def test_program_runs(server: Server) -> None:
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["stat"], [r"queue length      3", r"images processed  4", r"time  .*2023-11-1\d .*:20", "start .*", ".*0"]),
+        (
+            ["stat"],
+            [r"queue length +3", r"images processed  4", r"time  .*2023.*:20", "start.*", ".*0", "folder.* user/2014"],
+        ),
         (["listdir"], ["user/", "a\ufffd\\[2J\u00e9.tif"]),
         (["fileslist"], [r"Radial0  work/a.chi", r"Radial0  work/b.chi", r"Slice1   work/a_cS1.chi"]),
         (["plot"], ["curve  time +file +I0 +I1  I2", "R0     2023.*:19  a.tif  1.5  2   3", "R0 .* b.tif  2.5  3   4"]),
@@ -178,7 +207,7 @@ def test_program_runs(server: Server) -> None:
         (["getmergedata"], ["csv  merged.csv"]),
         (["new", "cal.json"], ["new queue"]),
         (["mergedata", "merge.json"], ["merge started"]),
-        (["get"], [r"\{", '  "Wavelength": 1.54', r"\}"]),
+        (["get"], [r"\{", '  "Wavelength": 1.54,', r'  "Directory": \[', '    "user",', '    "2014"', r"  \]", r"\}"]),
     ],
 )  # fmt: skip
 def test_tables_are_for_people(words: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:

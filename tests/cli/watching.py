@@ -96,7 +96,8 @@ class Results:
         """Lines of the list of curves, without their numbers."""
         path = self.beamtime / "results" / "filelist_data.log"
         lines = path.read_text().splitlines() if path.exists() else []
-        return Counter(line.split(", ")[0] for line in lines)
+        assert all(line.startswith("/") for line in lines)
+        return Counter(line.split(", ")[0].removeprefix("/") for line in lines)
 
     def serial(self, image: Path) -> list[Curve]:
         frame = read_frame(image)

@@ -181,7 +181,9 @@ class Server:
     def listed(self) -> list[str]:
         """Curves in the list of the queue, without their numbers."""
         path = self.data.parent / "results" / f"filelist_{self.data.name}.log"
-        return [line.split(", ")[0] for line in path.read_text().splitlines()] if path.exists() else []
+        return (
+            [line.split(", ")[0].removeprefix("/") for line in path.read_text().splitlines()] if path.exists() else []
+        )
 
 
 def until(condition: Callable[[], Any], what: Callable[[], Any] = lambda: None) -> None:

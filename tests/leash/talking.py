@@ -44,7 +44,7 @@ DATA: dict[Command, dict[str, Any]] = {
     Command.ABORT: {"stat": STAT},
     Command.READDIR: {"stat": STAT},
     Command.STAT: {"stat": STAT},
-    Command.GET: {"cal": {"Wavelength": 1.54}, "attachments": []},
+    Command.GET: {"cal": {"Wavelength": 1.54, "Directory": ["user", "2014"]}, "attachments": []},
     Command.PLOT: PLOT,
     Command.LISTDIR: {"dircontent": [{"isdir": True, "path": "user"}, {"isdir": False, "path": "a\x1b[2J\u00e9.tif"}]},
     Command.FILESLIST: {"fileslist": {"Radial0": ["work/a.chi", "work/b.chi"], "Slice1": ["work/a_cS1.chi"]}},

@@ -34,6 +34,13 @@ from tests.leash.conftest import SECRET
 from tests.leash.hostile import CALIBRATION, MERGE, npy
 from tests.leash.talking import GRAPH, PLOT, STAT, Server, assert_signed, raw, silence
 
+#: With the keys that deployed servers need.
+COMPLETED = CALIBRATION | {
+    "GISAXSmode": False,
+    "Live-Filelisting": True,
+    "OverwriteFiles": True,
+    "Masks": [{"Phi-mode": False} | mask for mask in CALIBRATION["Masks"]],
+}
 SHORT = 0.2  # seconds: for answers that never come
 
 
@@ -118,6 +125,69 @@ def test_server_of_deployed_programs_answers(folder: Path) -> None:
         thread.join()
 
 
+class Deployed:
+    """A REP socket that checks requests and answers as deployed servers were seen to."""
+
+    def __init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._rep = self._context.socket(zmq.REP)
+        self._rep.linger = 0
+        self.address = f"tcp://127.0.0.1:{self._rep.bind_to_random_port('tcp://127.0.0.1')}"
+        self.commands: list[str] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._end = threading.Event()
+
+    def __enter__(self) -> Deployed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._rep.close()
+        self._context.term()
+
+    def _serve(self) -> None:
+        while not self._end.is_set():
+            if self._rep.poll(20):
+                parts = self._rep.recv_multipart()
+                assert_signed(parts)
+                request = json.loads(parts[0])
+                self.commands.append(request["command"])
+                result, data = self._answer(request, parts[1:])
+                self._rep.send(json.dumps({"result": result, "data": data}).encode())
+
+    def _answer(self, request: dict[str, Any], attachments: list[bytes]) -> tuple[str, dict[str, Any]]:
+        match request["command"]:
+            case "new":
+                calibration = request["argument"]["calibration"]
+                lacks = {"GISAXSmode", "Live-Filelisting", "OverwriteFiles"} - set(calibration)
+                lacks |= {"Phi-mode" for mask in calibration["Masks"] if "Phi-mode" not in mask}
+                if lacks or len(attachments) != len(calibration["Masks"]):
+                    return "ValidationError in request", {"Error": f"{sorted(lacks)} is a required property"}
+                return "new queue", {"cal": calibration, "user": "x"}
+            case "plot":
+                graph = {**GRAPH, "mask": 0, "Integparam": {"I0": 1.0}, "Image": [[1, 2]], "slice": None}
+                return "plot", {"graphs": [graph], "filename": "a.tif", "stat": {**STAT, "hist": []}, "more": {"a": 1}}
+            case "listdir":
+                return "listdir", {"dircontent": [{"isdir": True, "path": "user", "size": 3}], "directory": []}
+            case _:
+                return "stat", {"stat": STAT, "threads": 2, "version": "2019"}
+
+
+def test_deployed_server_takes_what_is_sent_and_is_understood(folder: Path) -> None:
+    with Deployed() as server, LeashClient(server.address, secret=SECRET, timeout=20) as client:
+        for masks in (None, folder / "other.npy"):
+            assert client.new(folder / "cal.json", masks).result == "new queue"
+        (folder / "cal.json").write_text(json.dumps(CALIBRATION | {"GISAXSmode": False, "Masks": [{}, {}]}))
+        assert client.new(folder / "cal.json").result == "new queue"
+        assert set(client.plot().data["graphs"][0]) == {"kind", "conf", "columnLabels", "array"}
+        (graph,) = graph_curves(client.plot().data)
+        assert graph.curve.axis.size == len(GRAPH["array"][0])
+        assert client.stat().data["stat"] == STAT
+        assert client.listdir().data["dircontent"] == [{"isdir": True, "path": "user"}]
+
+
 @pytest.mark.parametrize("parts", ["user/2014", ["user", "2014"], "./user//2014/"])
 def test_directories_are_parts(client: LeashClient, server: Server, parts: Any) -> None:
     client.listdir(parts)
@@ -142,7 +212,7 @@ def test_directories_lead_down(client: LeashClient, server: Server, parts: Any) 
 def test_new_sends_what_the_calibration_says(client: LeashClient, server: Server, folder: Path) -> None:
     assert client.new(folder / "cal.json").result == "new queue"
     ((body, mask),) = server.messages
-    assert json.loads(body)["argument"] == {"calibration": CALIBRATION, "data": {}}
+    assert json.loads(body)["argument"] == {"calibration": COMPLETED, "data": {}}
     assert json.loads(mask) == {"filename": "mask.npy", "data": (folder / "mask.npy").read_bytes().decode("latin-1")}
 
 
@@ -191,7 +261,7 @@ def test_other_spellings_become_the_format_s_own(client: LeashClient, server: Se
     geometry["DetectorDistanceMM"] = geometry.pop("DedectorDistanceMM")
     (folder / "cal.json").write_text(json.dumps({**CALIBRATION, "Geometry": geometry}))
     client.new(folder / "cal.json")
-    assert json.loads(server.messages[0][0])["argument"]["calibration"] == CALIBRATION
+    assert json.loads(server.messages[0][0])["argument"]["calibration"] == COMPLETED
 
 
 def small_mask(folder: Path) -> None:

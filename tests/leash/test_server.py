@@ -420,9 +420,34 @@ def test_new_that_is_refused_leaves_the_queue(live: Live, client: Client, tmp_pa
 
 def test_queue_may_be_opened_before_its_folder_is_there(live: Live, client: Client) -> None:
     later = {"calibration": changed(CALIBRATION, ["Directory"], ["user", "later"])}
+    before = sorted(live.base.rglob("*"))
     assert client.ask(Command.NEW, later, MASK).result == "new queue"
+    assert client.stat()["images processed"] == 0
+    time.sleep(0.5)
+    assert sorted(live.base.rglob("*")) == before, "nothing is made before the first image"
     live.files.add("../later/a.tif")
     until(lambda: client.stat()["images processed"] == 1)
+    lines = (live.base / "user" / "results" / "filelist_later.log").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["/work/a.chi", "/work/a_cS1.chi"]
+
+
+def test_list_of_the_former_form_gets_no_line_twice(begin: Callable[..., Server]) -> None:
+    """A server that was killed goes on, by a newer version, with a list whose lines do not begin with a separator."""
+    server = begin()
+    with server.client() as client:
+        client.ask(Command.NEW, NEW, MASK)
+    images = [server.add(f"{number:02d}.tif", number) for number in range(10)]
+    server.until(lambda: len(server.listed()) == 20)
+    server.kill()
+    path = server.data.parent / "results" / f"filelist_{server.data.name}.log"
+    path.write_text("".join(line.removeprefix("/") + "\n" for line in path.read_text().splitlines()))
+    journal = server.state / str(server.port) / "progress" / "progress.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'["done"' not in line))  # as if the last were not noted
+    server.start()
+    images.append(server.add("later.tif"))
+    server.until(lambda: len(server.listed()) == 2 * len(images))
+    assert set(Counter(server.listed()).values()) == {1}
 
 
 def test_image_that_fails_is_counted_and_not_drawn(

@@ -56,12 +56,20 @@ def test_file_list_has_a_line_a_curve(tmp_path: Path) -> None:
     files.add(tmp_path / "work" / "a.chi", curve(1.5))
     files.add(tmp_path / "work" / "b.chi", curve(0.0))
     assert files.path == tmp_path / "results" / "filelist_run1.log"
-    assert files.path.read_text() == "work/a.chi, 1.5, 2.0, 3.0\nwork/b.chi, 0.0, 2.0, 3.0\n"
+    assert files.path.read_text() == "/work/a.chi, 1.5, 2.0, 3.0\n/work/b.chi, 0.0, 2.0, 3.0\n"
+
+
+def test_file_list_of_a_folder_that_is_not_there_is_made_with_its_first_line(tmp_path: Path) -> None:
+    files = FileList(tmp_path / "user" / "run1", keep=False)
+    assert [*tmp_path.iterdir()] == []
+    assert files.size == 0
+    files.add(tmp_path / "user" / "work" / "a.chi", curve(1))
+    assert files.path.read_text() == "/work/a.chi, 1, 2.0, 3.0\n"
 
 
 def test_file_list_is_begun_anew_or_kept(tmp_path: Path) -> None:
     FileList(tmp_path / "run1", keep=False).add(tmp_path / "a.chi", curve(1))
-    assert FileList(tmp_path / "run1", keep=True).path.read_text() == "a.chi, 1, 2.0, 3.0\n"
+    assert FileList(tmp_path / "run1", keep=True).path.read_text() == "/a.chi, 1, 2.0, 3.0\n"
     assert FileList(tmp_path / "run1", keep=False).path.read_text() == ""
 
 
@@ -70,7 +78,7 @@ def test_lines_from_many_threads_stay_whole(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: files.add(tmp_path / f"{i}.chi", curve(i)), range(400)))
     lines = files.path.read_text().splitlines()
-    assert sorted(lines) == sorted(f"{i}.chi, {i}, 2.0, 3.0" for i in range(400))
+    assert sorted(lines) == sorted(f"/{i}.chi, {i}, 2.0, 3.0" for i in range(400))
 
 
 def test_list_on_a_full_disk_keeps_whole_lines(tmp_path: Path) -> None:
@@ -178,7 +186,7 @@ def test_pipe_in_the_place_of_the_list(tmp_path: Path) -> None:
 def test_line_is_one_line_whatever_the_name(tmp_path: Path) -> None:
     files = FileList(tmp_path / "run1", keep=False)
     files.add(tmp_path / "a\nb\x1b\udcff.chi", curve(1))
-    assert files.path.read_bytes() == b"a\\nb\\x1b\xff.chi, 1, 2.0, 3.0\n"
+    assert files.path.read_bytes() == b"/a\\nb\\x1b\xff.chi, 1, 2.0, 3.0\n"
 
 
 # Long names
