@@ -168,7 +168,7 @@ def test_order_of_the_files_is_kept(data: Path, calibration: Calibration, tmp_pa
     assert [event["image_path"] for event in run.events] == wanted
     lines = (tmp_path / "results" / "filelist_data.log").read_text().splitlines()
     assert [line.split(", ")[0] for line in lines[::2]] == [
-        os.path.relpath(chi(image), tmp_path) for image in images(data)
+        f"/{os.path.relpath(chi(image), tmp_path)}" for image in images(data)
     ]
 
 
@@ -705,7 +705,7 @@ def test_whenever_it_is_killed_each_frame_is_there_once(ended: dict[Story, Ended
         assert_curve_is_current(image, reducer)
     lines = (left.folder / "results" / "filelist_data.log").read_text().splitlines()
     targets = [chi for image in found for chi in CurveFiles().targets(image, ["R0", "S1"])]
-    wanted = Counter(os.path.relpath(target, left.folder) for target in targets)
+    wanted = Counter(f"/{os.path.relpath(target, left.folder)}" for target in targets)
     assert Counter(line.split(", ")[0] for line in lines) == wanted
     assert not list(left.folder.rglob(".*.tmp"))
     assert not (left.folder / "state" / "progress.jsonl").exists()
