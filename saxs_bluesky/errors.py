@@ -55,6 +55,10 @@ class SupersededError(FrameError):
     """A file has been overwritten since: it holds newer content than the one that was meant."""
 
 
+class UnfilledError(FrameError):
+    """An image may not be filled with pixels yet."""
+
+
 class CurveFileError(SaxsError):
     """A ``.chi`` file is unreadable."""
 

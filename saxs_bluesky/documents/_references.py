@@ -20,7 +20,8 @@ import numpy as np
 
 from saxs_bluesky.documents._hdf5_detector import Detectors
 from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
-from saxs_bluesky.errors import FrameError, SupersededError
+from saxs_bluesky.documents._unfilled import check_written, why_unfilled
+from saxs_bluesky.errors import FrameError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
@@ -148,7 +149,11 @@ class TiffFrame:
         if self.pages is not None and frame.pages > self.pages:
             wanted = "one image" if self.pages == 1 else f"{self.pages} images"
             raise FrameError(f"{self.path}: wanted a file of {wanted} as its documents say, found {frame.pages}")
-        return LoadedFrame(frame.image, frame.header.count_cutoff, frame.header)
+        loaded = LoadedFrame(frame.image, frame.header.count_cutoff, frame.header)
+        # The source of a file run has seen to it already.
+        if self.content is None and (why := why_unfilled(frame)):
+            raise UnfilledError(why, loaded)
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,9 @@ class Hdf5Frame:
                 return LoadedFrame(np.asarray(data[()]), *told)
             if self.index >= data.shape[0]:
                 raise FrameError(f"{self.path}: wanted frame {self.index} in {self.dataset}, found {data.shape[0]}")
-            return LoadedFrame(np.asarray(data[self.index]), *told)
+            image = np.asarray(data[self.index])
+            check_written(data, self.index, image, self.path)
+            return LoadedFrame(image, *told)
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,11 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
             return reference.read()
         except SupersededError:
             raise
+        except UnfilledError as error:
+            # Zeros may be what the detector saw.
+            if time.time() + pause > deadline:
+                loaded: LoadedFrame = error.args[1]
+                return loaded
         # A file that is half written fails in as many ways as there are readers.
         except Exception as error:
             if time.time() + pause > deadline:

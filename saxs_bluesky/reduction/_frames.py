@@ -89,13 +89,15 @@ class PilatusHeader:
 class Frame:
     """One image of the detector: ``image`` of shape (rows, columns), its header, and where it came from.
 
-    ``pages`` is how many images the file holds.
+    ``pages`` is how many images the file holds, ``offset`` where in it the pixels begin, None where they are compressed
+    or scattered.
     """
 
     image: Image
     header: PilatusHeader
     path: Path
     pages: int = 1
+    offset: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +229,7 @@ def read_frame(
             if is_meant is not None and not is_meant(os.fstat(file)):
                 raise superseded(path) from error
             raise
-    return Frame(image, found.header, path, found.pages)
+    return Frame(image, found.header, path, found.pages, found.offset)
 
 
 # By descriptors, since all of this is done for every file twice, and at each call of the system another thread may

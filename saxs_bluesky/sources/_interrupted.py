@@ -285,6 +285,9 @@ def known_lines(files: Iterable[tuple[str, int]]) -> Iterator[bytes]:
             yield _known(folder, names, stamps)
             names, stamps = [], []
         folder = where
+        if names and names[-1] == name:  # another page of the same file
+            stamps[-1] = stamp
+            continue
         names.append(name)
         stamps.append(stamp)
     if names:

@@ -68,11 +68,11 @@ def test_page_that_cannot_be_reduced_is_told(beamtime: Path, capsys: pytest.Capt
 def test_pages_are_neither_lost_nor_doubled_over_kills(beamtime: Path) -> None:
     for image in (beamtime / "data").rglob("*.tif"):
         image.unlink()
-    pages = 150
+    pages = 100
     write_stack(beamtime / "data" / "stack.tif", pages)
     work, catalog = beamtime / "work", beamtime / "catalog"
     saxsdog = Saxsdog(beamtime, ("-w", "--catalog", str(catalog)))
-    for wanted in (20, 80):
+    for wanted in (10, 45):
         saxsdog.start()
         saxsdog.until(lambda wanted=wanted: (work / f"stack_{wanted:05d}.chi").exists())
         saxsdog.kill()
