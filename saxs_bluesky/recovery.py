@@ -211,7 +211,7 @@ class Recovery:
     def files(self) -> Iterator[tuple[str, int]]:
         """Files that need not be done again, with their stamps, beside those that are known."""
         left = self._left
-        for number, event in self._events.items():
+        for number, event in sorted(self._events.items()):  # the last content of a file counts
             if number > left.void and (self.is_known or number - 1 in self.safe):
                 yield file_of(event)
         for number, file in left.verified.items():

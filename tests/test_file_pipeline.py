@@ -469,6 +469,22 @@ def test_journal_of_the_first_version_is_taken_over(opened: Open, tmp_path: Path
     assert (left.before, left.files) == (3, [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)])
 
 
+def test_journal_of_the_first_version_knows_its_task_by_another_text(opened: Open, tmp_path: Path) -> None:
+    journal(tmp_path).parent.mkdir()
+    journal(tmp_path).write_bytes(b'["identity","before"]\n["known","/data/0.tif",0]\n')
+    progress = opened()
+    progress.adopt("another", "now")
+    assert progress.left is not None
+    assert progress.left.identity == "before"
+    progress.adopt("before", "now")
+    assert progress.left.identity == "now"
+    progress.go_on("now", progress.left, 1)
+    progress = opened()
+    progress.adopt("now", "later")  # it is of the second version
+    assert progress.left is not None
+    assert progress.left.identity == "now"
+
+
 # Its size
 
 

@@ -62,6 +62,8 @@ class Session:
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
         journal = self._journal()
         progress = None if journal is None else stack.enter_context(closing(Progress(journal)))
+        if progress is not None:
+            progress.adopt(self._identity_before(calibration), self._identity(calibration))
         self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
         live = LiveCurves() if options.plotmonitor else None
         self._window = None if live is None else Window(live)
@@ -105,6 +107,14 @@ class Session:
             str(options.catalog),
             options.nowalk,
         ]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def _identity_before(self, calibration: Calibration) -> str:
+        """What `_identity` was for the first version of the journal."""
+        options, files, names = self._options, self._files, self._files.names
+        named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={names.base!r})"
+        written = f"CurveFiles(names={named}, overwrite={files.overwrite}, svg={files.svg}, png={files.png})"
+        asked = [calibration.json(), str(self._place.directory), written, str(options.catalog), options.nowalk]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _journal(self) -> Path | None:

@@ -23,6 +23,7 @@ _MASK = 0x7FFF_FFFF_FFFF_FFFF
 # What can be read in a line that is damaged elsewhere.
 _PATH = re.compile(rb'"image_path":("(?:[^"\\]|\\.)*")')
 _STAMP = re.compile(rb'"file_stamp":(\d+)')
+_PAGES = re.compile(rb'"image_pages":(\d+)')
 _NUMBER = re.compile(rb'"seq_num":(\d+)')
 _MANY_PAGES = re.compile(rb'"image_pages":(?!1\b)')
 

@@ -147,6 +147,11 @@ class Progress:
         if damage.cut:
             _log.warning("%s: the last %d bytes are cut short and left out, %s", path, damage.cut, where)
 
+    def adopt(self, identity_before: str, identity: str) -> None:
+        """Take a journal of the first version for one of this task, whose identity was another text then."""
+        if self.left is not None and not self.left.run_id and self.left.identity == identity_before:
+            self.left.identity = identity
+
     # What is done
 
     def begin(

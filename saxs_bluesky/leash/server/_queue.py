@@ -105,6 +105,8 @@ class Queue:
         self._thread: threading.Thread | None = None
         #: Why it ended before its time, in one line for clients; empty where it did not.
         self.failure = ""
+        if services.progress is not None:
+            services.progress.adopt(self._identity_before(), self._identity())
         left = services.progress.left if services.progress is not None else None
         if left is not None and left.identity == self._identity():
             self._before = 0  # the pipeline finds out
@@ -139,6 +141,14 @@ class Queue:
     def _identity(self) -> str:
         masks = [hashlib.sha256(mask.content()).hexdigest() for mask in self._record.attachments]
         asked = [self._calibration.json(), masks, str(self.directory), str(self._settings.names)]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def _identity_before(self) -> str:
+        """What `_identity` was for the first version of the journal."""
+        masks = [hashlib.sha256(mask.content()).hexdigest() for mask in self._record.attachments]
+        names = self._settings.names
+        named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={names.base!r})"
+        asked = [self._calibration.json(), masks, str(self.directory), named]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _try_to_begin(self) -> FileReduction:
