@@ -36,6 +36,8 @@ MOST_ANNOUNCED = 1_000_000
 """How many announced files may wait to be looked at."""
 
 _LOOK_EVERY = 100  # milliseconds
+_PAUSE_AFTER_FAILURE = 1.0  # seconds
+_SECONDS_TO_END = 5.0  # for the thread, which may wait for a file system that does not answer
 _CATCHING_UP = 2.0  # seconds for what is on its way at the end
 
 _WAITING_AT_MOST = 1_000_000  # announcements for a listener that stands still
@@ -168,26 +170,37 @@ class FeederListener:
         """End the connection."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_SECONDS_TO_END)
             self._thread = None
 
     def _listen(self, context: zmq.Context[zmq.Socket[bytes]], connections: Sequence[FeederConnection]) -> None:
+        failures = 0
         while not self._stopping.is_set():
-            poller = zmq.Poller()
-            for connection in connections:
-                connection.register(poller)
-            asked = not self._quiet.is_set()
-            heard = bool(poller.poll(_LOOK_EVERY))
-            for connection in connections:
-                if (parts := connection.receive()) is not None:
-                    self._take(parts)
-                connection.look_after()
-            self._count_connections(connections)
-            if asked and not heard:
-                self._quiet.set()
+            try:
+                self._listen_once(connections)
+            # Announcements would stay away without a word if this thread ended.
+            except Exception:  # noqa: BLE001
+                failures += 1
+                if is_told(failures):
+                    _log.exception("%s: listening to a feeder failed, and goes on", ", ".join(self.addresses))
+                self._stopping.wait(_PAUSE_AFTER_FAILURE)
         for connection in connections:
             connection.close()
         context.destroy(linger=0)
+
+    def _listen_once(self, connections: Sequence[FeederConnection]) -> None:
+        poller = zmq.Poller()
+        for connection in connections:
+            connection.register(poller)
+        asked = not self._quiet.is_set()
+        heard = bool(poller.poll(_LOOK_EVERY))
+        for connection in connections:
+            if (parts := connection.receive()) is not None:
+                self._take(parts)
+            connection.look_after()
+        self._count_connections(connections)
+        if asked and not heard:
+            self._quiet.set()
 
     def _count_connections(self, connections: Sequence[FeederConnection]) -> None:
         interruptions = sum(connection.interruptions for connection in connections)

@@ -18,6 +18,8 @@ from watchdog.observers import Observer
 
 _log = logging.getLogger(__name__)
 
+_SECONDS_TO_END = 5.0  # for the watch's thread, which may wait for a file system that does not answer
+
 
 class FolderHints(FileSystemEventHandler):
     """Tells of files that came into a tree, where the filesystem says so.
@@ -38,6 +40,7 @@ class FolderHints(FileSystemEventHandler):
     def __init__(self, root: str, tell: Callable[[str], None], tell_folder: Callable[[], None]) -> None:
         self._tell = tell
         self._tell_folder = tell_folder
+        self._failed = False
         self._observer = Observer()
         wanted = [FileCreatedEvent, FileClosedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent]
         try:
@@ -52,14 +55,19 @@ class FolderHints(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Pass a hint on."""
-        if event.is_directory:
-            self._tell_folder()
-        else:
-            self._tell(str(event.dest_path or event.src_path))
+        try:
+            if event.is_directory:
+                self._tell_folder()
+            else:
+                self._tell(str(event.dest_path or event.src_path))
+        except Exception:  # noqa: BLE001 - or the watch's thread would end, without a word
+            level = logging.DEBUG if self._failed else logging.WARNING
+            self._failed = True
+            _log.log(level, "a hint of a new file could not be followed; listing the folders finds it", exc_info=True)
 
     def close(self) -> None:
         """End the watch."""
         if self._running:
             self._observer.stop()
-            self._observer.join()
+            self._observer.join(_SECONDS_TO_END)
             self._running = False

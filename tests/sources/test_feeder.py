@@ -31,6 +31,7 @@ from saxs_bluesky.sources import (
     FoundFile,
     Readiness,
 )
+from saxs_bluesky.sources._tree import Known
 
 IMAGE = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
 SECONDS = 20.0
@@ -623,3 +624,33 @@ def test_address_that_is_taken_is_named(feeder: Feeder) -> None:
         SaxsError, match=rf"tcp://127.0.0.1:{feeder.port}: wanted a free address .*, found Address already in use"
     ):
         FeederAnnouncer(str(feeder.port))
+
+
+@pytest.mark.logs_errors
+def test_fault_in_the_thread_that_listens_is_told_and_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([OSError("no descriptors")])
+    count = FeederListener._count_connections
+
+    def sometimes(self: FeederListener, connections: Any) -> None:
+        for error in failures:
+            raise error
+        count(self, connections)
+
+    monkeypatch.setattr(FeederListener, "_count_connections", sometimes)
+    port = free_port()
+    announcer = FeederAnnouncer(f"127.0.0.1:{port}")
+    listener = FeederListener(f"127.0.0.1:{port}", tmp_path)
+    (tmp_path / "a.tif").touch()
+    listener.begin(Known(), lambda: None)
+    deadline = time.monotonic() + 30
+    found: list[Any] = []
+    while not found and time.monotonic() < deadline:
+        announcer.announce(tmp_path / "a.tif")
+        time.sleep(0.05)
+        found = list(listener.find())
+    listener.close()
+    announcer.close()
+    assert [candidate.path for candidate in found] == [str(tmp_path / "a.tif")]
+    assert "listening to a feeder failed, and goes on" in caplog.text
