@@ -18,6 +18,7 @@ import platformdirs
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.cli._command import complain, say, task_limit
+from saxs_bluesky.cli._file_ends import files_not_done, no_image
 from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
@@ -89,7 +90,8 @@ class Session:
         )
         stack.callback(self._work.reduction.abandon)
         self.pipeline = self._work.pipeline
-        self._told = False
+        self._told = self._told_others = False
+        self._files_not_done: list[str] = []
 
     @property
     def goes_on(self) -> bool:
@@ -186,6 +188,12 @@ class Session:
             self._told = True
             if not self._options.silent:
                 say(self._stamped(f"watching {self._place.directory}"))
+        if self._told and not self._told_others and (others := self._work.source.others()):
+            self._told_others = True
+            counters = self._work.source.counters
+            if not (counters.accepted or counters.skipped or counters.pending or self._options.silent):
+                self._line.clear()
+                say(self._stamped(no_image(self._place.directory, others)))
         if not self._options.silent and (self._options.servermode or self.goes_on or sys.stdout.isatty()):
             self._line.show(self._stamped(_described(self.pipeline.statistics, self._writer)))
 
@@ -201,6 +209,7 @@ class Session:
         self._line.clear()
         for remark in self._work.remarks():
             complain(f"saxsdog: {remark}")
+        self._tell_what_is_not_done(interrupted=stopped())
         if not self._options.silent:
             say(self._stamped(_summary(self.pipeline.statistics)))
         not_done = self.not_done
@@ -211,11 +220,27 @@ class Session:
         if self._window is not None:
             self._window.wait(stopped)
 
+    def _tell_what_is_not_done(self, *, interrupted: bool) -> None:
+        self._files_not_done = files_not_done(
+            self._work.source, left_out="-n" if self._options.nowalk and self.goes_on else ""
+        )
+        numbers = self.pipeline.statistics
+        seen = numbers.done + numbers.skipped + numbers.failed + numbers.superseded + self.pipeline.done_before
+        if not (seen or self._files_not_done or interrupted or self.goes_on):
+            self._files_not_done = [no_image(self._place.directory, self._work.source.others())]
+        for what in self._files_not_done:
+            complain(f"saxsdog: {what}")
+
     @property
     def not_done(self) -> list[str]:
         """What was asked for and did not get where it belongs, in sentences."""
         images = images_not_done(self.pipeline.statistics)
         return images + results_not_delivered(self._work.reduction, self._writer, self._work.curves)
+
+    @property
+    def some_failed(self) -> bool:
+        """Whether something was asked for and not done."""
+        return bool(self.not_done or self._files_not_done)
 
 
 def _place(options: argparse.Namespace) -> Place:

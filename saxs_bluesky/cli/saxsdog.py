@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds, task_timeout
+from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._file_session import Session
 from saxs_bluesky.cli._service import stop_signals
 from saxs_bluesky.errors import PipelineError, SaxsError
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def _saxsdog(options: argparse.Namespace) -> int:
     if not options.directory.is_dir():
         raise SaxsError(f"{options.directory}: wanted a folder of images, found no folder")
+    check_folder(options.directory)
     if options.dask is not None and options.profile:
         raise SaxsError("wanted one of --dask and --profile, found both: a profile is of this process alone")
     calibration = Calibration.from_file(options.calibration)
@@ -113,7 +115,7 @@ def _saxsdog(options: argparse.Namespace) -> int:
         if stop.asked and not session.goes_on:
             complain("saxsdog: interrupted")
             return Exit.INTERRUPTED
-        return Exit.SOME_FAILED if session.not_done else Exit.DONE
+        return Exit.SOME_FAILED if session.some_failed else Exit.DONE
 
 
 class _Working(threading.Thread):

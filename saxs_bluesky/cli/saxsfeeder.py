@@ -15,8 +15,9 @@ from logging import getLogger
 from pathlib import Path, PurePosixPath
 
 from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say, seconds
+from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.errors import OutputError, SaxsError, printable
 from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Readiness, SourceCounters, WatchSource
 
 _log = getLogger(__name__)
@@ -134,7 +135,7 @@ class _Feed:
         for file in self.source.files(lambda: time.monotonic() > since + _LISTENERS_SECONDS):
             if file.failure:
                 self.failed += 1
-                _log.warning("%s; not announced", file.failure)
+                _log.warning("%s; not announced", printable(file.failure))
             else:
                 self.announcer.announce(str(self.prefix / Path(file.path).relative_to(self.directory).as_posix()))
                 self.announced += 1
@@ -148,6 +149,7 @@ def _watch(options: argparse.Namespace) -> WatchSource:
     directory: Path = options.dir
     if not directory.is_dir():
         raise SaxsError(f"{directory}: wanted a folder to watch, found no folder")
+    check_folder(directory.resolve())
     return WatchSource(
         directory.resolve(),
         existing=not options.nowalk,

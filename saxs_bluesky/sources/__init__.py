@@ -10,7 +10,7 @@ from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderW
 from saxs_bluesky.sources._interrupted import Interrupted, file_of
 from saxs_bluesky.sources._progress import Progress
 from saxs_bluesky.sources._ready import FoundFile, Readiness
-from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource
+from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource, is_text
 from saxs_bluesky.sources._tree import IMAGE_SUFFIXES
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "WatchSource",
     "describe_session",
     "file_of",
+    "is_text",
 ]

@@ -45,7 +45,7 @@ def describe_session(kind: str, directory: str | Path, calibration_title: str = 
     return {
         "plan_name": kind,
         "detectors": [DETECTOR],
-        "directory": str(Path(directory).absolute()),
+        "directory": printable(str(Path(directory).absolute())),
         "calibration_title": calibration_title,
         "login_id": f"{_user()}@{socket.gethostname()}",
     }

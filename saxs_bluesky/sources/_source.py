@@ -338,9 +338,14 @@ class FileSource:
         return None if look is None else max(look, self._rests.get(id(finder), 0.0))
 
 
+def is_text(path: str) -> bool:
+    """Whether documents and lists can hold a path: UTF-8 without control characters."""
+    return path.isprintable() or not _NO_TEXT.search(path)
+
+
 def _named(file: FoundFile) -> FoundFile:
     """A file, failed where documents and lists cannot hold its name."""
-    if file.path.isprintable() or not _NO_TEXT.search(file.path):
+    if is_text(file.path):
         return file
     path = printable(file.path)
     failure = f"{path}: wanted a path in UTF-8 without control characters, found another: rename it"

@@ -95,7 +95,10 @@ class Tree:
     @property
     def others(self) -> Counter[str]:
         """How many files and folders were seen that are not taken: by suffix, or what else they are."""
-        return sum((folder.others for folder in self._folders.values()), Counter())
+        found: Counter[str] = Counter()
+        for folder in list(self._folders.values()):  # asked for in other threads too
+            found.update(folder.others)
+        return found
 
     def scan(self) -> Iterator[str]:
         """Yield images with names that are not known, in folders that changed since they were last listed.
