@@ -60,7 +60,7 @@ class Contents:
             Does the work in this process.
         """
         content = _content(task)
-        if content is None or task.reference is None:
+        if content is None or task.reference is None or task.failure:
             return outcome
         path = task.reference.path
         if outcome.superseded and _holds(path, content):

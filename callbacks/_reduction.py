@@ -399,7 +399,7 @@ class Reduction:
         OutputError
             Another image has these names.
         """
-        if self._files is None or self._claims is None:
+        if self._files is None or self._claims is None or task.failure:
             return None
         start = run.raw.start_document
         path = task.reference.path if task.reference else ""
