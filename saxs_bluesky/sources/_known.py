@@ -15,6 +15,7 @@ from saxs_bluesky.reduction import Stamp
 _REMEMBERED_SECONDS = 3600.0
 _REMEMBERED_FILES = 100_000
 _REMEMBERED_FILES_OF_FOLDERS = 1_000_000
+_RENAMED_FOLDERS = 1000
 
 
 @dataclass(eq=False)
@@ -63,6 +64,7 @@ class Known:
         self._paths: dict[int, str] = {}  # of these folders, by their inodes
         self._aside: dict[int, tuple[str, Names]] = {}  # folders that are gone, or replaced, by their inodes
         self._aside_files = 0
+        self._before: dict[str, Names] = {}  # folders that were found again, by what they were called; the latest
         self._homeless: dict[Stamp, str] = {}  # names of files whose folder has another name now, or no readable one
 
     def get(self, path: str) -> Stamp | None:
@@ -102,8 +104,9 @@ class Known:
     def drop(self, path: str) -> None:
         """Forget a file that was accepted, and gone before it was done."""
         folder, name = os.path.split(path)
-        if folder in self._folders:
-            self._folders[folder].stamps.pop(name, None)
+        for known in (self._folders, self._before):
+            if folder in known:
+                known[folder].stamps.pop(name, None)
         for at, names in self._aside.values():
             if at == folder and names.stamps.pop(name, None) is not None:
                 self._aside_files -= 1
@@ -122,7 +125,7 @@ class Known:
 
     def clear(self) -> None:
         """Forget all."""
-        for content in (self._folders, self._paths, self._aside, self._homeless):
+        for content in (self._folders, self._paths, self._aside, self._before, self._homeless):
             content.clear()
         self._aside_files = 0
 
@@ -163,14 +166,20 @@ class Known:
     def _found_again(self, inode: int) -> Names | None:
         """Files of a folder that has another name now, or is back."""
         if inode in self._aside:
-            _, names = self._aside.pop(inode)
+            before, names = self._aside.pop(inode)
             self._aside_files -= len(names.stamps)
-            return names
+            return self._renamed(before, names)
         before = self._paths.get(inode)
         if before is None or before not in self._folders or _inode(before) == inode:
             return None  # inodes are numbers of one filesystem: another may have the same
         del self._paths[inode]
-        return self._folders.pop(before)
+        return self._renamed(before, self._folders.pop(before))
+
+    def _renamed(self, before: str, names: Names) -> Names:
+        self._before[before] = names
+        if len(self._before) > _RENAMED_FOLDERS:
+            del self._before[next(iter(self._before))]
+        return names
 
     def _set_aside(self, folder: str, names: Names) -> None:
         if names.inode is None or not names.stamps:

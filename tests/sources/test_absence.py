@@ -261,3 +261,15 @@ def test_folder_that_was_renamed_before_a_restart_makes_nothing_new(folder: Path
     time.sleep(LOOKS)
     listening.end()
     assert listening.names == ["e.tif"]
+
+
+@pytest.mark.parametrize("found_first", [True, False])
+def test_file_that_was_lost_is_not_known_under_its_new_name_either(folder: Path, found_first: bool) -> None:
+    write(folder / "run" / "a.tif")
+    known = Known()
+    known.put(str(folder / "run" / "a.tif"), 5)
+    (folder / "run").rename(folder / "new")
+    if found_first:
+        assert known.get(str(folder / "new" / "a.tif")) == 5
+    known.drop(str(folder / "run" / "a.tif"))
+    assert known.get(str(folder / "new" / "a.tif")) is None
