@@ -166,9 +166,9 @@ class Known:
     def _found_again(self, inode: int) -> Names | None:
         """Files of a folder that has another name now, or is back."""
         if inode in self._aside:
-            before, names = self._aside.pop(inode)
+            last, names = self._aside.pop(inode)
             self._aside_files -= len(names.stamps)
-            return self._renamed(before, names)
+            return self._renamed(last, names)
         before = self._paths.get(inode)
         if before is None or before not in self._folders or _inode(before) == inode:
             return None  # inodes are numbers of one filesystem: another may have the same
