@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.journal_lines import is_sealed, sealed, sync_folder, unsealed, write_synced
+from saxs_bluesky.journal_lines import check, is_sealed, sealed, sync_folder, unsealed, write_synced
 
 Named = tuple[str, dict[str, Any]]
 
@@ -54,7 +54,7 @@ class Glance:
         self._line = line
         self._doc: dict[str, Any] | None = None
         if is_sealed(line):
-            unsealed(line)
+            check(line)
             self.name = line[2 : line.index(b'"', 2)].decode("ascii")
         else:
             self.name, doc = decode(line)

@@ -46,14 +46,24 @@ def unsealed(line: bytes) -> bytes:
         line += b"\n"
     if not is_sealed(line):
         return line
-    head = line[:-_SEAL_LENGTH]
+    check(line)
+    return line[:-_SEAL_LENGTH] + b"]"
+
+
+def check(line: bytes) -> None:
+    """Compare a line that is sealed with its checksum.
+
+    Raises
+    ------
+    DamagedLineError
+        The checksum is wrong.
+    """
     try:
-        right = crc32(head) == int(line[-11:-3], 16)
+        right = crc32(memoryview(line)[:-_SEAL_LENGTH]) == int(line[-11:-3], 16)
     except ValueError:
         right = False
     if not right:
         raise DamagedLineError("wanted a line that fits its checksum, found another")
-    return head + b"]"
 
 
 def made(*elements: Any) -> bytes:
