@@ -833,23 +833,41 @@ def test_nobody_else_reads_what_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"version": 2}', '{"version": 1, "calibration": 5}', "\udcff", "null"]
-)
+    "text",
+    [
+        "", "{}", "[]", '{"version": 2}', '{"version": 1, "calibration": 5}', "\udcff", "null", "[" * 100_000,
+        '{"version":1,"calibration":{},"masks":[],"base":"","state":"open","began":1e999,"processed":0}',
+        '{"version":1,"calibration":{},"masks":[],"base":"","state":"open","began":1,"processed":1e999}',
+        '{"version":1,"calibration":{},"masks":[{"file":"a\\u0000","filename":"m"}],"base":"","state":"open","began":1}',
+    ],
+    ids=range(11),
+)  # fmt: skip
 def test_damaged_record_is_forgotten(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     state = StateFolder(tmp_path)
     (tmp_path / "queue.json").write_text(text, errors="surrogateescape")
     with caplog.at_level(logging.WARNING):
         assert state.load() is None
     assert "it is forgotten" in caplog.text
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.startswith("queue.json.damaged-")
+    assert kept.name in caplog.text
+
+
+def test_folder_in_place_of_the_record_is_put_aside(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path)
+    (tmp_path / "queue.json").mkdir()
+    assert state.load() is None
+    state.save(record())
+    assert state.load() == record()
 
 
 def test_mask_that_is_gone_or_changed_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = StateFolder(tmp_path)
     state.save(record())
     (mask,) = tmp_path.glob("mask-*")
-    mask.write_bytes(b"other")
-    assert state.load() is None
     mask.unlink()
+    assert state.load() is None
+    mask.write_bytes(b"other")
     assert state.load() is None
     assert len(caplog.records) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import OutputError
+from saxs_bluesky.journal_lines import set_aside
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._private import write_private
 
@@ -115,6 +117,8 @@ class StateFolder:
             document = json.loads(path.read_bytes())
             if document["version"] != _VERSION:
                 raise ValueError(f"version {document['version']}")
+            if not math.isfinite(document["began"]):
+                raise ValueError(f"began {document['began']}")
             return QueueRecord(
                 document=dict(document["calibration"]),
                 attachments=tuple(self._attachment(mask) for mask in document["masks"]),
@@ -126,8 +130,14 @@ class StateFolder:
         except FileNotFoundError as error:
             if error.filename != str(path):
                 _log.warning("%s: wanted the mask %s, found none; the queue is forgotten", path, error.filename)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            _log.warning("%s: wanted a queue, found %s: %s; it is forgotten", path, type(error).__name__, error)
+        except OSError as error:
+            if path.is_dir():
+                set_aside(path, "wanted a queue, found a folder; it is forgotten")
+            else:  # it may be there at the next start
+                _log.warning("%s: wanted a queue, found %s; it is forgotten", path, error.strerror or error)
+        # Whatever a damaged file holds must not stop the server.
+        except Exception as error:  # noqa: BLE001
+            set_aside(path, f"wanted a queue, found {type(error).__name__}: {error}; it is forgotten")
         return None
 
     def _attachment(self, mask: Mapping[str, str]) -> Attachment:
