@@ -11,7 +11,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.outputs import Claims, FrameName, in_a_name, output_folder, write_curve
+from saxs_bluesky.outputs import Claims, FrameName, home_folder, in_a_name, output_folder, write_curve
 from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList, OutputNames
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ChiFiles:
 
     def __init__(self, folder: str | Path | None = None, *, relative: str = "../work", file_list: bool = True) -> None:
         # Absolute, since a program may change its directory while it runs.
-        self._home = Path.cwd()
+        self._home = home_folder()
         self._names = OutputNames(relative, None if folder is None else self._home / folder)
         self._file_list = file_list
         self._runs = ReducedRuns()

@@ -21,7 +21,7 @@ from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
 from saxs_bluesky.documents import FrameTask, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
-from saxs_bluesky.outputs import Claims, CurveFiles, FrameName
+from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
@@ -156,7 +156,7 @@ class Reduction:
         self._executor = executor
         self._files = files
         self._claims = Claims(files.names, keep=not files.overwrite) if files else None
-        self._home = Path.cwd()  # a program may change its directory while it runs
+        self._home = home_folder()  # a program may change its directory while it runs
         self._patience = patience
         self._limit = task_seconds + patience if task_seconds else inf
 

@@ -238,7 +238,8 @@ def _create_database(database: Path) -> None:
     """Let Tiled make the tables under another name, so that no process ever sees half of them."""
     draft = database.with_name(f".{database.name}.{os.getpid()}")
     command = [sys.executable, "-m", "tiled", "catalog", "init", f"sqlite:///{draft}"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no user's words in it
+    # In a folder that is there, as the current one may not be.
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=database.parent)  # noqa: S603 - no user's words in it
     try:
         if made.returncode:
             raise CatalogError(f"{database}: wanted a new database, found {made.stderr.strip()[-500:]}")

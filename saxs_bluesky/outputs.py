@@ -213,6 +213,14 @@ def page_image(image: Path, page: int, pages: int) -> Path:
     return image if pages == 1 and not page else image.with_name(f"{image.stem}_{page:05d}{image.suffix}")
 
 
+def home_folder() -> Path:
+    """What relative paths are relative to: the current folder, or the root of all where that is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
 def output_folder(folder: Path, rule: LinkRule) -> OutputFolder:
     """Open a folder to write to, and make it and those above it, where they are missing.
 

@@ -7,10 +7,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from saxs_bluesky import __version__
 from saxs_bluesky.cli._leaving import leave
-from saxs_bluesky.errors import SaxsError, printable_lines
+from saxs_bluesky.cli._output import UndeliveredError, complain, hold_standard_descriptors, say, tell
+from saxs_bluesky.errors import SaxsError
+
+__all__ = ["Exit", "complain", "make_parser", "positive", "run", "say", "seconds", "task_limit", "task_timeout", "tell"]
 
 
 class Exit(IntEnum):
@@ -39,6 +43,8 @@ def run(
 
     Without ``arguments`` it is this process's command, and the last that the process does.
     """
+    if arguments is None:
+        hold_standard_descriptors()
     code: int = Exit.SOME_FAILED
     try:
         code = _run(parser, command, arguments)
@@ -67,11 +73,28 @@ def _run(
     except KeyboardInterrupt:
         complain(f"{parser.prog}: interrupted")
         return Exit.INTERRUPTED
+    except FileNotFoundError:
+        if options.debug or _is_there():
+            raise
+        complain(f"{parser.prog}: the current folder is gone: change to another, or give absolute paths")
+        return Exit.WRONG_USAGE
+    except UndeliveredError as error:
+        complain(f"{parser.prog}: {error}")
+        return Exit.SOME_FAILED
     except BrokenPipeError:
         # The reader of our output has gone (``| head``): that is its right. Python would complain
         # once more when it flushes at exit.
         sys.stdout = None
         return Exit.DONE
+
+
+def _is_there() -> bool:
+    """Whether the current folder exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def positive(text: str) -> int:
@@ -106,15 +129,3 @@ def task_timeout(parser: argparse.ArgumentParser) -> None:
 def task_limit(timeout: float, patience: float) -> float:
     """Limit for a task, in seconds: the time to work on an image, behind that to wait for it; 0: no limit."""
     return timeout + patience if timeout else 0.0
-
-
-def say(text: str) -> None:
-    """Write a line to standard output, or several; nothing in it acts on a terminal."""
-    sys.stdout.write(printable_lines(text) + "\n")
-    sys.stdout.flush()
-
-
-def complain(text: str) -> None:
-    """Write a line to standard error, or several; nothing in it acts on a terminal."""
-    sys.stderr.write(printable_lines(text) + "\n")
-    sys.stderr.flush()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+from saxs_bluesky.cli._output import flush
 from saxs_bluesky.errors import OutputError
 
 _READY = b"\0"
@@ -78,8 +78,7 @@ def go_to_background(folder: Path, name: str) -> tuple[Background | None, str]:
     except OSError as error:
         raise OutputError(f"{folder}: wanted a folder for the log, found {error.strerror or error}") from error
     listen, tell = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     child = os.fork()
     if child:
         os.close(log)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, complain, say
+from saxs_bluesky.cli._command import Exit, complain, tell
 
 _PATIENCE = 120.0  # seconds for the catalog to take everything
 
@@ -24,7 +24,7 @@ def demo(options: argparse.Namespace) -> int:
     from saxs_bluesky.plans import saxs_scan
 
     folder: Path = options.directory
-    say(f"Opening a catalog in {folder / 'catalog'}; the first time this takes some seconds.")
+    tell(f"Opening a catalog in {folder / 'catalog'}; the first time this takes some seconds.")
     catalog = open_catalog(folder / "catalog")
     stage = SimSampleStage(name="stage")
     pilatus = SimPilatus("pilatus", folder / "frames", sample_x=stage.x, seed=options.seed)
@@ -35,7 +35,7 @@ def demo(options: argparse.Namespace) -> int:
     engine.subscribe(writer)
     engine.subscribe(reduction)
 
-    say(f"A RunEngine scans silver behenate through the beam: {options.frames} frames of a simulated Pilatus 1M.")
+    tell(f"A RunEngine scans silver behenate through the beam: {options.frames} frames of a simulated Pilatus 1M.")
     plan = saxs_scan(
         [pilatus], stage.x, -2, 2, options.frames, exposure_time=options.exposure, sample="silver behenate"
     )
@@ -45,9 +45,9 @@ def demo(options: argparse.Namespace) -> int:
     if not done:
         complain(f"the catalog has not taken everything in {_PATIENCE:.0f} s: {writer.counters}")
     else:
-        say(f"\nThe catalog, asked for what was reduced from run {uids[0][:8]}:")
-        say(_described(read_curves(reduced_runs(catalog, uids[0])[-1])))
-        say(f"The curves are drawn in {live.save(folder / 'curves.png')}")
+        tell(f"\nThe catalog, asked for what was reduced from run {uids[0][:8]}:")
+        tell(_described(read_curves(reduced_runs(catalog, uids[0])[-1])))
+        tell(f"The curves are drawn in {live.save(folder / 'curves.png')}")
     reduction.close(_PATIENCE)
     writer.close()
     close_catalog(folder / "catalog")
@@ -59,7 +59,7 @@ def _tell(name: str, doc: dict[str, Any]) -> None:
     if name == "event":
         data = doc["data"]
         what = data["failure"] or f"I0 {data['R0_I0']:7.2f}   invariant {data['R0_I2']:8.2f}"
-        say(f"  {Path(data['image_path']).name}  stage {data['stage_x']:+.2f} mm   {what}")
+        tell(f"  {Path(data['image_path']).name}  stage {data['stage_x']:+.2f} mm   {what}")
 
 
 def _described(curves: Any) -> str:

@@ -6,26 +6,30 @@ import argparse
 import hashlib
 import json
 import logging
-import sys
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
-from saxs_bluesky.cli._command import complain, say, task_limit
+from saxs_bluesky.cli._command import complain, task_limit, tell
 from saxs_bluesky.cli._file_ends import files_not_done, no_image
 from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
+from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.cli._window import Window
 from saxs_bluesky.dask_cluster import DaskExecutor
+from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
-from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.locks import holders, locked
+from saxs_bluesky.outputs import CurveFiles, home_folder
 from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, OutputNames
 from saxs_bluesky.sources import Progress
@@ -54,14 +58,14 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, calibration: Calibration, stack: ExitStack) -> None:
         self._options = options
-        self._line = StatusLine(_LOG_EVERY if options.servermode or not sys.stdout.isatty() else 0.2)
+        self._line = StatusLine(_LOG_EVERY if options.servermode or not is_terminal() else 0.2)
         if not options.debug:
             # The reduction's own warnings are those of frames, which are told with their names.
             told = ["saxs_bluesky.callbacks._reduction.frames"]
             stack.enter_context(complaints("saxsdog", self._line, but_not=told))
         self._place = _place(options)
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
-        journal = self._journal()
+        journal = self._journal(stack)
         progress = None if journal is None else stack.enter_context(closing(Progress(journal)))
         if progress is not None:
             progress.adopt(self._identity_before(calibration), self._identity(calibration))
@@ -105,8 +109,9 @@ class Session:
             calibration.json(),
             calibration.mask_content_sha256(),
             str(self._place.directory),
-            str(self._files),
-            str(options.catalog),
+            str(replace(self._files, names=OutputNames())),
+            _named(self._files.names),
+            _catalog(options.catalog),
             options.nowalk,
         ]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
@@ -114,27 +119,40 @@ class Session:
     def _identity_before(self, calibration: Calibration) -> str:
         """What `_identity` was for the first version of the journal."""
         options, files, names = self._options, self._files, self._files.names
-        named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={names.base!r})"
+        base = None if options.directory.is_absolute() else home_folder()
+        named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={base!r})"
         written = f"CurveFiles(names={named}, overwrite={files.overwrite}, svg={files.svg}, png={files.png})"
         asked = [calibration.json(), str(self._place.directory), written, str(options.catalog), options.nowalk]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _journal(self) -> Path | None:
-        """Folder of the journals: one for each place of images and curves."""
-        if self._options.journal is not None:
-            return Path(self._options.journal)
+    def _journal(self, stack: ExitStack) -> Path | None:
+        """Folder of the journals: one for each place of images and curves, whatever the user calls them.
+
+        Its lock is that of the place too: two commands do not make the same curves at a time.
+        """
+        if self._options.journal is None:
+            return self._own_journal()
+        journal = Path(self._options.journal).absolute()
+        own = self._own_journal()
+        if own is not None and own.resolve() != journal.resolve():
+            stack.enter_context(closing(_lock_of_place(own, self._place.directory)))
+        return journal
+
+    def _own_journal(self) -> Path | None:
+        """The folder that follows from the place; None where it cannot be made."""
         directory, names = self._place.directory, self._files.names
-        where = json.dumps([str(directory), names.relative, str(names.folder)])
+        relative, folder, _ = _named(names)
+        where = json.dumps([str(directory), relative, str(folder)])
         digest = hashlib.sha256(where.encode()).hexdigest()[:16]
-        folder = platformdirs.user_state_path("saxs-bluesky") / "saxsdog" / f"{directory.name}-{digest}"
+        journal = platformdirs.user_state_path("saxs-bluesky") / "saxsdog" / f"{directory.name}-{digest}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            journal.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             _log.warning(
-                "%s: wanted a folder for the journal, found %s; a crash is not survived", folder, error.strerror
+                "%s: wanted a folder for the journal, found %s; a crash is not survived", journal, error.strerror
             )
             return None
-        return folder
+        return journal
 
     def _executor(self, calibration: Calibration, stack: ExitStack) -> tuple[Executor | None, int]:
         """Where frames are reduced, and how many at a time."""
@@ -161,11 +179,11 @@ class Session:
     @property
     def _tells_images(self) -> bool:
         options = self._options
-        return not (options.silent or options.servermode or sys.stdout.isatty())
+        return not (options.silent or options.servermode or is_terminal())
 
     def _tell_skipped(self, path: str) -> None:
         if self._tells_images:
-            say(f"{path}: skipped, its curves are there")
+            tell(f"{path}: skipped, its curves are there")
 
     def _tell(self, name: str, doc: dict[str, Any]) -> None:
         """Name each image as it is done; a sink."""
@@ -178,7 +196,7 @@ class Session:
             complain(f"{path}: {failure.removeprefix(f'{path}: ')}")
         if self._tells_images and not data["failure"]:
             written = [Path(value).name for key, value in data.items() if key.endswith("_file") and value]
-            say(f"{path}: {', '.join(written)}")
+            tell(f"{path}: {', '.join(written)}")
 
     def show(self) -> None:
         """Show how things stand, and let the window live."""
@@ -187,14 +205,14 @@ class Session:
         if self.goes_on and not self._told and self._work.source.begun.is_set():
             self._told = True
             if not self._options.silent:
-                say(self._stamped(f"watching {self._place.directory}"))
+                tell(self._stamped(f"watching {self._place.directory}"))
         if self._told and not self._told_others and (others := self._work.source.others()):
             self._told_others = True
             counters = self._work.source.counters
             if not (counters.accepted or counters.skipped or counters.pending or self._options.silent):
                 self._line.clear()
-                say(self._stamped(no_image(self._place.directory, others)))
-        if not self._options.silent and (self._options.servermode or self.goes_on or sys.stdout.isatty()):
+                tell(self._stamped(no_image(self._place.directory, others)))
+        if not self._options.silent and (self._options.servermode or self.goes_on or is_terminal()):
             self._line.show(self._stamped(_described(self.pipeline.statistics, self._writer)))
 
     def _stamped(self, text: str) -> str:
@@ -211,12 +229,12 @@ class Session:
             complain(f"saxsdog: {remark}")
         self._tell_what_is_not_done(interrupted=stopped())
         if not self._options.silent:
-            say(self._stamped(_summary(self.pipeline.statistics)))
+            tell(self._stamped(_summary(self.pipeline.statistics)))
         not_done = self.not_done
         if len(not_done) > len(images_not_done(self.pipeline.statistics)):
             complain(f"saxsdog: not done: {'; '.join(not_done)}")
         if self._profiling is not None:
-            say(self._profiling.report())
+            tell(self._profiling.report())
         if self._window is not None:
             self._window.wait(stopped)
 
@@ -246,7 +264,7 @@ class Session:
 def _place(options: argparse.Namespace) -> Place:
     goes_on = bool(options.watch or options.feeder)
     return Place(
-        directory=options.directory.absolute(),
+        directory=_normal(options.directory),
         watch=options.watch,
         feeder=(options.feeder,) if options.feeder else (),
         existing=not (options.nowalk and goes_on),
@@ -258,12 +276,52 @@ def _place(options: argparse.Namespace) -> Place:
     )
 
 
+def _normal(folder: Path) -> Path:
+    """A folder by its absolute path without what does not count: ``.``, ``x/..``."""
+    plain = Path(os.path.normpath(folder.absolute()))
+    # Behind a symbolic link ".." leads elsewhere.
+    return plain if plain.exists() and plain.samefile(folder) else folder.absolute()
+
+
+def _named(names: OutputNames) -> list[str | None]:
+    """Where curves go, however it was spelled."""
+    folder, base = (None if path is None else os.path.realpath(path) for path in (names.folder, names.base))
+    return [os.path.normpath(names.relative), folder, base]
+
+
+def _catalog(where: str | None) -> str:
+    """Which catalog, however it was spelled."""
+    if where is None or "://" in where:
+        return str(where).rstrip("/")
+    return os.path.realpath(Path(where).expanduser())
+
+
+def _lock_of_place(folder: Path, directory: Path) -> IO[bytes]:
+    """Lock a place of images and curves.
+
+    Raises
+    ------
+    OutputError
+        Another process has it.
+    """
+    path = folder / "lock"
+    try:
+        return locked(path)
+    except OSError as error:
+        with path.open("rb") as file:
+            others = ", ".join(map(str, holders(file.fileno())))
+        raise OutputError(
+            f"{directory}: its curves are written to the same place by another process"
+            f"{f' (pid {others})' if others else ''}: wait for its end, or write to another place (-o, -R)"
+        ) from error
+
+
 def _files(options: argparse.Namespace, *, overwrite: bool) -> CurveFiles:
     names = OutputNames(
         options.relpath,
         options.out and options.out.absolute(),
         # Names made of the whole path begin where the user's path did.
-        base=None if options.directory.is_absolute() else Path.cwd(),
+        base=Path.cwd() if options.out and not options.directory.is_absolute() else None,
     )
     return CurveFiles(names, overwrite=overwrite, svg=options.svg, png=options.png)
 

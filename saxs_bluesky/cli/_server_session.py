@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from saxs_bluesky.addresses import tcp_address
-from saxs_bluesky.cli._command import Exit, say, task_limit
+from saxs_bluesky.cli._command import Exit, task_limit, tell
+from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_reduction import PATIENCE, Services
@@ -44,7 +45,7 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         Some server cannot begin.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    line = StatusLine(0.2 if sys.stdout.isatty() else _LOG_EVERY)
+    line = StatusLine(0.2 if is_terminal() else _LOG_EVERY)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_signals("saxsdogserver"))
         if not options.debug:
@@ -107,7 +108,7 @@ class _Served:
         """Go on with the last queue, and begin to answer."""
         self._desk.resume()
         self._server.start()
-        say(_stamped(f"serving {self._name}"))
+        tell(_stamped(f"serving {self._name}"))
 
     @property
     def is_alive(self) -> bool:
@@ -209,4 +210,4 @@ def _tell_of_keys(curve: ServerKeys) -> None:
 
 
 def _stamped(text: str) -> str:
-    return text if sys.stdout.isatty() else f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}"
+    return text if is_terminal() else f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from saxs_bluesky.cli._command import Exit, complain, say
+from saxs_bluesky.cli._command import Exit, complain, tell
 from saxs_bluesky.cli._leaving import end_at_once
+from saxs_bluesky.cli._output import is_terminal, show
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter
@@ -43,7 +43,7 @@ class StatusLine:
         self._seconds = seconds
         self._shown = ""
         self._since = -seconds
-        self._terminal = sys.stdout.isatty()
+        self._terminal = is_terminal()
 
     def show(self, text: str, *, now: bool = False) -> None:
         """Show a text, if it is another and the time has come, or ``now``."""
@@ -52,22 +52,20 @@ class StatusLine:
             return
         self._shown, self._since = text, moment
         if self._terminal:
-            sys.stdout.write(_CLEAR + text)
-            sys.stdout.flush()
+            show(_CLEAR + text)
         else:
-            say(text)
+            tell(text)
 
     def clear(self) -> None:
         """Make room for other lines; the text comes again with the next change."""
         if self._terminal and self._shown:
-            sys.stdout.write(_CLEAR)
-            sys.stdout.flush()
+            show(_CLEAR)
         self._shown = "" if self._terminal else self._shown
 
     def end(self) -> None:
         """Leave the text where it is."""
         if self._terminal and self._shown:
-            say("")
+            tell("")
 
 
 class _Complaints(logging.Handler):
@@ -107,13 +105,17 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
     from saxs_bluesky.callbacks import CatalogWriter
     from saxs_bluesky.catalog import close_catalog
 
-    writer = CatalogWriter(where, journal=journal)
+    is_folder = "://" not in where
+    if is_folder:
+        where = str(Path(where).expanduser().absolute())  # the current folder may go while the command works
+    catalog = where
+    writer = CatalogWriter(catalog, journal=journal)
 
     def close() -> None:
         writer.close(0)
         # Never under a thread that is still inside a request: both would wait for ever.
-        if writer.has_ended and "://" not in where:
-            closing = threading.Thread(target=close_catalog, args=(where,), name="close the catalog", daemon=True)
+        if writer.has_ended and is_folder:
+            closing = threading.Thread(target=close_catalog, args=(catalog,), name="close the catalog", daemon=True)
             closing.start()
             closing.join(_SECONDS_TO_CLOSE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say
+from saxs_bluesky.cli._command import Exit, make_parser, positive, run, tell
 from saxs_bluesky.cli._demo import demo
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import Calibration
@@ -62,16 +62,16 @@ def _init_profile(options: argparse.Namespace) -> int:
     from saxs_bluesky.beamline import copy_profile
 
     for path in copy_profile(options.directory):
-        say(str(path))
-    say(f"Start it with: ipython --profile-dir={options.directory}")
+        tell(str(path))
+    tell(f"Start it with: ipython --profile-dir={options.directory}")
     return Exit.DONE
 
 
 def _simulate(options: argparse.Namespace) -> int:
     calibration = _write_beamline(options)
     for image in _write_frames(options, calibration):
-        say(f"{image}")
-    say(f"calibration: {options.directory / 'cal.json'}")
+        tell(f"{image}")
+    tell(f"calibration: {options.directory / 'cal.json'}")
     return Exit.DONE
 
 

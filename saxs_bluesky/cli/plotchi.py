@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, tell
 from saxs_bluesky.cli._figure import figure_in_window
 from saxs_bluesky.errors import CurveFileError
 from saxs_bluesky.plotting import compare_curves, save_figure
@@ -108,7 +108,7 @@ def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
         figure=None if options.out else figure_in_window("plotchi", example="-o curves.png"),
     )
     if options.out:
-        say(f"{save_figure(figure, options.out)}: written")
+        tell(f"{save_figure(figure, options.out)}: written")
     else:
         _show()
     return Exit.DONE if len(curves) == len(options.files) else Exit.SOME_FAILED

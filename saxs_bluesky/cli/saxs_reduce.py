@@ -17,7 +17,7 @@ from saxs_bluesky.callbacks._document_formats import FORMATS
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, seconds, task_limit, task_timeout
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, seconds, task_limit, task_timeout, tell
 from saxs_bluesky.cli._not_done import results_not_delivered
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
@@ -147,7 +147,7 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
         if not options.debug:
             stack.enter_context(complaints("saxs-reduce", line))
         parts = _start(options, calibration, stack)
-        say(f"listening at {parts.receiver.address}, documents in {options.serializer}")
+        tell(f"listening at {parts.receiver.address}, documents in {options.serializer}")
         while not stop.asked:
             line.show(parts.status())
             time.sleep(_LOOK_EVERY)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, task_timeout
 from saxs_bluesky.cli._daemon import Background, go_to_background
+from saxs_bluesky.cli._output import flush
 from saxs_bluesky.errors import SaxsError
 
 
@@ -120,7 +121,7 @@ def _in_background(options: argparse.Namespace, background: Background) -> int:
         complain(f"saxsdogserver: ended by {type(error).__name__}: {error}")
     finally:
         background.end()
-        sys.stdout.flush()
+        flush()
     return code
 
 

@@ -14,7 +14,7 @@ from itertools import count
 from logging import getLogger
 from pathlib import Path, PurePosixPath
 
-from saxs_bluesky.cli._command import Exit, make_parser, positive, run, say, seconds
+from saxs_bluesky.cli._command import Exit, make_parser, positive, run, seconds, tell
 from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import OutputError, SaxsError, printable
@@ -103,7 +103,7 @@ def _saxsfeeder(options: argparse.Namespace) -> int:
         stack.callback(announcer.close)
         feed = _Feed(source, announcer, options.dir.resolve(), PurePosixPath(options.sdir))
         if not options.silent:
-            say(f"announcing at {announcer.address} what comes into {feed.directory}")
+            tell(f"announcing at {announcer.address} what comes into {feed.directory}")
         work = stack.enter_context(ThreadPoolExecutor(1, "saxsfeeder")).submit(feed.run)
         stack.callback(source.stop)
         while not (stop.asked or work.done()):

@@ -327,7 +327,7 @@ def _time(value: Any) -> str:
 def _printable(line: str) -> str:
     """A line without what acts on a terminal, or what that cannot show."""
     text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from saxs_bluesky.addresses import tcp_address
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say
+from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, tell
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import (
     FEEDER_PORT,
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 def _saxsnetconf(options: argparse.Namespace) -> int:
     if options.client_keys is not None:
         public, secret = make_keys(options.client_keys.absolute().parent, options.client_keys.name)
-        say(f"{public}: give it to the server, whose folder for keys has one for clients")
-        say(f"{secret}: the client's own, for its eyes alone")
+        tell(f"{public}: give it to the server, whose folder for keys has one for clients")
+        tell(f"{secret}: the client's own, for its eyes alone")
         return Exit.DONE
     path = options.network.expanduser()
     there = read_network(path) if path.exists() and not options.new else Network((), exposed=False, where=str(path))
@@ -90,7 +90,7 @@ def _saxsnetconf(options: argparse.Namespace) -> int:
             "matters, draw a new secret: -n"
         )
     what = "is there, and keeps its secret" if old else "added, with a new secret"
-    say(f"{path}: server {entries.index(entry)} ({server}) {what}")
+    tell(f"{path}: server {entries.index(entry)} ({server}) {what}")
     if options.show_secret:
         say(entry.secret)
     return Exit.DONE

@@ -179,6 +179,10 @@ def start_worker(number: int, initializer: Callable[[], object] | None) -> Worke
 
 def _start_without_interrupts(process: SpawnProcess) -> None:
     """Start it with the signals blocked that it will ignore: they may come before it can say so."""
+    try:
+        os.getcwd()  # noqa: PTH109 - nothing but the call is wanted
+    except FileNotFoundError:
+        os.chdir("/")  # nothing is relative to a folder that is gone, and no process starts in it
     resource_tracker.ensure_running()  # by the way, this unblocks them
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
