@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import PipelineError, SaxsError
 from saxs_bluesky.file_reduction import FileReduction, Place, Services, Wishes
 from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash.server._picture import Picture
@@ -162,7 +162,9 @@ class Queue:
 
     def _fail(self, error: Exception) -> None:
         found = str(error) if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
-        told = f"{self.directory}: the queue ended before its time: {found}; new opens another, readdir tries again"
+        if not isinstance(error, PipelineError):  # which says so itself
+            found = f"the queue ended before its time: {found}"
+        told = f"{self.directory}: {found}; new opens another, readdir tries again"
         self.failure = str(LeashError(Kind.ERROR, told))
 
     def _begin(self) -> FileReduction:
