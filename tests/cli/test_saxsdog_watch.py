@@ -311,3 +311,35 @@ def test_catalog_that_is_away_does_not_keep_it_from_its_end(beamtime: Path, star
     assert saxsdog.wait() == 1
     assert "2 images: 2 reduced, 0 skipped, 0 failed" in saxsdog.log
     assert list(state_folder.rglob("*.jsonl"))  # the runs wait there for the catalog
+
+
+def test_second_program_that_would_write_the_same_curves_is_refused_whatever_its_journal(
+    beamtime: Path, start: Start
+) -> None:
+    first = start("-w", "-V")
+    first.until(lambda: "done" in first.log)
+    second = start("-w", "-t", "1", "--journal", str(beamtime / "journal"))
+    assert second.wait() == 2
+    assert f"{beamtime}/data: its curves are written to the same place by another process (pid " in second.log
+    before = (beamtime / "results" / "filelist_data.log").read_text()
+    # To another place they work beside each other, and the list is not emptied under the first.
+    third = start("-n", "-t", "1", "-R", "elsewhere")
+    assert third.wait() == 0
+    assert "the list is written by another process (pid " in third.log
+    assert (beamtime / "results" / "filelist_data.log").read_text().startswith(before)
+    assert first.stop() == 0
+
+
+def test_crash_is_remembered_however_places_are_spelled(
+    beamtime: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(beamtime)
+    saxsdog = start("-w", "-t", "1", "--catalog", str(beamtime / "catalog"), "--journal", str(beamtime / "journal"))
+    saxsdog.until(lambda: saxsdog_lines(Results(beamtime)) >= 6)
+    time.sleep(0.5)
+    saxsdog.kill()
+    again = start("-w", "-t", "1", "--catalog", "./catalog/", "--journal", "journal/../journal", "-R", ".././work/")
+    again.until(lambda: "watching" in again.log.splitlines()[-1] or "done" in again.log.splitlines()[-1])
+    time.sleep(2)
+    assert again.stop() == 0
+    assert "0 reduced" in again.log.splitlines()[-1]
