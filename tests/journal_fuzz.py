@@ -215,7 +215,7 @@ class Fuzz:
         return wrong
 
     def _wrong_list(self) -> list[str]:
-        found = Counter(line.split(", ")[0] for line in self.list.read_text().splitlines())
+        found = Counter(line.split(", ")[0].removeprefix("/") for line in self.list.read_text().splitlines())
         wanted = Counter(os.path.relpath(path, self.folder) for path in self.expected)
         return [f"in the list {found - wanted} too often, {wanted - found} not"] if found != wanted else []
 
