@@ -38,6 +38,7 @@ MOST_ANNOUNCED = 1_000_000
 _LOOK_EVERY = 100  # milliseconds
 _PAUSE_AFTER_FAILURE = 1.0  # seconds
 _SECONDS_TO_END = 5.0  # for the thread, which may wait for a file system that does not answer
+_AT_A_TIME = 100  # messages of a connection between two looks after it
 _CATCHING_UP = 2.0  # seconds for what is on its way at the end
 
 _WAITING_AT_MOST = 1_000_000  # announcements for a listener that stands still

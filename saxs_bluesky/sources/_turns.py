@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-_NEIGHBOURS_SECONDS = 0.1  # for how long a file that came is waited for by those behind it
-_LONGEST_HOLD = 0.08  # seconds that a file which is ready waits for one before it
+_NEIGHBOURS_SECONDS = 0.4  # for how long a file that came is waited for by those behind it
+_LONGEST_HOLD = 0.25  # seconds that a file which is ready waits for one before it
 
 
 class HasPath(Protocol):
@@ -32,7 +32,7 @@ class _Folder(Generic[Item]):
 class Turns(Generic[Item]):
     """Puts files of a folder that come together into the order of their names.
 
-    One that is ready waits for those before it that came at the same time, for no longer than some hundredths of a
+    One that is ready waits for those before it that came at the same time, for no longer than a quarter of a
     second: one that is not ready does not hold up the others.
 
     Parameters
