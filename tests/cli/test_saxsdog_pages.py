@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,21 @@ def test_page_that_cannot_be_reduced_is_told(beamtime: Path, capsys: pytest.Capt
     ]
 
 
-def test_pages_are_neither_lost_nor_doubled_over_kills(beamtime: Path) -> None:
+@pytest.fixture
+def saxsdog(beamtime: Path) -> Iterator[Saxsdog]:
+    one = Saxsdog(beamtime, ("-w", "--catalog", str(beamtime / "catalog")))
+    yield one
+    if one.process is not None and one.process.poll() is None:
+        one.process.kill()
+        one.process.wait()
+
+
+def test_pages_are_neither_lost_nor_doubled_over_kills(beamtime: Path, saxsdog: Saxsdog) -> None:
     for image in (beamtime / "data").rglob("*.tif"):
         image.unlink()
     pages = 100
     write_stack(beamtime / "data" / "stack.tif", pages)
     work, catalog = beamtime / "work", beamtime / "catalog"
-    saxsdog = Saxsdog(beamtime, ("-w", "--catalog", str(catalog)))
     for wanted in (10, 45):
         saxsdog.start()
         saxsdog.until(lambda wanted=wanted: (work / f"stack_{wanted:05d}.chi").exists())
