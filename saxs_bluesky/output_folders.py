@@ -237,8 +237,14 @@ def open_file(path: Path, rule: LinkRule, flags: int) -> int:
         It cannot be opened, or is no regular file.
     """
     make = True
+    link = path
     for _ in range(_MOST_LINKS):
-        folder = open_folder(path.parent, rule, make=make)
+        try:
+            folder = open_folder(path.parent, rule, make=make)
+        except LinkError as error:
+            if path == link:
+                raise
+            raise LinkError(f"{link}: a symbolic link is not followed: {error}") from error
         try:
             file = folder.open(path.name, flags | os.O_NONBLOCK)  # opening a pipe would wait for a reader
         except OSError as error:

@@ -305,8 +305,7 @@ def test_answers_of_protocol_2_are_bound_to_their_request(gate: Gate) -> None:
     [
         b"", b"{}", b"[]", b"null", b"NaN", b"\xff", b"\xef\xbb\xbf{}", b"{" * 5000, b"[" * 5000,
         b'{"result": "x"}', b'{"result": 5, "data": {}}', b'{"result": "x", "data": []}',
-        b'{"result": "x", "data": {"x": 1}}',
-        b'{"result": "x", "data": {}, "more": 1}', b'{"result": "x", "data": {"stat": {"queue length": NaN}}}',
+        b'{"result": "x", "data": {"stat": {"queue length": NaN}}}',
         b'{"result": "x", "data": {"graphs": [{"kind": "Radial", "conf": {}, "columnLabels": [], "array": [["1"]]}]}}',
         b'{"result": "x", "data": {"graphs": [{"kind": "Radial", "conf": {}, "columnLabels": [], "array": [[true]]}]}}',
         b'{"result": "x", "data": {"graphs": [{"kind": "R", "conf": {}, "columnLabels": [], "array": []}]}}',

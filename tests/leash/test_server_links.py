@@ -117,7 +117,7 @@ def test_queue_of_the_base_directory_writes_inside_it(server: Server, tmp_path: 
         server.until((server.base / "work" / "a.chi").exists)
         server.until(lambda: client.stat()["images processed"] >= 1)
     assert server.stop() == 0
-    assert (server.base / "results" / f"filelist_{server.base.name}.log").read_text().startswith("work/a.chi, ")
+    assert (server.base / "results" / f"filelist_{server.base.name}.log").read_text().startswith("/work/a.chi, ")
     assert not (tmp_path / "work").exists()
     assert not (tmp_path / "results").exists()
 
