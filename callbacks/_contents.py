@@ -6,13 +6,14 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from saxs_bluesky.documents import FileContent, FrameTask, TiffFrame
+from saxs_bluesky.documents import FileContent, FrameTask, TiffFrame, holds, moved_to
 from saxs_bluesky.reduction import Stamp, superseded
-from saxs_bluesky.work import FrameOutcome
+from saxs_bluesky.work import FrameOutcome, renamed
 
 _log = logging.getLogger(__name__)
+
+_MOST_REMEMBERED = 10_000
 
 
 class Contents:
@@ -24,14 +25,17 @@ class Contents:
     Parameters
     ----------
     look_again
-        Told the path of each file with newer content, or that has another path now, so that it becomes another event.
+        Told the path of each file with newer content, or that has another path now, so that it becomes another event;
+        ``anew`` where what was accepted under the other path may be this very content.
     """
 
-    def __init__(self, look_again: Callable[[str], None]) -> None:
+    def __init__(self, look_again: Callable[..., None]) -> None:
         self._look_again = look_again
         self._by_stamp = True
         self._outdated: dict[str, Stamp] = {}
         self._moved: set[str] = set()
+        self._looked_at_anew: dict[tuple[str, Stamp], None] = {}  # the latest
+        self._folders: dict[str, int | None] = {}  # inodes, as they were when an image of each was asked for first
         #: How many frames had newer content.
         self.superseded = 0
 
@@ -43,6 +47,12 @@ class Contents:
     def asked(self, task: FrameTask) -> FrameTask:
         """The task as it goes to a worker."""
         frame = task.reference
+        if isinstance(frame, TiffFrame):
+            folder = os.path.dirname(frame.path)  # noqa: PTH120 - for each frame
+            if folder not in self._folders:
+                if len(self._folders) >= _MOST_REMEMBERED:
+                    self._folders.clear()
+                self._folders[folder] = _inode(folder)
         if self._by_stamp or not isinstance(frame, TiffFrame) or frame.content is None:
             return task
         return replace(task, reference=replace(frame, content=replace(frame.content, by_stamp=False)))
@@ -63,26 +73,43 @@ class Contents:
         if content is None or task.reference is None or task.failure:
             return outcome
         path = task.reference.path
-        if outcome.superseded and _holds(path, content):
+        if outcome.superseded and holds(path, content):
             if self._by_stamp:
                 _log.warning("%s: workers see other inode numbers or times; size and time are compared there", path)
             self._by_stamp = False
             return here()
-        if not self._by_stamp and not outcome.failure and not _holds(path, content):
+        if not self._by_stamp and not outcome.failure and not holds(path, content):
             return FrameOutcome(str(superseded(path)), superseded=True)
-        if outcome.failure and not outcome.superseded and not os.path.lexists(path):
+        if outcome.failure and not os.path.lexists(path):
             return self._judged_absent(path, content, outcome)
+        if outcome.superseded and self._is_replaced(os.path.dirname(path)):  # noqa: PTH120
+            self._look_where_it_moved(path, content)
         return outcome
+
+    def _is_replaced(self, folder: str) -> bool:
+        """Whether another folder has the name now; cheap, since files may be overwritten all the time."""
+        return folder in self._folders and self._folders[folder] != _inode(folder)
+
+    def _look_where_it_moved(self, path: str, content: FileContent) -> None:
+        """See to it that a content is reduced whose folder has another name now, and another file its path."""
+        key = path, content.stamp
+        moved = None if key in self._looked_at_anew else moved_to(path, content)
+        if moved is None:
+            return
+        self._looked_at_anew[key] = None  # once, and not for each of its pages
+        if len(self._looked_at_anew) > _MOST_REMEMBERED:
+            del self._looked_at_anew[next(iter(self._looked_at_anew))]
+        self._look_again(moved, anew=True)
 
     def _judged_absent(self, path: str, content: FileContent, outcome: FrameOutcome) -> FrameOutcome:
         """Outcome of a file that was gone before it was read: no failure where its folder has another name now."""
         self._look_again(path)
-        moved = _moved_to(path, content)
+        moved = moved_to(path, content)
         if moved is None:
-            return outcome
+            return replace(outcome, superseded=False)
         self._look_again(moved)
         self._moved.add(path)
-        return FrameOutcome(f"{path}: renamed before it was reduced; it is reduced as {moved}", superseded=True)
+        return FrameOutcome(str(renamed(path, moved)), superseded=True)
 
     def delivered(self, task: FrameTask, outcome: FrameOutcome) -> None:
         """Note what became of a frame."""
@@ -101,28 +128,12 @@ class Contents:
             del self._outdated[path]
 
 
-def _moved_to(path: str, content: FileContent) -> str | None:
-    """Where a file is whose folder, or one above, has another name in the same place; None where it is not found."""
-    folder, names = Path(path), list[str]()
-    while not folder.exists():
-        names.insert(0, folder.name)
-        folder = folder.parent
+def _inode(folder: str) -> int | None:
     try:
-        for beside in folder.iterdir():
-            moved = beside.joinpath(*names[1:])
-            if len(names) > 1 and _holds(str(moved), content):
-                return str(moved)
+        return os.stat(folder).st_ino  # noqa: PTH116
     except OSError:
         return None
-    return None
 
 
 def _content(task: FrameTask) -> FileContent | None:
     return task.reference.content if isinstance(task.reference, TiffFrame) else None
-
-
-def _holds(path: str, content: FileContent) -> bool:
-    try:
-        return content.is_in(Path(path).stat())
-    except OSError:
-        return False

@@ -287,7 +287,7 @@ class Reduction:
             names = {curve.name: None for reducer in self._reducers.values() for curve in reducer.template}
             self._files.clean_up(self._home / image, names)
 
-    def follow_contents(self, look_again: Callable[[str], None]) -> None:
+    def follow_contents(self, look_again: Callable[..., None]) -> None:
         """Reduce files only as long as they hold what their events describe; to be called before the first document.
 
         A frame whose file was overwritten before it was reduced has no curves, and its event says so.

@@ -16,6 +16,7 @@ import pwd
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,9 @@ _open: OrderedDict[tuple[str, LinkRule], OutputFolder] = OrderedDict()
 _opening = threading.Lock()
 
 
-def open_folder(path: Path, rule: LinkRule, *, make: bool = True) -> OutputFolder:
+def open_folder(
+    path: Path, rule: LinkRule, *, make: bool = True, check: Callable[[], None] | None = None
+) -> OutputFolder:
     """Open a folder to write to, and make it and those above it where they are missing.
 
     It stays open for the next time; then it costs one call of the system to see that the path still leads to it.
@@ -205,6 +208,8 @@ def open_folder(path: Path, rule: LinkRule, *, make: bool = True) -> OutputFolde
         Which links are followed.
     make
         Whether to make what is missing.
+    check
+        Called before a folder is made or opened that was not open; what it raises prevents that.
 
     Raises
     ------
@@ -217,6 +222,8 @@ def open_folder(path: Path, rule: LinkRule, *, make: bool = True) -> OutputFolde
     known = _open.get((name, rule))
     if known is not None and known.is_at(name):
         return known
+    if check is not None:
+        check()
     found = OutputFolder(_Way(name, rule, make=make).follow(), name)
     with _opening:
         _open[name, rule] = found

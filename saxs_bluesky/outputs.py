@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -157,6 +157,7 @@ class CurveFiles:
         curves: Sequence[Curve],
         calibration: Calibration,
         provenance: CurveProvenance | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Iterator[Path]:
         """Write the files of one frame, yielding the path of each curve's as it is there.
 
@@ -170,6 +171,9 @@ class CurveFiles:
             What was made of it.
         calibration, provenance
             For the files' headers: what the curves were made with, and what of.
+        check
+            Called before a folder is made, or opened anew, whose place follows from that of the image; what it raises
+            is raised here.
 
         Raises
         ------
@@ -177,7 +181,7 @@ class CurveFiles:
             A file cannot be written.
         """
         targets = self.targets(path, [curve.name for curve in curves])
-        folder = output_folder(targets[0].parent, self.names.rule)
+        folder = output_folder(targets[0].parent, self.names.rule, None if self.names.folder else check)
         for curve, chi in zip(curves, targets, strict=True):
             if self.overwrite or not folder.has(chi.name):
                 write_curve(folder, chi, curve, calibration, provenance)
@@ -221,8 +225,8 @@ def home_folder() -> Path:
         return Path("/")
 
 
-def output_folder(folder: Path, rule: LinkRule) -> OutputFolder:
-    """Open a folder to write to, and make it and those above it, where they are missing.
+def output_folder(folder: Path, rule: LinkRule, check: Callable[[], None] | None = None) -> OutputFolder:
+    """Open a folder to write to, and make it and those above it, where they are missing and a ``check`` lets that be.
 
     Raises
     ------
@@ -230,7 +234,7 @@ def output_folder(folder: Path, rule: LinkRule) -> OutputFolder:
         It cannot be opened or made, or a symbolic link is in the way.
     """
     try:
-        return open_folder(folder, rule)
+        return open_folder(folder, rule, check=check)
     except OSError as error:
         raise OutputError(f"{folder}: wanted a folder to write curves to, found {error.strerror or error}") from error
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, load
+from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to
 from saxs_bluesky.errors import SaxsError, SupersededError, reason_of
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.reduction import (
@@ -143,9 +143,12 @@ class FrameWork:
         # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
             return FrameOutcome(_told_with(task.reference.path, error))
-        values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
         source = _Source(task, stamp, run)
-        written = self._write(image, frame.image, curves, source)
+        try:
+            written = self._write(image, frame.image, curves, source)
+        except SupersededError as error:
+            return FrameOutcome(str(error), superseded=True)
+        values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
         return FrameOutcome("", written, values, remark=self._remark(frame.header, task.reference.path, run))
 
     def _remark(self, header: PilatusHeader | None, path: str, run: str) -> str:
@@ -172,7 +175,10 @@ class FrameWork:
             if is_retry():
                 self.files.clean_up(path, [curve.name for curve in curves])
             made_of = self._made_of(source, path)
-            written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration, made_of))
+            check = partial(_check_place, source.task)
+            written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration, made_of, check))
+        except SupersededError:
+            raise
         # The curves are good all the same, and go their other ways.
         except Exception as error:  # noqa: BLE001
             return WrittenFiles(tuple(written), reason_of(error))
@@ -206,6 +212,21 @@ def _stamp(task: FrameTask) -> int | None:
         return stamp_of(Path(task.reference.path).stat())
     except OSError:
         return None
+
+
+def _check_place(task: FrameTask) -> None:
+    """See to it that the curves of a frame do not go where its file was before its folder was renamed."""
+    if not isinstance(task.reference, TiffFrame) or task.reference.content is None:
+        return
+    path, content = task.reference.path, task.reference.content
+    moved = None if holds(path, content) else moved_to(path, content)
+    if moved is not None:
+        raise renamed(path, moved)
+
+
+def renamed(path: str, moved: str) -> SupersededError:
+    """Error of a file whose folder has another name now."""
+    return SupersededError(f"{path}: renamed before it was reduced; it is reduced as {moved}")
 
 
 def _number(task: FrameTask) -> int:

@@ -4,6 +4,7 @@ No threads, no catalog, no RunEngine: functions and small classes that callbacks
 programs build on.
 """
 
+from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun
 from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
@@ -41,7 +42,9 @@ __all__ = [
     "WrittenFiles",
     "axis_key",
     "difference",
+    "holds",
     "load",
+    "moved_to",
     "page_of",
     "reduce_task",
     "reduced_documents",

@@ -105,7 +105,7 @@ class FileSource:
         self._draining = threading.Event()
         self._again: queue.SimpleQueue[tuple[FolderOnce, bool]] = queue.SimpleQueue()
         self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
-        self._once_more: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._once_more: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
         self._is_settled: Callable[[], bool] = lambda: True
         self._accepted = self._skipped = 0
         self._drawn: deque[FoundFile] = deque()  # they are ready, and wait for room
@@ -130,13 +130,15 @@ class FileSource:
         self._again.put((FolderOnce(folder, below=below), forget))
         self._wake.set()
 
-    def look_again(self, path: str) -> None:
+    def look_again(self, path: str, *, anew: bool = False) -> None:
         """Take the content that a file has now, unless that was accepted; from any thread.
+
+        With ``anew``, whether or not: it was accepted under another path, and not done.
 
         Where there is no such file any more, what was accepted of it was gone before it was read: where its folder has
         another name now, it is found there.
         """
-        self._once_more.put(path)
+        self._once_more.put((path, anew))
         self._wake.set()
 
     def remember(self, path: str, stamp: int) -> None:
@@ -278,7 +280,10 @@ class FileSource:
 
     def _look_once_more(self) -> None:
         while not self._once_more.empty():
-            path = self._once_more.get()
+            path, anew = self._once_more.get()
+            if anew:
+                self._known.get(path)  # which finds it, whatever its folder was called before
+                self._known.drop(path)
             if os.path.lexists(path):
                 self._take(Candidate(path))
             else:

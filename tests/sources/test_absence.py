@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,11 +194,17 @@ def test_replacement_of_the_same_size_and_time_is_new(
     assert listening.names == ["a.tif", "a.tif"]
 
 
-def test_file_that_becomes_readable_is_new(folder: Path, listen: Listen) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user can list; those above a test's own are closed, and not the test's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_file_that_becomes_readable_is_new(open_folder: Path, listen: Listen) -> None:
+    folder = open_folder
     path = write(folder / "a.tif")
-    for above in (folder, *folder.parents):
-        if above.name.startswith("pytest") or above in (folder, folder.parent):
-            above.chmod(0o755)
     path.chmod(0)
     user = os.geteuid()
     if user == 0:
