@@ -38,7 +38,7 @@ demo: $(VENV)/.installed
 	$(BIN)/saxs-bluesky demo demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m soak -n 0 -v

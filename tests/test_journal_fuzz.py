@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.test_file_pipeline import ROOT
 
-SEEDS = 6
+SEEDS = 3
 
 
 def fuzzed(folder: Path, first: int, last: int, seconds: float) -> tuple[int, list[str]]:

@@ -23,7 +23,7 @@ from saxs_bluesky.reduction import read_frame, write_frame
 from saxs_bluesky.sources import FeederSource
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsfeeder import main; sys.exit(main())"]
-SECONDS = 20.0
+SECONDS = 60.0
 IMAGE = np.arange(1, 4801, dtype=np.int32).reshape(60, 80)
 
 

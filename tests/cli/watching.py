@@ -20,7 +20,7 @@ import psutil
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.reduction import Calibration, Curve, Reducer, read_chi, read_frame
 
-PATIENCE = 90.0  # seconds: only for what would otherwise hang
+PATIENCE = 240.0  # seconds: only for what would otherwise hang
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tests.cli.test_saxsfeeder import free_port
 from tests.leash.conftest import SECRET
 from tests.leash.hostile import CALIBRATION, npy
 
-PATIENCE = 60.0  # seconds: only for what would otherwise hang
+PATIENCE = 180.0  # seconds: only for what would otherwise hang
 CAL: dict[str, Any] = CALIBRATION
 MASK = Attachment.from_bytes("mask.npy", npy())
 NEW: dict[str, Any] = {"calibration": CAL, "data": {}}
