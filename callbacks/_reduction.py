@@ -68,13 +68,6 @@ class _InHand:
     image: Path | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _AtWork:
-    """What the thread is about that has frames reduced."""
-
-    step: Step
-
-
 class Reduction:
     """Reduces every image of the runs it sees, and hands reduced runs to its sinks.
 
@@ -175,7 +168,7 @@ class Reduction:
         self._ended = ""
         self._refused = 0
         self._failing: set[int] = set()
-        self._at_work: _AtWork | None = None
+        self._at_work: Step | None = None  # what the thread is about that has frames reduced
         self._giving_up = threading.Lock()
 
     # The RunEngine's thread
@@ -337,10 +330,10 @@ class Reduction:
 
     def _reduce(self) -> None:
         while (step := self._steps.get()) is not _CLOSE:
-            self._at_work = mine = _AtWork(step)
+            self._at_work = step
             item = self._begun(step)
             with self._giving_up:
-                if self._at_work is not mine:
+                if self._at_work is not step:
                     return  # it took too long, and another thread goes on
                 self._at_work = None
             self._put_in_hand(item)
@@ -418,7 +411,7 @@ class Reduction:
 
     def _next(self) -> Any:
         """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
-        seen: _AtWork | None = None
+        seen: Step | None = None
         looks = 0
         while True:
             try:
@@ -428,17 +421,17 @@ class Reduction:
             # Looks are counted, and not time, since a program that was stopped meanwhile has not waited.
             now = self._at_work
             seen, looks = now, looks + 1 if now is seen else 1
-            if seen is None or seen.step.task is None:
+            if seen is None or seen.task is None:
                 continue
-            path = self._work[self._name(seen.step.task)].describe(seen.step.task)
+            path = self._work[self._name(seen.task)].describe(seen.task)
             if looks == int(_SECONDS_TO_TELL / _LOOK_EVERY):
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
             if looks * _LOOK_EVERY >= self._limit and self._give_up(seen):
-                return _InHand(seen.step, _done(self._hung(path)))
+                return _InHand(seen, _done(self._hung(path)))
 
-    def _give_up(self, at_work: _AtWork) -> bool:
+    def _give_up(self, step: Step) -> bool:
         with self._giving_up:
-            if self._at_work is not at_work:
+            if self._at_work is not step:
                 return False
             self._at_work = None
         self._threads = [thread for thread in self._threads if not thread.name.endswith(self._reduce.__name__)]

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from event_model import compose_run
 
-from saxs_bluesky import __version__
 from saxs_bluesky.documents._raw_run import FrameTask
 from saxs_bluesky.documents._references import page_of
 from saxs_bluesky.reduction import Curve, Reducer
@@ -256,13 +255,13 @@ def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reduce
 
 
 def _provenance(reducer: Reducer) -> Document:
-    calibration = reducer.calibration
+    made_of = reducer.provenance
     return {
-        "software": "saxs-bluesky",
-        "version": __version__,
-        "calibration": dict(calibration.document),
-        "calibration_sha256": calibration.sha256,
-        "mask_sha256": list(reducer.mask_sha256),
+        "software": made_of.software,
+        "version": made_of.version,
+        "calibration": dict(reducer.calibration.document),
+        "calibration_sha256": made_of.calibration_sha256,
+        "mask_sha256": list(made_of.mask_sha256),
         "integrators": [integrator.name for integrator in reducer.integrators],
     }
 
