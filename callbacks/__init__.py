@@ -1,14 +1,20 @@
 """Bluesky callbacks: consumers of documents."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter, JournaledRun
 from saxs_bluesky.callbacks._chi_files import ChiFiles
 from saxs_bluesky.callbacks._curve_list import CurveList
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
 from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
-from saxs_bluesky.callbacks._live_curves import LiveCurves
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.callbacks._reduction import Reduction, Status
+
+if TYPE_CHECKING:
+    from saxs_bluesky.callbacks._live_curves import LiveCurves
 
 __all__ = [
     "CatalogCounters",
@@ -26,3 +32,12 @@ __all__ = [
     "Status",
     "publish",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Pictures bring matplotlib, a third of what commands take to start: only those that draw load it.
+    if name != "LiveCurves":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from saxs_bluesky.callbacks._live_curves import LiveCurves
+
+    return LiveCurves

@@ -13,18 +13,17 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import platformdirs
 
-from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
+from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.cli._command import complain, task_limit, tell
 from saxs_bluesky.cli._file_ends import files_not_done, no_image
 from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
-from saxs_bluesky.cli._window import Window
 from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
@@ -34,6 +33,10 @@ from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, OutputNames
 from saxs_bluesky.sources import Progress
 from saxs_bluesky.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from saxs_bluesky.callbacks import LiveCurves
+    from saxs_bluesky.cli._window import Window
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +73,7 @@ class Session:
         if progress is not None:
             progress.adopt(self._identity_before(calibration), self._identity(calibration))
         self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
-        live = LiveCurves() if options.plotmonitor else None
-        self._window = None if live is None else Window(live)
+        live, self._window = _live_window() if options.plotmonitor else (None, None)
         self._profiling = Profiling() if options.profile else None
         wishes = Wishes(
             files=self._files, resume=options.resume, deviation=options.svg, identity=self._identity(calibration)
@@ -259,6 +261,15 @@ class Session:
     def some_failed(self) -> bool:
         """Whether something was asked for and not done."""
         return bool(self.not_done or self._files_not_done)
+
+
+def _live_window() -> tuple[LiveCurves, Window]:
+    # What draws is loaded where there is something to draw: it takes a third of the command's start.
+    from saxs_bluesky.callbacks import LiveCurves
+    from saxs_bluesky.cli._window import Window
+
+    live = LiveCurves()
+    return live, Window(live)
 
 
 def _place(options: argparse.Namespace) -> Place:

@@ -340,3 +340,9 @@ def test_interrupt_leaves_only_whole_files(beamtime: Path) -> None:
     for path in written:
         assert path.suffix == ".chi"
         read_chi(path)
+
+
+def test_command_starts_without_what_draws() -> None:
+    code = "import sys, saxs_bluesky.cli.saxsdog; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"matplotlib", "numba", "pandas", "tiled"} & set(loaded)
