@@ -8,6 +8,7 @@ import io
 import math
 import re
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -48,7 +49,8 @@ _TIFF_COMPRESSIONS = {UNCOMPRESSED, *COMPRESSIONS} - {_LZMA}
 
 _UNPACKED = 2**28  # bytes that a compressed mask may take for a moment, beside those of its pixels
 
-_PATIENCE = 10  # seconds; reading takes one at most
+_PROCESSOR_SECONDS = 10  # reading takes one at most
+_PATIENCE = 60  # seconds: a machine that is busy gives a process little of its time
 _MEMORY = 2**32  # bytes of address space, most of which libraries map and never touch
 _REFUSED = 3
 
@@ -209,10 +211,13 @@ def _read_hdf5(content: bytes, where: str, limit: int) -> _Values:
     # As its first deed it makes way for the reduction; modules do not come from wherever the server was started.
     code = f"import os; os.nice(10); from {__name__} import _main; raise SystemExit(_main())"
     command = [sys.executable, "-P", "-c", code, where.replace("\0", " "), str(limit)]
+    slow = MaskError(f"{where}: wanted a mask image, found one that takes too long to read")
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise MaskError(f"{where}: wanted a mask image, found one that takes too long to read") from None
+        raise slow from None
+    if done.returncode == -signal.SIGXCPU:
+        raise slow
     if done.returncode == _REFUSED:
         raise MaskError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
     if done.returncode:
@@ -284,12 +289,12 @@ _READERS: dict[str, Callable[[bytes, str, int], _Values]] = {
 def _main() -> int:
     """Read the HDF5 file on standard input, and write its mask to standard output."""
     where, limit = sys.argv[1], int(sys.argv[2])
-    for what, most in (
-        (resource.RLIMIT_CPU, _PATIENCE),
-        (resource.RLIMIT_AS, _MEMORY + 32 * limit),
-        (resource.RLIMIT_CORE, 0),
+    for what, most, hardly in (
+        (resource.RLIMIT_CPU, _PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 1),  # a signal that tells, then one that kills
+        (resource.RLIMIT_AS, _MEMORY + 32 * limit, _MEMORY + 32 * limit),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(what, (most, hardly))
     try:
         values = _read_hdf5_here(sys.stdin.buffer.read(), where, limit)
         np.save(sys.stdout.buffer, values != 0, allow_pickle=False)
