@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, OutputNames, Reducer, read_chi, read_frame, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
-
-SECONDS = 60.0  # until a test that hangs fails
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def test_worker_that_is_killed_in_its_work_costs_no_frame(beamtime: Path, client
         [lambda name, doc: documents.append((name, doc))],
         executor=client.get_executor(),
         files=CurveFiles(OutputNames()),
-        patience=SECONDS,
+        patience=PATIENCE,
     )
     source = DirectorySource(beamtime / "data", readiness=Readiness(settle=0.01))
     # A worker waits for what is missing of the last image, and is killed meanwhile.
@@ -112,8 +110,8 @@ def test_worker_that_is_killed_in_its_work_costs_no_frame(beamtime: Path, client
     assert len(busy) == 1
     os.kill(client.run(os.getpid)[busy[0]], signal.SIGKILL)
     late.write_bytes(whole)
-    assert reduction.wait(SECONDS)
-    assert reduction.close(SECONDS)
+    assert reduction.wait(PATIENCE)
+    assert reduction.close(PATIENCE)
     assert (reduction.status.reduced, reduction.status.failed) == (40, 0)
     assert [name for name, _ in documents] == ["start", "descriptor", *["event"] * 40, "stop"]
     assert [doc["data"]["frame_index"] for name, doc in documents if name == "event"] == list(range(40))
@@ -130,7 +128,7 @@ def test_cluster_reduces_the_files_of_a_pipeline_in_order(beamtime: Path, client
     )
     pipeline = FilePipeline(DirectorySource(beamtime / "data"), reduction)
     pipeline.run()
-    assert reduction.close(SECONDS)
+    assert reduction.close(PATIENCE)
     assert paths == [str(path) for path in images(beamtime)]
     assert pipeline.statistics.done == 40
     assert_curves_are_serial(beamtime)
@@ -145,10 +143,3 @@ def test_cluster_that_does_not_answer_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"saxsdog: --dask {address}: wanted a Dask scheduler, found ")
     assert not (beamtime / "work").exists()
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

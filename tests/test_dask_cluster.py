@@ -21,17 +21,9 @@ from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
 from tests.cli.watching import Results, Saxsdog
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.logs_errors  # Dask's own, of connections that break
-
-SECONDS = 180.0  # until a test that hangs fails
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 class Cluster:
@@ -110,9 +102,9 @@ def test_errors_of_the_call_are_the_callers(cluster: Cluster, executors: Make) -
     cluster.start_worker()
     executor = executors()
     until(lambda: executor._client is not None)  # it may have been there before the worker
-    assert executor.submit(divide, 4).result(SECONDS) == 0.25
+    assert executor.submit(divide, 4).result(PATIENCE) == 0.25
     with pytest.raises(ZeroDivisionError):
-        executor.submit(divide, 0).result(SECONDS)
+        executor.submit(divide, 0).result(PATIENCE)
 
 
 def test_scheduler_that_dies_costs_nothing_and_is_used_again_when_it_is_back(
@@ -120,39 +112,39 @@ def test_scheduler_that_dies_costs_nothing_and_is_used_again_when_it_is_back(
 ) -> None:
     executor = executors()
     here, there = os.getpid(), cluster.start_worker()
-    assert executor.submit(pid_after, 0).result(SECONDS) == here  # there was no worker yet
+    assert executor.submit(pid_after, 0).result(PATIENCE) == here  # there was no worker yet
     until(lambda: "the cluster is back" in caplog.text)
-    assert executor.submit(pid_after, 0).result(SECONDS) == there.pid
+    assert executor.submit(pid_after, 0).result(PATIENCE) == there.pid
     futures = [executor.submit(pid_after, 0.1) for _ in range(30)]
-    futures[1].result(SECONDS)
+    futures[1].result(PATIENCE)
     assert cluster.scheduler is not None
     cluster.scheduler.kill()
     cluster.scheduler.wait()
-    done = [future.result(SECONDS) for future in futures]
+    done = [future.result(PATIENCE) for future in futures]
     assert set(done) == {there.pid, here}
-    assert executor.submit(pid_after, 0).result(SECONDS) == here
+    assert executor.submit(pid_after, 0).result(PATIENCE) == here
     caplog.clear()
-    there.wait(SECONDS)  # without its scheduler it ends
+    there.wait(PATIENCE)  # without its scheduler it ends
     cluster.start_scheduler()
     there = cluster.start_worker()
     until(lambda: "the cluster is back" in caplog.text)
-    assert executor.submit(pid_after, 0).result(SECONDS) == there.pid
+    assert executor.submit(pid_after, 0).result(PATIENCE) == there.pid
 
 
 def test_scheduler_that_is_stopped_is_left(cluster: Cluster, executors: Make, caplog: pytest.LogCaptureFixture) -> None:
     there = cluster.start_worker()
     executor = executors(answer_seconds=3.0)
     until(lambda: executor._client is not None)
-    assert executor.submit(pid_after, 0).result(SECONDS) == there.pid
+    assert executor.submit(pid_after, 0).result(PATIENCE) == there.pid
     assert cluster.scheduler is not None
     cluster.scheduler.suspend()
     caplog.clear()
     futures = [executor.submit(pid_after, 0) for _ in range(5)]
-    assert {future.result(SECONDS) for future in futures} == {os.getpid()}
+    assert {future.result(PATIENCE) for future in futures} == {os.getpid()}
     assert caplog.text.count("the cluster is away (no answer in 3 s)") == 1
     cluster.scheduler.resume()
     until(lambda: "the cluster is back" in caplog.text)
-    assert executor.submit(pid_after, 0).result(SECONDS) == there.pid
+    assert executor.submit(pid_after, 0).result(PATIENCE) == there.pid
 
 
 def test_what_a_stopped_worker_keeps_is_done_by_others(
@@ -161,10 +153,10 @@ def test_what_a_stopped_worker_keeps_is_done_by_others(
     stopped = cluster.start_worker()
     executor = executors(task_seconds=15.0)
     until(lambda: executor._client is not None)
-    assert executor.submit(pid_after, 0).result(SECONDS) == stopped.pid
+    assert executor.submit(pid_after, 0).result(PATIENCE) == stopped.pid
     stopped.suspend()
     future = executor.submit(pid_after, 0)
-    assert future.result(SECONDS) == os.getpid()
+    assert future.result(PATIENCE) == os.getpid()
     assert "pid_after was in the cluster's hands for 15 s; it is taken back, and done here" in caplog.text
     stopped.resume()
 
@@ -174,9 +166,9 @@ def test_worker_that_is_killed_costs_nothing(cluster: Cluster, executors: Make) 
     executor = executors(task_seconds=20.0)
     until(lambda: executor._client is not None)
     futures = [executor.submit(pid_after, 0.1) for _ in range(20)]
-    futures[1].result(SECONDS)
+    futures[1].result(PATIENCE)
     killed.kill()
-    assert {future.result(SECONDS) for future in futures} == {killed.pid, os.getpid()}
+    assert {future.result(PATIENCE) for future in futures} == {killed.pid, os.getpid()}
 
 
 def test_command_goes_on_when_its_cluster_dies(

@@ -38,11 +38,11 @@ from saxs_bluesky.reduction import (
 from saxs_bluesky.sources import DirectorySource, FileSource, Progress, Readiness
 from tests.conftest import small_document
 from tests.crashing import KILLED, MOMENTS, away
+from tests.waiting import PATIENCE
 
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
 ROOT = Path(__file__).parents[1]
 FILES = CurveFiles(OutputNames())
-SECONDS = 60.0  # until a test that hangs fails
 Named = tuple[str, dict[str, Any]]
 
 
@@ -94,7 +94,7 @@ class Run:
         source = source or DirectorySource(data, readiness=Readiness(settle=0.001, quiet=0.01, deadline=deadline))
         self.pipeline = FilePipeline(source, self.reduction, **parts)
         self.pipeline.run()
-        assert self.reduction.wait_for_frames(SECONDS)
+        assert self.reduction.wait_for_frames(PATIENCE)
         self.reduction.close(0)  # no wait for a catalog that is away
 
     def take(self, name: str, doc: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, PilatusHeader, read_chi, write_frame
 from saxs_bluesky.sources import DirectorySource
 from saxs_bluesky.work import FrameOutcome
+from tests.waiting import PATIENCE
 
 SHAPE = (60, 80)
 
@@ -53,7 +54,7 @@ def run(folder: Path, calibration: Calibration, happens: Any) -> tuple[list[dict
     reduction = Reduction(calibration, [keep], executor=Late(happens), files=CurveFiles(), patience=1)
     pipeline = FilePipeline(DirectorySource(folder), reduction)
     pipeline.run()
-    assert reduction.close(30)
+    assert reduction.close(PATIENCE)
     return events, pipeline
 
 

@@ -21,6 +21,7 @@ from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduc
 from saxs_bluesky.devices import SimPilatus, SimSampleStage
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Reducer, read_frame
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def writer(folder: Path) -> Iterator[CatalogWriter]:
     writer = CatalogWriter(open_catalog(folder))
     yield writer
-    assert writer.close(30)
+    assert writer.close(PATIENCE)
 
 
 def frames_of(folder: Path) -> list[np.ndarray]:
@@ -73,7 +74,7 @@ def test_curves_in_the_catalog_are_those_of_the_raw_frames(
     engine.subscribe(writer)
     engine.subscribe(reduction)
     (uid,) = engine(bp.scan([pilatus], stage.x, -1, 1, 4), sample=f"agbeh {file_format}")
-    assert reduction.wait(60)
+    assert reduction.wait(PATIENCE)
     (run,) = reduced_runs(catalog, uid)
     curves = read_curves(run)
     cutoff = 1048575 if file_format == "tif" else None  # the header's; HDF5 files have none
@@ -88,7 +89,7 @@ def test_curves_in_the_catalog_are_those_of_the_raw_frames(
     assert run.start["uid"] in set(catalog.search(FullText("reduction")))
     assert len(catalog.v1[uid].table()) == 4
     assert len(catalog.v1[run.start["uid"]].table()) == 4
-    assert reduction.close(30)
+    assert reduction.close(PATIENCE)
 
 
 def test_curves_are_in_the_catalog_while_the_scan_goes_on(tmp_path: Path, folder: Path, writer: CatalogWriter) -> None:
@@ -115,7 +116,7 @@ def test_curves_are_in_the_catalog_while_the_scan_goes_on(tmp_path: Path, folder
         yield from bps.close_run()
 
     engine(bpp.stage_wrapper(plan(), [pilatus]))
-    assert reduction.close(60)
+    assert reduction.close(PATIENCE)
 
 
 @pytest.mark.parametrize("file_format", ["tif", "hdf5"])
@@ -130,7 +131,7 @@ def test_run_is_reduced_again_and_told_what_differed(
     engine.subscribe(writer)
     engine.subscribe(reduction)
     (uid,) = engine(bp.scan([pilatus], stage.x, -1, 1, 3))
-    assert reduction.close(60)
+    assert reduction.close(PATIENCE)
     (first,) = reduced_runs(catalog, uid)
 
     document = dict(pilatus.calibration().document)
@@ -163,7 +164,7 @@ def test_chi_files_and_catalog_hold_the_same(tmp_path: Path, folder: Path, write
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(reduction)
     (uid,) = engine(bp.count([pilatus], 2))
-    assert reduction.close(60)
+    assert reduction.close(PATIENCE)
     (run,) = reduced_runs(open_catalog(folder), uid)
     curves = read_curves(run)
     first = sorted(path for path in (tmp_path / "work").glob("*.chi") if not re.search(r"_c[RS]\d\.chi$", path.name))

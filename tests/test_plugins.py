@@ -16,6 +16,7 @@ from saxs_bluesky import plugins
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration
+from tests.waiting import PATIENCE
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example_plugin"
 
@@ -56,7 +57,7 @@ def test_example_package_adds_a_sink_and_an_integrator(document: dict[str, Any],
     for image in images:
         reduction("event", stream.compose_event(data={"camera": image}, timestamps={"camera": 1.0}))
     reduction("stop", run.compose_stop())
-    assert reduction.close(20)
+    assert reduction.close(PATIENCE)
     events = [doc for name, doc in documents if name == "event"]
     np.testing.assert_allclose(events[0]["data"]["Rows_intensity"], images[0].mean(axis=1))
     ((best,),) = [list(sink.frames.values())]

@@ -32,8 +32,7 @@ from saxs_bluesky.workers import WorkerPool, is_retry, kill_hanging_workers
 from saxs_bluesky.workers._process import _Results
 from saxs_bluesky.workers._wire import Reader
 from saxs_bluesky.workers._worker import start_worker
-
-SECONDS = 60.0  # until a test that hangs fails
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,13 +74,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def has_restarted(pool: WorkerPool, times: int) -> bool:
@@ -218,11 +210,11 @@ def refuse_to_start() -> None:
 
 def test_every_task_gives_its_result(shared: WorkerPool) -> None:
     futures = [shared.submit(square, number) for number in range(2000)]
-    assert [future.result(SECONDS) for future in futures] == [number * number for number in range(2000)]
+    assert [future.result(PATIENCE) for future in futures] == [number * number for number in range(2000)]
 
 
 def test_map_keeps_the_order(shared: WorkerPool) -> None:
-    assert list(shared.map(pow, range(100), range(100), timeout=SECONDS)) == [n**n for n in range(100)]
+    assert list(shared.map(pow, range(100), range(100), timeout=PATIENCE)) == [n**n for n in range(100)]
 
 
 def test_tasks_of_several_threads(shared: WorkerPool) -> None:
@@ -230,7 +222,7 @@ def test_tasks_of_several_threads(shared: WorkerPool) -> None:
 
     def submit(first: int) -> None:
         futures = [shared.submit(square, number) for number in range(first, first + 300)]
-        found[first] = [future.result(SECONDS) for future in futures]
+        found[first] = [future.result(PATIENCE) for future in futures]
 
     threads = [threading.Thread(target=submit, args=(1000 * position,)) for position in range(5)]
     for thread in threads:
@@ -241,73 +233,73 @@ def test_tasks_of_several_threads(shared: WorkerPool) -> None:
 
 
 def test_nothing_waits_behind_a_slow_task_while_a_worker_is_free(shared: WorkerPool, tmp_path: Path) -> None:
-    list(shared.map(nap, [0.06] * 30, timeout=SECONDS))  # so it is known that tasks take long
+    list(shared.map(nap, [0.06] * 30, timeout=PATIENCE))  # so it is known that tasks take long
     slow = shared.submit(until_exists, tmp_path / "gate")
-    assert list(shared.map(nap, [0.06] * 4, range(4), timeout=SECONDS)) == [0, 1, 2, 3]
+    assert list(shared.map(nap, [0.06] * 4, range(4), timeout=PATIENCE)) == [0, 1, 2, 3]
     assert not slow.done()
     (tmp_path / "gate").touch()
-    slow.result(SECONDS)
+    slow.result(PATIENCE)
 
 
 def test_finished_task_does_not_wait_for_the_one_behind_it(shared: WorkerPool, tmp_path: Path) -> None:
-    list(shared.map(square, range(2000), timeout=SECONDS))  # so messages have several tasks
+    list(shared.map(square, range(2000), timeout=PATIENCE))  # so messages have several tasks
     gate = tmp_path / "gate"
     futures: list[Future[Any]] = [shared.submit(square, 2) for _ in range(200)]
     futures += [shared.submit(until_exists, gate) for _ in range(2)]
     behind = [shared.submit(square, 3) for _ in range(200)]
-    assert [future.result(SECONDS) for future in futures[:200]] == [4] * 200
+    assert [future.result(PATIENCE) for future in futures[:200]] == [4] * 200
     gate.touch()
-    assert [future.result(SECONDS) for future in behind] == [9] * 200
+    assert [future.result(PATIENCE) for future in behind] == [9] * 200
 
 
 def test_large_arguments_and_results_at_the_same_time(shared: WorkerPool) -> None:
     blob = bytes(3_000_000)
     futures = [shared.submit(nap, 0, blob) for _ in range(20)]
-    assert all(future.result(SECONDS) == blob for future in futures)
+    assert all(future.result(PATIENCE) == blob for future in futures)
 
 
 def test_argument_is_taken_as_it_was_when_submitted(shared: WorkerPool) -> None:
     numbers = [1, 2]
     future = shared.submit(nap, 0, numbers)
     numbers.append(3)
-    assert future.result(SECONDS) == [1, 2]
+    assert future.result(PATIENCE) == [1, 2]
 
 
 def test_callback_may_submit(shared: WorkerPool) -> None:
     further: Future[Future[int]] = Future()
     shared.submit(square, 2).add_done_callback(lambda done: further.set_result(shared.submit(square, done.result())))
-    assert further.result(SECONDS).result(SECONDS) == 16
+    assert further.result(PATIENCE).result(PATIENCE) == 16
 
 
 def test_equal_functions_are_pickled_once(shared: WorkerPool) -> None:
     Counted.pickled = 0
-    assert [shared.submit(Counted(7), number).result(SECONDS) for number in range(10)] == list(range(0, 70, 7))
+    assert [shared.submit(Counted(7), number).result(PATIENCE) for number in range(10)] == list(range(0, 70, 7))
     assert Counted.pickled == 1
 
 
 def test_functions_beyond_those_remembered(shared: WorkerPool) -> None:
     numbers = [random.Random(1).randrange(80) for _ in range(1000)]
     futures = [shared.submit(Counted(number), 2) for number in numbers]
-    assert [future.result(SECONDS) for future in futures] == [2 * number for number in numbers]
+    assert [future.result(PATIENCE) for future in futures] == [2 * number for number in numbers]
 
 
 def test_unhashable_functions_are_told_apart(shared: WorkerPool) -> None:
     futures = [shared.submit(Unhashable(number)) for number in range(100)]
-    assert [future.result(SECONDS) for future in futures] == list(range(100))
+    assert [future.result(PATIENCE) for future in futures] == list(range(100))
 
 
 # Failures that are no deaths
 
 
 def test_exception_comes_as_it_is_with_its_traceback(shared: WorkerPool) -> None:
-    error = shared.submit(fail, SaxsError("no beam")).exception(SECONDS)
+    error = shared.submit(fail, SaxsError("no beam")).exception(PATIENCE)
     assert type(error) is SaxsError
     assert error.args == ("no beam",)
     assert "in fail" in error.__notes__[0]
 
 
 def test_exit_is_an_exception_too(shared: WorkerPool) -> None:
-    assert type(shared.submit(sys.exit, 3).exception(SECONDS)) is SystemExit
+    assert type(shared.submit(sys.exit, 3).exception(PATIENCE)) is SystemExit
 
 
 def test_what_cannot_be_pickled_fails_alone(shared: WorkerPool) -> None:
@@ -325,8 +317,8 @@ def test_what_cannot_be_pickled_fails_alone(shared: WorkerPool) -> None:
         futures += [shared.submit(function, *arguments), shared.submit(square, 3)]
     for (_, _, kind, text), future in zip(cases, futures[::2], strict=True):
         with pytest.raises(kind, match=text):
-            future.result(SECONDS)
-    assert [future.result(SECONDS) for future in futures[1::2]] == [9] * len(cases)
+            future.result(PATIENCE)
+    assert [future.result(PATIENCE) for future in futures[1::2]] == [9] * len(cases)
 
 
 @pytest.mark.parametrize("keywords", [{"workers": 0}, {"workers": 1, "attempts": 0}, {"workers": 1, "chunk": 0}])
@@ -346,27 +338,27 @@ def test_worker_killed_in_mid_task(pools: Make, tmp_path: Path) -> None:
     pool, gate, started = pools(), tmp_path / "gate", tmp_path / "started"
     future = pool.submit(until_exists, gate, started)
     others = [pool.submit(square, number) for number in range(50)]
-    eventually(lambda: started.exists() and started.read_text().endswith("\n"))
+    until(lambda: started.exists() and started.read_text().endswith("\n"))
     first = int(started.read_text())
     os.kill(first, signal.SIGKILL)
     gate.touch()
-    pid, again = future.result(SECONDS)
+    pid, again = future.result(PATIENCE)
     assert pid != first
     assert again
-    assert [other.result(SECONDS) for other in others] == [number * number for number in range(50)]
-    eventually(lambda: len(pool.pids) == 2 and first not in pool.pids)
+    assert [other.result(PATIENCE) for other in others] == [number * number for number in range(50)]
+    until(lambda: len(pool.pids) == 2 and first not in pool.pids)
     assert pool.restarts == 1
 
 
 def test_worker_killed_between_tasks(pools: Make, caplog: pytest.LogCaptureFixture) -> None:
     pool = pools(1)
     for position in range(3):
-        pid = pool.submit(own_pid).result(SECONDS)
+        pid = pool.submit(own_pid).result(PATIENCE)
         assert pool.pids == (pid,)
         os.kill(pid, signal.SIGKILL)
-        eventually(partial(has_restarted, pool, position + 1))
+        until(partial(has_restarted, pool, position + 1))
         assert f"worker 1 (process {pid}) died of SIGKILL; 0 tasks are done again" in caplog.text
-    assert pool.submit(square, 5).result(SECONDS) == 25
+    assert pool.submit(square, 5).result(PATIENCE) == 25
 
 
 def unread(link: Any) -> int:
@@ -379,13 +371,13 @@ def stuck_in_a_large_result(pool: WorkerPool, folder: Path) -> tuple[int, Future
     """The worker, the result of 50 MB of which it has written a part, and what lets the pool read on."""
     gate, started, release = folder / "gate", folder / "started", threading.Event()
     before = pool.submit(until_exists, gate, started)
-    before.add_done_callback(lambda _: release.wait(SECONDS))  # it runs in the thread that reads
-    eventually(started.exists)
+    before.add_done_callback(lambda _: release.wait(PATIENCE))  # it runs in the thread that reads
+    until(started.exists)
     future = pool.submit(bytes, 50_000_000)
     (worker,) = pool._manager._workers.values()
-    eventually(lambda: len(worker.in_hand) == 2)
+    until(lambda: len(worker.in_hand) == 2)
     gate.touch()
-    eventually(lambda: unread(worker.link) > 100_000)
+    until(lambda: unread(worker.link) > 100_000)
     return worker.pid, future, release
 
 
@@ -394,7 +386,7 @@ def test_worker_killed_while_it_writes_a_large_result(pools: Make, tmp_path: Pat
     pid, future, release = stuck_in_a_large_result(pool, tmp_path)
     os.kill(pid, signal.SIGKILL)
     release.set()
-    assert future.result(SECONDS) == bytes(50_000_000)
+    assert future.result(PATIENCE) == bytes(50_000_000)
     assert pool.restarts == 1
 
 
@@ -404,18 +396,18 @@ def test_worker_stopped_while_it_writes_does_not_hold_up_the_pool(pools: Make, t
     os.kill(pid, signal.SIGSTOP)
     release.set()
     waiting = [pool.submit(square, number) for number in range(20)]
-    eventually(lambda: len(pool._manager._pending) == 19)  # the thread is there and hands out
+    until(lambda: len(pool._manager._pending) == 19)  # the thread is there and hands out
     os.kill(pid, signal.SIGCONT)
-    assert future.result(SECONDS) == bytes(50_000_000)
-    assert [one.result(SECONDS) for one in waiting] == [number * number for number in range(20)]
+    assert future.result(PATIENCE) == bytes(50_000_000)
+    assert [one.result(PATIENCE) for one in waiting] == [number * number for number in range(20)]
     assert pool.restarts == 0
 
 
 def test_worker_has_no_link_but_its_own(pools: Make) -> None:
     pool = pools(2)
     with pytest.raises(WorkerDiedError):
-        pool.submit(kill_self).result(SECONDS)
-    assert {future.result(SECONDS) for future in [pool.submit(sockets) for _ in range(50)]} == {1}
+        pool.submit(kill_self).result(PATIENCE)
+    assert {future.result(PATIENCE) for future in [pool.submit(sockets) for _ in range(50)]} == {1}
 
 
 def test_ten_kills_during_500_tasks(pools: Make, tmp_path: Path, rng: Any) -> None:
@@ -425,10 +417,10 @@ def test_ten_kills_during_500_tasks(pools: Make, tmp_path: Path, rng: Any) -> No
     for future in futures:
         future.add_done_callback(lambda done: arrived.update([done.result()]))
     for kill in range(10):
-        eventually(futures[45 * kill].done)
+        until(futures[45 * kill].done)
         os.kill(int(rng.choice(pool.pids)), signal.SIGKILL)
-        eventually(partial(has_restarted, pool, kill + 1))
-    assert [future.result(SECONDS) for future in futures] == list(range(500))
+        until(partial(has_restarted, pool, kill + 1))
+    assert [future.result(PATIENCE) for future in futures] == list(range(500))
     assert arrived == dict.fromkeys(range(500), 1)
     begun = [len((tmp_path / str(number)).read_text()) for number in range(500)]
     assert sum(begun) <= 500 + 10 * 8  # of each worker that died, one message at most was done again
@@ -442,24 +434,24 @@ def test_task_that_kills_its_worker_fails_alone(pools: Make, caplog: pytest.LogC
         futures[position : position + 1] = [pool.submit(kill_self, position)]
     for position, future in enumerate(futures):
         if position not in poisons:
-            assert future.result(SECONDS) == position**2
+            assert future.result(PATIENCE) == position**2
     for position in poisons:
         with pytest.raises(WorkerDiedError, match=r"found that \d died of it, the last of SIGKILL"):
-            futures[position].result(SECONDS)
-    assert pool.submit(square, 5).result(SECONDS) == 25
+            futures[position].result(PATIENCE)
+    assert pool.submit(square, 5).result(PATIENCE) == 25
 
 
 def test_attempts_are_counted(pools: Make) -> None:
     pool = pools(1, attempts=2)
     with pytest.raises(WorkerDiedError, match="found that 2 died of it, the last of exit code 7"):
-        pool.submit(os._exit, 7).result(SECONDS)
-    eventually(lambda: pool.restarts == 2)
+        pool.submit(os._exit, 7).result(PATIENCE)
+    until(lambda: pool.restarts == 2)
 
 
 def test_task_that_kills_its_worker_once_succeeds_and_knows(pools: Make, tmp_path: Path) -> None:
     pool = pools(1)
-    assert pool.submit(kill_self_once, tmp_path / "state").result(SECONDS)
-    assert not pool.submit(is_retry).result(SECONDS)
+    assert pool.submit(kill_self_once, tmp_path / "state").result(PATIENCE)
+    assert not pool.submit(is_retry).result(PATIENCE)
 
 
 def test_interrupt_from_the_terminal_is_for_the_main_process(pools: Make) -> None:
@@ -468,10 +460,10 @@ def test_interrupt_from_the_terminal_is_for_the_main_process(pools: Make) -> Non
         for pid in pool.pids:  # while they start
             os.kill(pid, signal.Signals[name])
     pids = set(pool.pids)
-    assert pool.submit(square, 2).result(SECONDS) == 4
+    assert pool.submit(square, 2).result(PATIENCE) == 4
     for pid in pool.pids:  # while they wait
         os.kill(pid, signal.SIGINT)
-    assert [future.result(SECONDS) for future in [pool.submit(square, 2) for _ in range(50)]] == [4] * 50
+    assert [future.result(PATIENCE) for future in [pool.submit(square, 2) for _ in range(50)]] == [4] * 50
     assert set(pool.pids) == pids
     assert pool.restarts == 0
 
@@ -480,7 +472,7 @@ def test_initializer_that_fails_ends_in_an_error(pools: Make, caplog: pytest.Log
     pool = pools(1, initializer=refuse_to_start)
     future = pool.submit(square, 2)
     with pytest.raises(BrokenExecutor, match=r"found 5 failures in a row.*OSError\('no such detector'\)"):
-        future.result(SECONDS)
+        future.result(PATIENCE)
     with pytest.raises(BrokenExecutor, match="no such detector"):
         pool.submit(square, 2)
 
@@ -504,8 +496,8 @@ def test_no_room_for_a_process_is_waited_for(pools: Make, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("saxs_bluesky.workers._manager.start_worker", sometimes)
     with pytest.raises(WorkerDiedError):
-        pool.submit(kill_self).result(SECONDS)
-    assert pool.submit(square, 3).result(SECONDS) == 9
+        pool.submit(kill_self).result(PATIENCE)
+    assert pool.submit(square, 3).result(PATIENCE) == 9
     assert next(failures, None) is None
 
 
@@ -517,12 +509,12 @@ def test_cancelled_task_is_not_begun(pools: Make, tmp_path: Path) -> None:
     futures = [pool.submit(until_exists, gate) for _ in range(2)]
     cancelled = [pool.submit(noted, number, tmp_path) for number in range(10)]
     last = pool.submit(square, 2)
-    eventually(futures[0].running)
+    until(futures[0].running)
     assert not futures[0].cancel()
     assert all(future.cancel() for future in cancelled[1:])
     gate.touch()
-    assert last.result(SECONDS) == 4
-    assert not wait(cancelled, SECONDS).not_done
+    assert last.result(PATIENCE) == 4
+    assert not wait(cancelled, PATIENCE).not_done
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "gate"]
 
 
@@ -542,13 +534,13 @@ def test_shutdown_without_waiting(pools: Make, tmp_path: Path) -> None:
     pool.shutdown(wait=False)
     assert not any(future.done() for future in futures)
     gate.touch()
-    assert not wait(futures, SECONDS).not_done
+    assert not wait(futures, PATIENCE).not_done
 
 
 def test_shutdown_that_cancels(pools: Make, tmp_path: Path) -> None:
     pool, gate = pools(1), tmp_path / "gate"
     futures = [pool.submit(until_exists, gate) for _ in range(30)]
-    eventually(futures[0].running)
+    until(futures[0].running)
     pool.shutdown(wait=False, cancel_futures=True)
     gate.touch()
     pool.shutdown()
@@ -561,11 +553,11 @@ def test_shutdown_that_cancels(pools: Make, tmp_path: Path) -> None:
 def test_worker_killed_after_shutdown_is_replaced(pools: Make, tmp_path: Path) -> None:
     pool, gate, started = pools(1), tmp_path / "gate", tmp_path / "started"
     future = pool.submit(until_exists, gate, started)
-    eventually(started.exists)
+    until(started.exists)
     pool.shutdown(wait=False, cancel_futures=True)
     os.kill(pool.pids[0], signal.SIGKILL)
     gate.touch()
-    assert future.result(SECONDS)[1]
+    assert future.result(PATIENCE)[1]
 
 
 def test_forgotten_pool_finishes_and_ends() -> None:
@@ -574,8 +566,8 @@ def test_forgotten_pool_finishes_and_ends() -> None:
     future = pool.submit(square, 3)
     del pool
     gc.collect()
-    assert future.result(SECONDS) == 9
-    thread.join(SECONDS)
+    assert future.result(PATIENCE) == 9
+    thread.join(PATIENCE)
     assert not any(map(is_alive, pids))
 
 
@@ -592,7 +584,7 @@ def test_nothing_is_left_of_a_pool() -> None:
         with WorkerPool(2) as pool:
             pids = pool.pids
             with pytest.raises(WorkerDiedError):
-                pool.submit(kill_self).result(SECONDS)
+                pool.submit(kill_self).result(PATIENCE)
             pids += pool.pids
         del pool
         gc.collect()
@@ -621,7 +613,7 @@ def test_program_that_forgets_to_shut_down_ends_when_all_is_done(tmp_path: Path)
             futures = [pool.submit(pathlib.Path(sys.argv[1], str(n)).touch) for n in range(20)]
         """,
     )
-    done = subprocess.run([*program, str(tmp_path)], capture_output=True, timeout=SECONDS, check=True)
+    done = subprocess.run([*program, str(tmp_path)], capture_output=True, timeout=PATIENCE, check=True)
     assert done.stdout + done.stderr == b""
     assert all((tmp_path / str(number)).exists() for number in range(20))
 
@@ -634,7 +626,7 @@ def test_program_without_a_guard_ends_in_an_error(tmp_path: Path) -> None:
         print(WorkerPool(1).submit(abs, -3).result())
         """,
     )
-    done = subprocess.run(program, capture_output=True, timeout=SECONDS, check=False, text=True)
+    done = subprocess.run(program, capture_output=True, timeout=PATIENCE, check=False, text=True)
     assert done.returncode == 1
     assert "if __name__ == '__main__'" in done.stderr
     assert "BrokenExecutor: wanted workers that start, found 5 failures in a row" in done.stderr
@@ -675,7 +667,7 @@ def test_workers_end_when_the_main_process_is_killed(program: subprocess.Popen[s
     pids = said(program)
     assert all(map(is_alive, pids))
     program.kill()
-    eventually(lambda: not any(map(is_alive, pids)))
+    until(lambda: not any(map(is_alive, pids)))
     assert program.stderr is not None
     assert program.stderr.read() == ""
 
@@ -684,7 +676,7 @@ def test_interrupt_of_the_whole_group_leaves_the_workers(program: subprocess.Pop
     pids = said(program)
     os.killpg(program.pid, signal.SIGINT)
     assert said(program) == [3, *pids]
-    assert program.wait(SECONDS) == 0
+    assert program.wait(PATIENCE) == 0
     assert not any(map(is_alive, pids))
 
 
@@ -726,7 +718,7 @@ def hang() -> None:
 
 def started_in(path: Path) -> int:
     """Process id of the worker that began last."""
-    eventually(lambda: path.exists() and path.read_text().endswith("\n"))
+    until(lambda: path.exists() and path.read_text().endswith("\n"))
     return int(path.read_text().split()[-1])
 
 
@@ -734,17 +726,17 @@ def test_worker_that_is_stopped_is_replaced_and_its_task_done_by_another(
     pools: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool, started = pools(2, task_seconds=3.0), tmp_path / "started"
-    list(pool.map(square, range(2000), timeout=SECONDS))  # so messages have several tasks
+    list(pool.map(square, range(2000), timeout=PATIENCE))  # so messages have several tasks
     future = pool.submit(Named(), "a.tif", started)
     stopped = started_in(started)
     os.kill(stopped, signal.SIGSTOP)
     others = [pool.submit(square, number) for number in range(500)]
     begin = time.monotonic()
-    pid, again = future.result(SECONDS)
+    pid, again = future.result(PATIENCE)
     assert (pid != stopped, again) == (True, True)
     assert 2.0 < time.monotonic() - begin < 15.0
-    assert [other.result(SECONDS) for other in others] == [number * number for number in range(500)]
-    eventually(partial(has_restarted, pool, 1))
+    assert [other.result(PATIENCE) for other in others] == [number * number for number in range(500)]
+    until(partial(has_restarted, pool, 1))
     assert not is_alive(stopped)
     early, late = (record.getMessage() for record in caplog.records)
     assert f"(process {stopped}) has been busy with the work on a.tif in started for " in early
@@ -757,9 +749,9 @@ def test_task_that_always_hangs_fails_alone(pools: Make) -> None:
     hanging = pool.submit(hang)
     futures += [pool.submit(square, number) for number in range(100)]
     with pytest.raises(WorkerHungError, match=r"wanted a task that is done in 1 s, found 2 workers that hung in it"):
-        hanging.result(SECONDS)
-    assert [future.result(SECONDS) for future in futures] == [n * n for n in range(100)] * 2
-    assert pool.submit(square, 5).result(SECONDS) == 25
+        hanging.result(PATIENCE)
+    assert [future.result(PATIENCE) for future in futures] == [n * n for n in range(100)] * 2
+    assert pool.submit(square, 5).result(PATIENCE) == 25
 
 
 def test_worker_that_was_stopped_for_less_than_its_time_gives_one_result(
@@ -769,9 +761,9 @@ def test_worker_that_was_stopped_for_less_than_its_time_gives_one_result(
     future = pool.submit(Named(), "a.tif", started)
     stopped = started_in(started)
     os.kill(stopped, signal.SIGSTOP)
-    eventually(lambda: "has been busy with" in caplog.text)
+    until(lambda: "has been busy with" in caplog.text)
     os.kill(stopped, signal.SIGCONT)
-    assert future.result(SECONDS) == (stopped, False)
+    assert future.result(PATIENCE) == (stopped, False)
     assert pool.restarts == 0
     assert started.read_text() == f"{stopped}\n"
 
@@ -786,13 +778,13 @@ def test_worker_that_cannot_be_killed_is_left_to_itself(
     (worker,) = pool._manager._workers.values()
     os.kill(stopped, signal.SIGSTOP)
     monkeypatch.setattr(worker.process, "kill", lambda: None)
-    pid, again = future.result(SECONDS)
+    pid, again = future.result(PATIENCE)
     assert (pid != stopped, again) == (True, True)
     assert is_alive(stopped)
     assert worker.process not in multiprocessing.active_children()  # whose end the interpreter waits for
     assert f"worker 1 (process {stopped}) was killed and does not go" in caplog.text
     os.kill(stopped, signal.SIGKILL)
-    eventually(lambda: not pool._manager._undead)
+    until(lambda: not pool._manager._undead)
 
 
 def test_worker_that_hangs_while_it_starts_is_replaced(
@@ -800,7 +792,7 @@ def test_worker_that_hangs_while_it_starts_is_replaced(
 ) -> None:
     monkeypatch.setattr("saxs_bluesky.workers._manager._SECONDS_TO_START", 3.0)
     pool = pools(1, task_seconds=1.0, initializer=partial(hang_once, tmp_path / "state"))
-    assert pool.submit(square, 3).result(SECONDS) == 9
+    assert pool.submit(square, 3).result(PATIENCE) == 9
     assert pool.restarts == 1
 
 
@@ -837,8 +829,8 @@ def test_program_that_was_stopped_with_its_workers_gives_none_up(tmp_path: Path)
 
 def test_pool_ends_in_bounded_time_though_its_workers_are_stopped(tmp_path: Path) -> None:
     pool = WorkerPool(3)
-    assert pool.submit(square, 3).result(SECONDS) == 9
-    eventually(lambda: all(worker.ready for worker in pool._manager._workers.values()))
+    assert pool.submit(square, 3).result(PATIENCE) == 9
+    until(lambda: all(worker.ready for worker in pool._manager._workers.values()))
     pids = pool.pids
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -850,11 +842,11 @@ def test_pool_ends_in_bounded_time_though_its_workers_are_stopped(tmp_path: Path
 
 def test_end_at_once_kills_the_workers_that_hang_and_no_others(pools: Make, tmp_path: Path) -> None:
     pool, started = pools(2), tmp_path / "started"
-    eventually(lambda: all(worker.ready for worker in pool._manager._workers.values()))
+    until(lambda: all(worker.ready for worker in pool._manager._workers.values()))
     future = pool.submit(Named(), "a.tif", started)
     stopped = started_in(started)
     (other,) = set(pool.pids) - {stopped}
     os.kill(stopped, signal.SIGSTOP)
-    eventually(lambda: [worker.pid for worker in pool._manager._workers.values() if worker.is_stopped] == [stopped])
+    until(lambda: [worker.pid for worker in pool._manager._workers.values() if worker.is_stopped] == [stopped])
     kill_hanging_workers()
-    assert future.result(SECONDS) == (other, True)
+    assert future.result(PATIENCE) == (other, True)

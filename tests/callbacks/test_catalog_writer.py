@@ -30,6 +30,7 @@ from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.errors import CatalogError, OutputError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
+from tests.waiting import PATIENCE, until
 
 Named = tuple[str, dict[str, Any]]
 
@@ -102,19 +103,12 @@ def feed(writer: CatalogWriter, *documents: Named) -> None:
         writer(name, doc)
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_curves_are_in_the_catalog_bit_for_bit_and_the_journal_is_empty(catalog, make_writer, reduced, tmp_path):
     writer = make_writer(catalog, batch_events=3)
     documents = [*reduced.begin(), *(reduced.event() for _ in range(7)), reduced.stop()]
     before = copy.deepcopy(documents)
     feed(writer, *documents)
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     reduced.assert_whole(catalog[reduced.uid])
     for (_, doc), (_, own) in zip(documents, before, strict=True):
         np.testing.assert_equal(doc, own)
@@ -129,8 +123,8 @@ def test_curve_is_visible_while_the_run_goes_on(catalog, make_writer, reduced):
     for index in range(3):
         feed(writer, reduced.event())
         # How long it takes is for the benchmarks; here, that nothing else must come before it is there.
-        until(lambda: reduced.uid in catalog and list(catalog[reduced.uid].base), 30)
-        until(lambda count=index: read_curves(catalog[reduced.uid]).sizes["frame"] > count, 30)
+        until(lambda: reduced.uid in catalog and list(catalog[reduced.uid].base))
+        until(lambda count=index: read_curves(catalog[reduced.uid]).sizes["frame"] > count)
     assert "stop" not in catalog[reduced.uid].metadata
 
 
@@ -141,7 +135,7 @@ def test_raw_run_whose_motor_begins_with_a_whole_number(catalog, make_writer):
     engine.subscribe(writer)
     motor.set(0)
     (uid,) = engine(scan([det], motor, 0, 1, 5))
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     assert catalog.v1[uid].table()["motor"].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert writer.counters.failures == 0
 
@@ -166,7 +160,7 @@ def test_images_of_a_raw_run_are_found_through_resource_and_datum(catalog, make_
         event = bundle.compose_event(data={"image": datum["datum_id"]}, timestamps={"image": 1.0})
         feed(writer, ("datum", datum), ("event", event))
     feed(writer, ("stop", run.compose_stop()))
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     assert writer.counters.last_error == ""
     np.testing.assert_array_equal(np.squeeze(catalog[run.start_doc["uid"]]["primary"]["image"].read()), frames)
 
@@ -185,7 +179,7 @@ def test_batch_that_breaks_off_in_the_middle_doubles_nothing(catalog, make_write
     feed(writer, *reduced.begin(), reduced.event(), reduced.event())
     until(lambda: len(broken) == 2)
     feed(writer, reduced.event(), reduced.stop())
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     reduced.assert_whole(catalog[reduced.uid])
     assert writer.counters.failures == 2
     assert writer.counters.last_error == "the answer is lost"
@@ -206,7 +200,7 @@ def test_catalog_that_is_away_costs_nobody_anything(catalog, make_writer, reduce
     assert time.monotonic() - begin < 2
     assert writer.counters.journaled == 23
     here.set()
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     reduced.assert_whole(catalog[reduced.uid])
     assert len([r for r in caplog.records if "gone fishing" in r.getMessage()]) == 1
 
@@ -224,7 +218,7 @@ def test_journal_outlives_its_process(catalog, make_writer, reduced, tmp_path, m
     assert not first.close(timeout=0)
     second = make_writer(catalog)
     feed(second, reduced.event(), reduced.stop())
-    assert second.wait(20)
+    assert second.wait(PATIENCE)
     reduced.assert_whole(catalog[reduced.uid])
     assert second.close()
     assert not list((tmp_path / "journal").glob("*.jsonl"))
@@ -240,7 +234,7 @@ def test_lost_answer_to_the_stop_document_is_no_reason_to_write_again(catalog, m
     monkeypatch.setattr(RunWriter, "_close_stream_tree", lose_answer)
     writer = make_writer(catalog)
     feed(writer, *reduced.begin(), reduced.event(), reduced.stop())
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     assert len(closed) == 1
     reduced.assert_whole(catalog[reduced.uid])
 
@@ -251,7 +245,7 @@ def test_document_that_the_catalog_refuses_is_set_aside_alone(catalog, make_writ
     name, doc = reduced.event()
     feed(writer, (name, doc | {"data": doc["data"] | {"R0_intensity": np.ones((2, 2, 2))}}))
     feed(writer, reduced.event(), reduced.stop())
-    assert writer.wait(30)
+    assert writer.wait(PATIENCE)
     assert read_curves(catalog[reduced.uid]).frame_index.values.tolist() == [0, 1, 3]
     assert "stop" in catalog[reduced.uid].metadata
     (kept,) = (tmp_path / "journal" / "rejected").iterdir()
@@ -267,7 +261,7 @@ def test_run_that_others_wrote_is_left_alone(catalog, make_writer, reduced, tmp_
     assert first.close()
     second = make_writer(catalog)
     feed(second, *documents)
-    assert second.wait(20)
+    assert second.wait(PATIENCE)
     assert "found it in the catalog already" in second.counters.last_error
     assert second.counters.rejected == 4
     reduced.assert_whole(catalog[reduced.uid])
@@ -279,7 +273,7 @@ def test_documents_of_no_run_are_set_aside(catalog, make_writer, reduced):
     feed(writer, *reduced.begin())
     feed(writer, ("event", {"descriptor": "none such", "data": {}}), ("nonsense", {}), ("start", {}))
     feed(writer, reduced.event(), reduced.stop())
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     assert writer.counters.rejected == 3
     reduced.assert_whole(catalog[reduced.uid])
 
@@ -294,7 +288,7 @@ def test_runs_side_by_side_keep_their_order(catalog, make_writer, document, rng)
             feed(writer, run.event())
     for run in reversed(runs):
         feed(writer, run.stop())
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     for run in runs:
         run.assert_whole(catalog[run.uid])
     assert [run.start["uid"] for run in list(catalog.values())[-3:]] == [run.uid for run in runs]
@@ -315,7 +309,7 @@ def test_full_disk_is_waited_for(catalog, make_writer, reduced, monkeypatch):
     monkeypatch.setattr(_run_file.RunFile, "append", append_if_there_is_room)
     writer = make_writer(catalog)
     feed(writer, *reduced.begin(), reduced.event(), reduced.stop())
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     reduced.assert_whole(catalog[reduced.uid])
 
 
@@ -331,7 +325,7 @@ def test_memory_is_bounded_and_what_has_no_room_is_counted(catalog, make_writer,
     assert writer._inbox._bytes <= 100_000
     assert writer.counters.lost == 202 - writer.counters.accepted > 0
     go.set()
-    assert writer.wait(20)
+    assert writer.wait(PATIENCE)
     assert writer.counters.written == writer.counters.accepted
 
 
@@ -424,7 +418,7 @@ class Server:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def wait(self) -> None:
-        until(self._answers, 40)
+        until(self._answers)
 
     def _answers(self) -> bool:
         try:
@@ -458,7 +452,7 @@ def test_server_killed_in_the_middle_of_a_run_loses_and_doubles_nothing(server, 
     for run in runs:
         feed(writer, *run.begin())
     server.wait()
-    until(lambda: writer.counters.written > 0, 20)
+    until(lambda: writer.counters.written > 0)
     killed = restarted = 0.0
     begin = time.monotonic()
     while not restarted or time.monotonic() - restarted < 1:
@@ -472,7 +466,7 @@ def test_server_killed_in_the_middle_of_a_run_loses_and_doubles_nothing(server, 
             server.start()
             restarted = time.monotonic()
     feed(writer, *(run.stop() for run in runs))
-    assert writer.wait(60)
+    assert writer.wait(PATIENCE)
     catalog = open_catalog(server.uri)
     assert [run.start["uid"] for run in catalog.values()] == [run.uid for run in runs]
     for run in runs:

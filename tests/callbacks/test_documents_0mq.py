@@ -31,6 +31,7 @@ from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish, tcp_address
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration, Reducer
+from tests.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 
@@ -51,7 +52,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> bool:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -130,7 +131,7 @@ def reduced(calibration: Calibration) -> Iterator[tuple[Reduction, Collected]]:
     sink = Collected()
     reduction = Reduction(calibration, [sink], patience=0.2)
     yield reduction, sink
-    assert reduction.close(20)
+    assert reduction.close(PATIENCE)
 
 
 # Formats
@@ -473,7 +474,7 @@ def test_what_has_arrived_is_taken_before_the_end(net: Net) -> None:
         publisher(name, doc)
     assert until(lambda: arrived)
     time.sleep(0.1)
-    assert receiver.close(10)
+    assert receiver.close(PATIENCE)
     assert len(arrived) == 203
     assert receiver.close()  # twice does no harm
 

@@ -20,6 +20,7 @@ from ophyd_async.epics.adpilatus import PilatusDetector
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
+from tests.waiting import PATIENCE
 
 
 def mocked(folder: Path, images: list[np.ndarray]) -> PilatusDetector:
@@ -59,7 +60,7 @@ def test_documents_of_ophyd_asyncs_pilatus_are_reduced(
     engine.subscribe(lambda name, doc: raw.append((name, doc)))
     engine.subscribe(reduction)
     engine(count([pilatus], 3))
-    assert reduction.close(30)
+    assert reduction.close(PATIENCE)
     assert [doc["mimetype"] for name, doc in raw if name == "stream_resource"] == ["multipart/related;type=image/tiff"]
     events = [doc for name, doc in reduced if name == "event"]
     assert [event["data"]["failure"] for event in events] == ["", "", ""]

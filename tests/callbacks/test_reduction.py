@@ -29,6 +29,7 @@ from ophyd_async.sim import SimBlobDetector, SimMotor
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction import Calibration, Curve, PilatusHeader, Reducer, write_frame
+from tests.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 
@@ -115,7 +116,7 @@ def reductions() -> Iterator[Callable[..., tuple[Reduction, Collected]]]:
 
     yield make
     for reduction in made:
-        assert reduction.close(20)
+        assert reduction.close(PATIENCE)
 
 
 Make = Callable[..., tuple[Reduction, Collected]]
@@ -128,7 +129,7 @@ def test_inline_images_become_reduced_events(
     camera = Camera(images)
     engine.subscribe(reduction)
     (uid,) = engine(count([camera], 3), sample="silver behenate", data_session="s1")
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert [name for name, _ in sink] == ["start", "descriptor", "event", "event", "event", "stop"]
     check(sink)
     assert_curves(sink.of("event"), camera.taken, calibration)
@@ -148,7 +149,7 @@ def test_descriptor_tells_axes_units_and_hints(
     reduction, sink = reductions(calibration)
     engine.subscribe(reduction)
     engine(count([Camera(images)]))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     (descriptor,) = sink.of("descriptor")
     for key, entry in descriptor["data_keys"].items():
         assert entry["source"], key
@@ -171,7 +172,7 @@ def test_raw_documents_reach_others_unchanged(
     engine.subscribe(reduction)
     engine.subscribe(lambda name, doc: after.append((name, doc)))
     engine(scan([Camera(images)], motor, -1, 1, 3))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     for (name, one), (_, other) in zip(before, after, strict=True):
         np.testing.assert_equal(other, one, err_msg=name)
 
@@ -182,7 +183,7 @@ def test_scanned_motor_goes_along(
     reduction, sink = reductions(calibration)
     engine.subscribe(reduction)
     engine(scan([Camera(images)], motor, -1, 1, 3))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert [event["data"]["motor"] for event in sink.of("event")] == [-1, 0, 1]
     assert sink.of("start")[0]["hints"]["dimensions"] == [(["motor"], "primary")]
     assert sink.of("descriptor")[0]["object_keys"]["coordinates"] == ["motor"]
@@ -195,7 +196,7 @@ def test_runs_that_are_results_of_analysis_are_passed_over(
     reduction, sink = reductions(calibration)
     engine.subscribe(reduction)
     engine(count([Camera(images)]), original_run_uid="another")
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert sink == []
 
 
@@ -203,7 +204,7 @@ def test_runs_without_images_make_no_reduced_run(engine: RunEngine, calibration:
     reduction, sink = reductions(calibration)
     engine.subscribe(reduction)
     engine(count([motor], 2))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert sink == []
 
 
@@ -216,7 +217,7 @@ def test_several_detectors_have_a_calibration_each(
     saxs, waxs, webcam = (Camera(images, name) for name in ("saxs", "waxs", "webcam"))
     engine.subscribe(reduction)
     engine(count([saxs, waxs, webcam], 2))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     check(sink)
     by_detector = {start["detector"]: start["uid"] for start in sink.of("start")}
     assert set(by_detector) == {"saxs", "waxs"}
@@ -234,7 +235,7 @@ def test_stack_of_frames_in_an_event(
     reduction, sink = reductions(calibration)
     engine.subscribe(reduction)
     engine(count([SynSignal(func=lambda: stack, name="camera")], 2))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), [*stack, *stack], calibration)
     assert [event["data"]["frame_index"] for event in sink.of("event")] == list(range(6))
 
@@ -260,7 +261,7 @@ def test_interleaved_runs_stay_apart(rng: np.random.Generator, calibration: Cali
     for documents in zip(*runs, strict=True):
         for name, doc in documents:
             reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     check(sink)
     for number, images in enumerate(image_sets):
         (start,) = [start for start in sink.of("start") if start["original_scan_id"] == number]
@@ -275,7 +276,7 @@ def test_event_pages_are_taken_too(rng: np.random.Generator, calibration: Calibr
     page = event_model.pack_event_page(*(doc for _, doc in events))
     for name, doc in (start, descriptor, ("event_page", page), stop):
         reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), images, calibration)
 
 
@@ -284,7 +285,7 @@ def test_run_that_never_stops_is_closed_at_the_end(rng: np.random.Generator, cal
     reduction = Reduction(calibration, [sink])
     for name, doc in run_documents([rng.poisson(10, (60, 80))])[:-1]:
         reduction(name, doc)
-    assert reduction.close(20)
+    assert reduction.close(PATIENCE)
     (stop,) = sink.of("stop")
     assert (stop["exit_status"], stop["reason"]) == ("abort", "the raw run has no stop document")
     check(sink)
@@ -304,7 +305,7 @@ def test_aborted_run_is_told(
 
     with pytest.raises(RuntimeError, match="the shutter is stuck"):
         engine(bpp.finalize_wrapper(plan(), bps.null()))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     (stop,) = sink.of("stop")
     assert stop["exit_status"] == "fail"
     assert "the shutter is stuck" in stop["reason"]
@@ -321,7 +322,7 @@ def test_frame_of_the_wrong_shape_is_recorded_and_the_others_done(
     images = [rng.poisson(10, shape) for shape in ((60, 80), (80, 60), (60, 80))]
     for name, doc in run_documents(images):
         reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     check(sink)
     good, bad, last = sink.of("event")
     assert "wanted an image of shape (60, 80)" in bad["data"]["failure"]
@@ -364,7 +365,7 @@ def test_file_that_never_appears_is_recorded(tmp_path: Path, calibration: Calibr
         write_frame(tmp_path / f"x_{number:06d}.tif", images[number])
     for name, doc in tiff_documents(tmp_path, 4):
         reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     check(sink)
     events = sink.of("event")
     assert (
@@ -384,7 +385,7 @@ def test_file_that_is_late_or_grows_is_waited_for(tmp_path: Path, calibration: C
     for end in (0, 100, 5000, len(content)):
         time.sleep(0.1)
         (tmp_path / "x_000000.tif").write_bytes(content[:end])
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), [image], calibration)
 
 
@@ -402,7 +403,7 @@ def test_mask_file_that_is_gone_since_costs_nothing(
     (tmp_path / "mask.npy").unlink()
     for name, doc in run_documents(images):
         reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     for event, intensity in zip(sink.of("event"), expected, strict=True):
         np.testing.assert_array_equal(event["data"]["R0_intensity"], intensity)
     (digest,) = sink.of("start")[0]["provenance"]["mask_sha256"]
@@ -428,7 +429,7 @@ def test_recipe_that_raises_fails_its_frame_and_the_scan_goes_on(
     engine.subscribe(reduction)
     bright = iter([np.full((60, 80), level) for level in (1, 1, 200, 1)])
     engine(count([SynSignal(func=lambda: next(bright), name="camera")], 3))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert [e["data"]["failure"] for e in sink.of("event")] == ["", "unexpected ZeroDivisionError: too bright", ""]
     check(sink)
 
@@ -453,7 +454,7 @@ def test_sink_that_raises_hurts_nobody_else(
     reduction.sinks.insert(0, broken)
     engine.subscribe(reduction)
     engine(count([Camera(images)], 2))
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert len(sink.of("event")) == 2
     assert reduction.status.sink_errors == 5
 
@@ -467,7 +468,7 @@ def test_documents_that_make_no_sense_are_survived(
     images = [rng.poisson(10, (60, 80))]
     for name, doc in run_documents(images):
         reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), images, calibration)
 
 
@@ -476,7 +477,7 @@ def test_datum_that_never_came_is_recorded(tmp_path: Path, calibration: Calibrat
     for name, doc in tiff_documents(tmp_path, 1):
         if name != "datum":
             reduction(name, doc)
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert "wanted a datum" in sink.of("event")[0]["data"]["failure"]
     check(sink)
 
@@ -503,9 +504,9 @@ def test_images_wait_on_disk_where_too_many_wait_in_memory(
     assert reduction.status.lag > 0
     assert not reduction.wait(0.01)
     release.set()
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), images, calibration)
-    assert reduction.close(20)
+    assert reduction.close(PATIENCE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -521,7 +522,7 @@ def test_detector_may_use_its_array_again(calibration: Calibration, reductions: 
         time.sleep(0.05)  # no detector is faster than the thread that takes the image over
     buffer[:] = 999
     release.set()
-    assert reduction.wait(20)
+    assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), [np.full((60, 80), level) for level in (2, 3, 4)], calibration)
 
 
@@ -534,7 +535,7 @@ def test_threads_and_their_order(
         reduction, sink = reductions(calibration, executor=pool)
         for name, doc in run_documents(images):
             reduction(name, doc)
-        assert reduction.wait(20)
+        assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), images, calibration)
 
 
@@ -559,7 +560,7 @@ def test_killed_worker_costs_no_frame(calibration: Calibration, reductions: Make
         reduction, sink = reductions(calibration, executor=pool, recipes=[Deadly()])
         for name, doc in run_documents(images):
             reduction(name, doc)
-        assert reduction.wait(60)
+        assert reduction.wait(PATIENCE)
     assert_curves(sink.of("event"), images, calibration)
     check(sink)
 
@@ -576,7 +577,7 @@ def test_no_thread_is_left_behind(rng: np.random.Generator, calibration: Calibra
     reduction = Reduction(calibration, [lambda name, doc: None])
     for name, doc in run_documents([rng.poisson(10, (60, 80))]):
         reduction(name, doc)
-    assert reduction.close(20)
+    assert reduction.close(PATIENCE)
     assert set(threading.enumerate()) <= before
 
 
@@ -612,7 +613,7 @@ def test_step_scan_of_ophyd_async(
     reduction, sink = reductions(blob_calibration, patience=5)
     engine.subscribe(reduction)
     engine(scan([blob], stage, 0, 1, 3))
-    assert reduction.wait(30)
+    assert reduction.wait(PATIENCE)
     check(sink)
     assert_curves(sink.of("event"), blob_images(tmp_path), blob_calibration)
     assert [event["data"]["stage"] for event in sink.of("event")] == [0, 0.5, 1]
@@ -635,7 +636,7 @@ def test_fly_scan_of_ophyd_async_has_no_events_and_is_reduced_all_the_same(
         yield from bps.collect_while_completing(flyers=[blob], dets=[blob], stream_name="primary", flush_period=0.2)
 
     engine(fly())
-    assert reduction.wait(30)
+    assert reduction.wait(PATIENCE)
     assert raw.of("event") == []
     check(sink)
     assert_curves(sink.of("event"), blob_images(tmp_path), blob_calibration)
@@ -654,7 +655,7 @@ def test_header_that_contradicts_the_calibration_is_logged_once_a_run(
             write_frame(tmp_path / str(run) / f"x_{number:06d}.tif", np.ones((60, 80)), header)
         for name, doc in documents:
             reduction(name, doc)
-    assert reduction.wait(60)
+    assert reduction.wait(PATIENCE)
     assert reduction.status.reduced == 6
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2

@@ -19,8 +19,7 @@ from saxs_bluesky.errors import PipelineError
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
-
-SECONDS = 30.0
+from tests.waiting import PATIENCE
 
 
 class Collected(list[tuple[str, dict[str, Any]]]):
@@ -49,7 +48,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def slow(reference: Any, *more: Any) -> Any:
         if reference.path.endswith("2.tif"):
-            gate.wait(SECONDS)
+            gate.wait(PATIENCE)
         return load(reference, *more)
 
     monkeypatch.setattr(work, "load", slow)
@@ -77,14 +76,14 @@ def test_frame_that_hangs_in_the_reductions_own_thread_fails_alone(
 ) -> None:
     begin = time.monotonic()
     reduction, collected = reduce(images, calibration, task_seconds=2.0, patience=0.5)
-    assert reduction.wait(SECONDS)
+    assert reduction.wait(PATIENCE)
     assert 2.0 < time.monotonic() - begin < 15.0
     path = images / "2.tif"
     text = f"{path}: wanted an image that is done in 2.5 s, found it hanging: is its file system away?"
     assert collected.failures == ["", "", text, "", ""]
     assert f"{path} is given up after 2 s" in caplog.text
     hanging.set()  # it comes back after all, and its result is nobody's
-    assert reduction.close(SECONDS)
+    assert reduction.close(PATIENCE)
     assert collected.failures == ["", "", text, "", ""]
     assert (reduction.status.reduced, reduction.status.failed) == (4, 1)
 
@@ -102,14 +101,14 @@ def test_thread_that_ends_before_its_time_is_told_and_waited_for_by_nobody(
             broken.__name__ = method
             patch.setattr(Reduction, method, broken)
             reduction, _ = reduce(images, calibration, window=2)
-            assert not reduction.wait(SECONDS)
+            assert not reduction.wait(PATIENCE)
             assert reduction.status.ended == f"unexpected MemoryError in its thread {method[1:]}: no room"
             reduction("start", {"uid": str(uuid4()), "time": 0.0})
             assert "document is not reduced, nor are those after it: the reduction has ended" in caplog.text
             caplog.clear()
             begin = time.monotonic()
-            assert not reduction.close(SECONDS)
-            assert time.monotonic() - begin < SECONDS / 2
+            assert not reduction.close(PATIENCE)
+            assert time.monotonic() - begin < PATIENCE / 2
 
 
 @pytest.mark.logs_errors
@@ -130,10 +129,10 @@ def test_sink_that_exits_hurts_nobody_else(images: Path, calibration: Calibratio
     reduction = Reduction(calibration, [lambda name, doc: sys.exit(3), collected])
     for name, doc in DirectorySource(images, readiness=Readiness(settle=0.01)).documents():
         reduction(name, doc)
-    assert reduction.wait(SECONDS)
+    assert reduction.wait(PATIENCE)
     assert collected.failures == [""] * 5
     assert reduction.status.sink_errors == 8
-    assert reduction.close(SECONDS)
+    assert reduction.close(PATIENCE)
 
 
 class Broken(Executor):
@@ -149,22 +148,22 @@ def test_workers_that_do_not_start_are_told_of_once(
     images: Path, calibration: Calibration, caplog: pytest.LogCaptureFixture
 ) -> None:
     reduction, collected = reduce(images, calibration, executor=Broken())
-    assert reduction.wait(SECONDS)
+    assert reduction.wait(PATIENCE)
     assert collected.failures == [""] * 5
     assert caplog.text.count("the workers do no more (wanted workers that start, found none)") == 1
-    assert reduction.close(SECONDS)
+    assert reduction.close(PATIENCE)
 
 
 def test_reduction_that_is_abandoned_delivers_nothing_more(
     images: Path, calibration: Calibration, hanging: threading.Event
 ) -> None:
     reduction, collected = reduce(images, calibration)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + PATIENCE
     while len(collected.failures) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     reduction.abandon()
     hanging.set()
-    reduction.close(SECONDS)
+    reduction.close(PATIENCE)
     assert collected.failures == ["", ""]
 
 
@@ -185,9 +184,9 @@ def test_journal_that_fails_loses_what_it_was_given_and_goes_on(
 
     monkeypatch.setattr(writer._journal, "append", sometimes)
     writer("start", {"uid": "one", "time": 0.0})
-    assert writer.wait_for_journal(SECONDS)
+    assert writer.wait_for_journal(PATIENCE)
     writer("start", {"uid": "two", "time": 0.0})
-    assert writer.wait_for_journal(SECONDS)
+    assert writer.wait_for_journal(PATIENCE)
     assert (writer.counters.lost, writer.counters.journaled) == (1, 1)
     assert "1 documents are lost: the journal could not take them (input/output error)" in caplog.text
     writer.close(0)

@@ -19,8 +19,7 @@ from saxs_bluesky.reduction import read_chi, write_frame
 from tests.cli.conftest import HEADER
 from tests.cli.test_saxsfeeder import free_port
 from tests.leash.serving import MASK, NEW, Server
-
-PATIENCE = 90.0
+from tests.waiting import PATIENCE
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

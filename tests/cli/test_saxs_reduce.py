@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
@@ -29,6 +30,7 @@ from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxs_reduce import main
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi
+from tests.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce import main; sys.exit(main())"]
 Named = tuple[str, dict[str, Any]]
@@ -40,7 +42,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> bool:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -69,7 +71,7 @@ class Command:
             lines.append(line.rstrip("\n"))
             self._arrived.put(lines[-1])
 
-    def wait_for(self, pattern: str, seconds: float = 30) -> None:
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> None:
         """Wait until a line says what is wanted."""
         end = time.monotonic() + seconds
         while not any(re.search(pattern, line) for line in [*self.lines, *self.complaints]):
@@ -83,7 +85,7 @@ class Command:
         if number is not None:
             self.process.send_signal(number)
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(PATIENCE)
         finally:
             self.process.kill()
         for reader, stream in zip(self._readers, (self.process.stdout, self.process.stderr), strict=True):
@@ -108,6 +110,7 @@ def start(beamtime: Path) -> Iterator[Callable[..., Command]]:
 
 
 Start = Callable[..., Command]
+Publishing = Callable[..., Any]
 
 
 @pytest.fixture
@@ -133,6 +136,20 @@ def ports() -> tuple[int, int]:
     return free_port(), free_port()
 
 
+@pytest.fixture
+def publishing(ports: tuple[int, int]) -> Iterator[Publishing]:
+    """What makes publishers to the proxy, which are closed also where a test fails."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(closing(publish(str(ports[0]), **options)))
+
+
+@pytest.fixture
+def proxy(ports: tuple[int, int]) -> Iterator[None]:
+    """A proxy beside the command."""
+    with closing(DocumentProxy(*map(str, ports))):
+        yield
+
+
 def intensities(folder: Path) -> list[np.ndarray]:
     """Of the first curve of each frame, in their order."""
     paths = sorted(path for path in folder.glob("*.chi") if not re.search(r"_c[RPS]\d+$", path.stem))
@@ -149,7 +166,12 @@ def assert_reduced(beamtime: Path, images: list[np.ndarray], folder: str = "curv
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
 def test_runs_of_a_session_become_curves_in_the_catalog_and_files(
-    beamtime: Path, start: Start, ports: tuple[int, int], images: list[np.ndarray], serializer: Any
+    beamtime: Path,
+    start: Start,
+    ports: tuple[int, int],
+    publishing: Publishing,
+    images: list[np.ndarray],
+    serializer: Any,
 ) -> None:
     catalog = ["--catalog", "catalog"] if serializer == "msgpack" else []
     command = start(
@@ -158,12 +180,11 @@ def test_runs_of_a_session_become_curves_in_the_catalog_and_files(
     command.wait_for(f"^listening at tcp://127.0.0.1:{ports[1]}, documents in {serializer}$")
     time.sleep(0.3)
     camera = SynSignal(func=partial(next, iter(images)), name="camera")  # it takes one to begin with
-    publisher = publish(str(ports[0]), prefix=b"saxs", serializer=serializer)
+    publisher = publishing(prefix=b"saxs", serializer=serializer)
     engine = RunEngine({})
     engine.subscribe(publisher)
     (uid,) = engine(count([camera], 5), sample="silver behenate")
     command.wait_for("^reduced 5, failed 0, waiting 0, lag 0.0 s$")
-    publisher.close()
     assert command.end() == 0
     assert [line for line in command.complaints if "saxs" in line or "rror" in line] == []
     assert_reduced(beamtime, images[1:])
@@ -176,42 +197,44 @@ def test_runs_of_a_session_become_curves_in_the_catalog_and_files(
         np.testing.assert_array_equal(curves["R0_intensity"][2], expected.intensity)
 
 
+@pytest.mark.usefixtures("proxy")
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, "0"), (signal.SIGINT, "1")])
 def test_signal_in_the_middle_of_a_run_finishes_what_has_come(
-    beamtime: Path, start: Start, ports: tuple[int, int], images: list[np.ndarray], number: int, workers: str
+    beamtime: Path,
+    start: Start,
+    ports: tuple[int, int],
+    publishing: Publishing,
+    images: list[np.ndarray],
+    number: int,
+    workers: str,
 ) -> None:
-    proxy = DocumentProxy(*map(str, ports))
     command = start("--chi", "curves", "--workers", workers, str(ports[1]))
     command.wait_for("^listening")
     time.sleep(0.5)
-    publisher = publish(str(ports[0]))
+    publisher = publishing()
     for name, doc in run_documents(images)[:-1]:
         publisher(name, doc)
     # It has accepted some by now; of those that are on their way none may be lost.
     time.sleep(0.3)
     assert command.end(number) == 0
-    publisher.close()
-    proxy.close()
     assert_reduced(beamtime, images)
     assert command.lines[-1] == "reduced 6, failed 0, waiting 0, lag 0.0 s"
     assert command.complaints == []
 
 
 def test_lost_and_late_documents_and_strangers_are_told(
-    beamtime: Path, start: Start, ports: tuple[int, int], images: list[np.ndarray]
+    beamtime: Path, start: Start, ports: tuple[int, int], publishing: Publishing, images: list[np.ndarray]
 ) -> None:
     command = start("--proxy", *map(str, ports), "--chi", "curves", "-c", "camera=cal.json")
     command.wait_for("^listening")
     time.sleep(0.3)
     late, lossy = run_documents(images), run_documents(images)
     del lossy[4]
-    publisher, stranger = publish(str(ports[0])), publish(str(ports[0]), serializer="json")
+    publisher, stranger = publishing(), publishing(serializer="json")
     stranger("start", {"uid": "x"})
     for name, doc in [*late[5:], *lossy]:
         publisher(name, doc)
     command.wait_for("reduced 5, failed 0, waiting 0, lag 0.0 s, lost 1, passed over 4, unreadable 1$")
-    publisher.close()
-    stranger.close()
     assert command.end() == 0
     assert_reduced(beamtime, [*images[:2], *images[3:]])
     complaints = "\n".join(command.complaints)
@@ -221,18 +244,17 @@ def test_lost_and_late_documents_and_strangers_are_told(
 
 
 def test_frame_that_fails_is_told_and_the_others_done(
-    beamtime: Path, start: Start, ports: tuple[int, int], images: list[np.ndarray]
+    beamtime: Path, start: Start, ports: tuple[int, int], publishing: Publishing, images: list[np.ndarray]
 ) -> None:
     command = start("--proxy", *map(str, ports), "--chi", "curves")
     command.wait_for("^listening")
     time.sleep(0.3)
-    publisher = publish(str(ports[0]))
+    publisher = publishing()
     documents = run_documents(images[:3])
     documents[3][1]["data"]["camera"] = images[1][:50]
     for name, doc in documents:
         publisher(name, doc)
     command.wait_for("^reduced 2, failed 1, waiting 0")
-    publisher.close()
     assert command.end() == 0
     assert_reduced(beamtime, [images[0], images[2]])
     (complaint,) = command.complaints
@@ -240,17 +262,16 @@ def test_frame_that_fails_is_told_and_the_others_done(
 
 
 def test_curves_that_cannot_be_written_make_another_exit_code(
-    beamtime: Path, start: Start, ports: tuple[int, int], images: list[np.ndarray]
+    beamtime: Path, start: Start, ports: tuple[int, int], publishing: Publishing, images: list[np.ndarray]
 ) -> None:
     (beamtime / "curves").write_text("a file where a folder should be")
     command = start("--proxy", *map(str, ports), "--chi", "curves")
     command.wait_for("^listening")
     time.sleep(0.3)
-    publisher = publish(str(ports[0]))
+    publisher = publishing()
     for name, doc in run_documents(images[:1]):
         publisher(name, doc)
     command.wait_for("not delivered")
-    publisher.close()
     assert command.end() == 1
 
 
@@ -264,7 +285,7 @@ def test_terminal_sees_one_line(beamtime: Path, ports: tuple[int, int]) -> None:
     while b"reduced 0" not in seen:
         seen += os.read(reader, 1000)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     while True:
         try:
             seen += os.read(reader, 1000)

@@ -21,9 +21,9 @@ import zmq
 from saxs_bluesky.cli.saxsfeeder import main
 from saxs_bluesky.reduction import read_frame, write_frame
 from saxs_bluesky.sources import FeederSource
+from tests.waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsfeeder import main; sys.exit(main())"]
-SECONDS = 60.0
 IMAGE = np.arange(1, 4801, dtype=np.int32).reshape(60, 80)
 
 
@@ -31,13 +31,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], Any], what: Callable[[], Any] = lambda: None) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, what()
-        time.sleep(0.01)
 
 
 class Feeder:
@@ -72,7 +65,7 @@ class Feeder:
         """The next paths that it announces."""
         paths = []
         for _ in range(number):
-            assert self._socket.poll(int(SECONDS * 1000)), (paths, self.lines, self.complaints)
+            assert self._socket.poll(int(PATIENCE * 1000)), (paths, self.lines, self.complaints)
             message = json.loads(self._socket.recv().decode())
             assert message.keys() == {"command", "argument"}
             assert message["command"] == "new file"
@@ -91,7 +84,7 @@ class Feeder:
         if number is not None:
             self.process.send_signal(number)
         try:
-            code = self.process.wait(SECONDS)
+            code = self.process.wait(PATIENCE)
         finally:
             self.process.kill()
         for reader, stream in zip(self._readers, (self.process.stdout, self.process.stderr), strict=True):
@@ -163,7 +156,7 @@ def test_files_that_another_process_writes_are_announced_when_complete(
     for name in names:
         assert feeder.hear(1) == [prefix + name]
         np.testing.assert_array_equal(read_frame(data / name).image, IMAGE)
-    assert writer.wait(SECONDS) == 0
+    assert writer.wait(PATIENCE) == 0
     write_frame(data / names[0], IMAGE + 1)
     assert feeder.hear(1) == [prefix + names[0]]
     assert feeder.end(number) == 0

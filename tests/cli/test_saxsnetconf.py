@@ -19,11 +19,11 @@ import pytest
 
 from saxs_bluesky.cli.saxsnetconf import main
 from saxs_bluesky.leash import NetworkEntry, read_network, write_network
+from tests.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsnetconf import main; sys.exit(main())"]
 SERVER, FEEDER = "tcp://127.0.0.1:9723", "tcp://127.0.0.1:9823"
 OLD = NetworkEntry("tcp://saxs1:9723", "", "the old secret", "SAXS1")
-SECONDS = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def on_terminal(answers: list[tuple[str, bytes | signal.Signals]], *options: str
     )
     os.close(other)
     screen = ""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + PATIENCE
 
     def read() -> bool:
         nonlocal screen
@@ -80,7 +80,7 @@ def on_terminal(answers: list[tuple[str, bytes | signal.Signals]], *options: str
             # A signal between the question and the wait for its answer is noticed with the answer.
             if looks % 20 == 0 and isinstance(answer, signal.Signals) and process.poll() is None:
                 process.send_signal(answer)
-        return process.wait(SECONDS), screen
+        return process.wait(PATIENCE), screen
     finally:
         process.kill()
         process.wait()

@@ -19,8 +19,7 @@ import psutil
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.reduction import Calibration, Curve, Reducer, read_chi, read_frame
-
-PATIENCE = 240.0  # seconds: only for what would otherwise hang
+from tests.waiting import PATIENCE
 
 
 @dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from ophyd.utils import ReadOnlyError
 
 from saxs_bluesky.devices import SimDiode, SimIonChamber, SimShutter, SimThermometer
 from saxs_bluesky.errors import SaxsError
+from tests.waiting import until
 
 QUANTITIES = pytest.mark.parametrize(
     ("device", "signal", "units", "value", "spread"),
@@ -29,13 +28,6 @@ QUANTITIES = pytest.mark.parametrize(
 
 def logger_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.endswith("logger")]
-
-
-def wait_for(condition: Callable[[], bool], timeout: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 @QUANTITIES
@@ -131,10 +123,10 @@ def test_thread_lives_from_the_first_subscriber_to_the_last() -> None:
     one = temperature.subscribe(lambda value, **_: heard["one"].append(value))
     two = temperature.subscribe(lambda value, **_: heard["two"].append(value), run=False)
     assert logger_threads() == ["thermometer_temperature logger"]
-    wait_for(lambda: min(map(len, heard.values())) > 3)
+    until(lambda: min(map(len, heard.values())) > 3)
     temperature.unsubscribe(one)
     silent = len(heard["one"])
-    wait_for(lambda: len(heard["two"]) > silent + 3)
+    until(lambda: len(heard["two"]) > silent + 3)
     assert len(heard["one"]) == silent
     temperature.unsubscribe(two)
     assert not logger_threads()
@@ -154,7 +146,7 @@ def test_subscriber_that_reads_and_leaves_from_its_callback() -> None:
             temperature.clear_sub(read_thrice)
 
     temperature.subscribe(read_thrice)
-    wait_for(lambda: not logger_threads())
+    until(lambda: not logger_threads())
     assert len(readings) == 3
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.reduction import Calibration, Reducer, read_frame
 from saxs_bluesky.simulation import simulated_calibration
+from tests.waiting import PATIENCE
 
 
 def test_frames_of_the_real_device_are_reduced(pilatus_ioc: Any, documents: Any, tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_frames_of_the_real_device_are_reduced(pilatus_ioc: Any, documents: Any,
     reduction = Reduction(calibration, [documents])
     for line in finished.stdout.splitlines():
         reduction(*json.loads(line))
-    assert reduction.close(30)
+    assert reduction.close(PATIENCE)
     events = documents.of("event")
     paths = sorted(tmp_path.glob("*.tif"))
     assert len(events) == len(paths) == 6

@@ -12,6 +12,7 @@ from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import RawRun, reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer, stamp_of, write_frame
 from saxs_bluesky.sources import FileRun, FoundFile
+from tests.waiting import PATIENCE
 
 
 def found(path: Path) -> FoundFile:
@@ -60,6 +61,6 @@ def test_nobody_waits_for_files_that_failed(tmp_path: Path, document: dict[str, 
         reduction(*run.event(FoundFile(f"/absent/{number}.tif", 0, 0, float("nan"), None, f"{number}: absent")))
     reduction(*run.event(found(tmp_path / "a.tif")))
     reduction(*run.stop())
-    assert reduction.close(30)
+    assert reduction.close(PATIENCE)
     assert time.monotonic() - begin < 20
     assert [event["data"]["failure"] for event in events] == [*(f"{number}: absent" for number in range(100)), ""]

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from tests.cli.conftest import HEADER
 from tests.cli.test_saxsfeeder import free_port
 from tests.leash.conftest import SECRET
 from tests.leash.hostile import CALIBRATION, npy
+from tests.waiting import PATIENCE, until
 
-PATIENCE = 180.0  # seconds: only for what would otherwise hang
 CAL: dict[str, Any] = CALIBRATION
 MASK = Attachment.from_bytes("mask.npy", npy())
 NEW: dict[str, Any] = {"calibration": CAL, "data": {}}
@@ -184,10 +183,3 @@ class Server:
         return (
             [line.split(", ")[0].removeprefix("/") for line in path.read_text().splitlines()] if path.exists() else []
         )
-
-
-def until(condition: Callable[[], Any], what: Callable[[], Any] = lambda: None) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, what()
-        time.sleep(0.02)

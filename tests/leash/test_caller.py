@@ -33,6 +33,7 @@ from saxs_bluesky.leash import (
 from tests.leash.conftest import SECRET
 from tests.leash.hostile import CALIBRATION, MERGE, npy
 from tests.leash.talking import GRAPH, PLOT, STAT, Server, assert_signed, raw, silence
+from tests.waiting import PATIENCE
 
 #: With the keys that deployed servers need.
 COMPLETED = CALIBRATION | {
@@ -52,7 +53,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[LeashClient]:
-    with LeashClient(server.address, secret=SECRET, timeout=20) as connected:
+    with LeashClient(server.address, secret=SECRET, timeout=PATIENCE) as connected:
         yield connected
 
 
@@ -87,7 +88,7 @@ SIMPLE: dict[Command, Callable[[LeashClient], Any]] = {
 
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_every_command_is_signed_and_answered(server: Server, folder: Path, protocol: int) -> None:
-    with LeashClient(server.address, secret=SECRET, protocol=protocol, timeout=20) as client:
+    with LeashClient(server.address, secret=SECRET, protocol=protocol, timeout=PATIENCE) as client:
         for method in SIMPLE.values():
             assert method(client).error is None
         client.new(folder / "cal.json")
@@ -119,7 +120,7 @@ def test_server_of_deployed_programs_answers(folder: Path) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with LeashClient(NetworkEntry(f"tcp://127.0.0.1:{port}", "", SECRET), timeout=20) as client:
+        with LeashClient(NetworkEntry(f"tcp://127.0.0.1:{port}", "", SECRET), timeout=PATIENCE) as client:
             assert client.mergedata(folder / "merge.json").result == "merge startedmergedata"
             assert client.request("getmergestat").data == {}
         thread.join()
@@ -176,7 +177,7 @@ class Deployed:
 
 
 def test_deployed_server_takes_what_is_sent_and_is_understood(folder: Path) -> None:
-    with Deployed() as server, LeashClient(server.address, secret=SECRET, timeout=20) as client:
+    with Deployed() as server, LeashClient(server.address, secret=SECRET, timeout=PATIENCE) as client:
         for masks in (None, folder / "other.npy"):
             assert client.new(folder / "cal.json", masks).result == "new queue"
         (folder / "cal.json").write_text(json.dumps(CALIBRATION | {"GISAXSmode": False, "Masks": [{}, {}]}))
@@ -353,7 +354,7 @@ def test_no_queue_is_an_answer(client: LeashClient, server: Server) -> None:
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_wrong_secret_is_an_error_of_the_server(server: Server, protocol: int) -> None:
     with (
-        LeashClient(server.address, secret="another", protocol=protocol, timeout=20) as client,
+        LeashClient(server.address, secret="another", protocol=protocol, timeout=PATIENCE) as client,
         pytest.raises(CallError, match=r"Wrong signature\.") as caught,
     ):
         client.stat()
@@ -381,7 +382,7 @@ def test_forged_answers_of_protocol_2_are_refused(server: Server) -> None:
 
         return speak
 
-    with LeashClient(server.address, secret=SECRET, protocol=2, timeout=20) as client:
+    with LeashClient(server.address, secret=SECRET, protocol=2, timeout=PATIENCE) as client:
         for how, message in (
             (lambda answer: [answer[0].replace(b"3", b"4"), answer[1]], "wanted the server's signature, found another"),
             (lambda answer: [answer[0], b"0" * 64], "wanted the server's signature, found another"),
@@ -401,7 +402,7 @@ def test_forged_answers_of_protocol_2_are_refused(server: Server) -> None:
     [(10_001, 1, "at most 10000 bytes"), (30_000, 1, "connection broken"), (10, 2, "wanted 1 parts")],
 )
 def test_too_much_is_no_answer(server: Server, size: int, parts: int, message: str) -> None:
-    with LeashClient(server.address, secret=SECRET, timeout=20, limits=Limits(response_bytes=10_000)) as client:
+    with LeashClient(server.address, secret=SECRET, timeout=PATIENCE, limits=Limits(response_bytes=10_000)) as client:
         server.speak = lambda message: [b" " * size] * parts
         with pytest.raises(CallError, match=message):
             client.stat()
@@ -412,7 +413,7 @@ def test_too_much_is_no_answer(server: Server, size: int, parts: int, message: s
 def test_too_much_is_not_sent(server: Server, folder: Path) -> None:
     limits = Limits(attachment_bytes=1000)
     with (
-        LeashClient(server.address, secret=SECRET, timeout=20, limits=limits) as client,
+        LeashClient(server.address, secret=SECRET, timeout=PATIENCE, limits=limits) as client,
         pytest.raises(LeashError, match="wanted at most 1000 bytes in an attachment"),
     ):
         client.new(folder / "cal.json")
@@ -420,7 +421,7 @@ def test_too_much_is_not_sent(server: Server, folder: Path) -> None:
 
 
 def test_client_can_be_used_after_a_timeout(server: Server) -> None:
-    with LeashClient(server.address, secret=SECRET, timeout=20) as client:
+    with LeashClient(server.address, secret=SECRET, timeout=PATIENCE) as client:
         server.speak = silence
         client.timeout = SHORT
         for _ in range(2):
@@ -472,7 +473,7 @@ def test_server_that_speaks_another_language_is_a_timeout() -> None:
 
 def test_server_that_dies_with_the_question_is_noticed() -> None:
     server = Server()
-    with server, LeashClient(server.address, secret=SECRET, timeout=20) as client:
+    with server, LeashClient(server.address, secret=SECRET, timeout=PATIENCE) as client:
 
         def die(parts: list[bytes]) -> None:
             server._end.set()
@@ -485,7 +486,7 @@ def test_server_that_dies_with_the_question_is_noticed() -> None:
 
 def test_server_may_begin_anew_between_questions() -> None:
     first = Server()
-    with first, LeashClient(first.address, secret=SECRET, timeout=20) as client:
+    with first, LeashClient(first.address, secret=SECRET, timeout=PATIENCE) as client:
         client.stat()
         first.stop()
         with Server(first.port) as second:
@@ -520,7 +521,7 @@ def test_nothing_is_left_behind(server: Server) -> None:
         return len([*Path("/proc/self/fd").iterdir()]), len([*Path("/proc/self/task").iterdir()])
 
     before = left()
-    with LeashClient(server.address, secret=SECRET, timeout=20) as client:
+    with LeashClient(server.address, secret=SECRET, timeout=PATIENCE) as client:
         client.stat()
         inside = left()
         for answer in (server.answer, raw(b"x"), raw({"result": "Error", "data": {"Error": "x"}}), silence):
@@ -545,7 +546,7 @@ def test_client_starts_without_the_pipeline() -> None:
 def test_secret_is_wanted_and_never_told(server: Server) -> None:
     with pytest.raises(SaxsError, match="wanted a secret"):
         LeashClient("127.0.0.1:9723")
-    with LeashClient(NetworkEntry(server.address, "", "wrong"), secret=SECRET, timeout=20) as client:
+    with LeashClient(NetworkEntry(server.address, "", "wrong"), secret=SECRET, timeout=PATIENCE) as client:
         assert client.stat().result == "stat"
         assert SECRET not in repr(client)
 
@@ -589,7 +590,7 @@ def test_conversation_may_be_concealed(keys: Path) -> None:
     server.socket.curve_publickey, server.socket.curve_secretkey = public, secret
     with server:
         curve = CurveKeys(keys / "server.key", keys / "client.key_secret")
-        with LeashClient(server.address, secret=SECRET, curve=curve, timeout=20) as client:
+        with LeashClient(server.address, secret=SECRET, curve=curve, timeout=PATIENCE) as client:
             assert client.stat().result == "stat"
         for wrong in (None, CurveKeys(keys / "other.key", keys / "client.key_secret")):
             with (

@@ -44,6 +44,7 @@ from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL
 from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
 from tests.leash.serving import MASK, NEW, Client, Server, connected, until
+from tests.waiting import PATIENCE
 
 LOG = Attachment("data.log", "1\t2\n")
 ARGUMENTS: dict[Command, tuple[Any, ...]] = {
@@ -466,7 +467,7 @@ def test_slow_request_holds_up_nobody(live: Live, client: Client, monkeypatch: p
     go, answer = threading.Event(), live.desk.answer
 
     def slow(request: Request) -> Any:
-        assert go.wait(60)
+        assert go.wait(PATIENCE)
         return answer(request)
 
     monkeypatch.setattr(live.desk, "answer", slow)
@@ -491,7 +492,7 @@ def test_too_many_requests_at_a_time_are_told_so(
     go, answer = threading.Event(), live.desk.answer
 
     def slow(request: Request) -> Any:
-        assert go.wait(60)
+        assert go.wait(PATIENCE)
         return answer(request)
 
     monkeypatch.setattr(live.desk, "answer", slow)

@@ -14,8 +14,7 @@ from event_model import DocumentNames, schema_validators
 
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 from saxs_bluesky.sources import FileSource
-
-PATIENCE = 30.0  # seconds: only for what would otherwise hang
+from tests.waiting import PATIENCE
 
 HEADER = PilatusHeader(
     date_time="2014:01:31 12:26:52",

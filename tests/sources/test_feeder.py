@@ -32,22 +32,15 @@ from saxs_bluesky.sources import (
     Readiness,
 )
 from saxs_bluesky.sources._tree import Known
+from tests.waiting import PATIENCE, until
 
 IMAGE = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
-SECONDS = 20.0
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
 
 
 def message(path: Any) -> bytes:
@@ -69,7 +62,7 @@ class Feeder:
         """Wait until a listener more can hear."""
         told = b""
         while told != b"\x01":
-            assert self._socket.poll(int(SECONDS * 1000)), "no listener came"
+            assert self._socket.poll(int(PATIENCE * 1000)), "no listener came"
             told = self._socket.recv()
 
     def send(self, *parts: bytes) -> None:
@@ -153,7 +146,7 @@ class Running:
 
     def stop(self) -> list[str]:
         self.source.stop()
-        self._thread.join(SECONDS)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return self.paths
 
@@ -598,7 +591,7 @@ def test_announcer_says_what_deployed_servers_expect() -> None:
     announcer.close()
     parts = [b""]
     while b"data" not in parts[0]:
-        assert subscriber.poll(int(SECONDS * 1000))
+        assert subscriber.poll(int(PATIENCE * 1000))
         parts = subscriber.recv_multipart()
     context.destroy(linger=0)
     assert [json.loads(part.decode()) for part in parts] == [{"command": "new file", "argument": "/data/\u00e9.tif"}]
