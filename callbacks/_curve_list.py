@@ -102,7 +102,7 @@ class CurveList:
 
     def _add(self, curves: Iterable[tuple[str, Any]]) -> None:
         for path, curve in curves:
-            line = self._list.line(Path(path), curve)
+            line = self._list.line(path, curve)
             if self._there[line]:
                 self._there[line] -= 1
                 continue

@@ -488,8 +488,11 @@ class Reduction:
     def _outcome(self, item: _InHand, task: FrameTask, future: Future[FrameOutcome]) -> FrameOutcome:
         uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
         work = self._work[self._name(task)]
-        again = partial(work, task, item.image, item.step.accepted + self._patience, uid)
-        here = partial(self._aside, again, work.describe(task))
+
+        def here() -> FrameOutcome:
+            again = partial(work, task, item.image, item.step.accepted + self._patience, uid)
+            return self._aside(again, work.describe(task))
+
         try:
             outcome = future.result()
         except BrokenExecutor as error:

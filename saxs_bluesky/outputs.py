@@ -350,7 +350,7 @@ class FrameName:
     @property
     def number(self) -> int | None:
         """Number of the frame, where its file or its run holds many."""
-        if self.path and Path(self.path).suffix.lower() in _ONE_FRAME:
+        if self.path and os.path.splitext(self.path)[1].lower() in _ONE_FRAME:  # noqa: PTH122 - for each frame
             return self.page if self.pages > 1 or self.page else None
         return self.index
 

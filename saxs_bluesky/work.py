@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -192,7 +193,7 @@ class FrameWork:
         if not file:
             return replace(common, frame=task.index, run=source.run)
         # In the folder of what its curves are named after, which is absolute; a worker may be in another.
-        name = Path(file).name
+        name = os.path.basename(file)  # noqa: PTH119 - for each frame
         image = path if path.name == name else path.with_name(name)
         return replace(
             common,

@@ -89,15 +89,17 @@ class FileList:
     def size(self) -> int:
         """Length in bytes."""
         try:
-            return self.path.stat().st_size
+            return os.stat(self.path).st_size  # noqa: PTH116 - asked for each frame
         except OSError:
             return 0
 
-    def line(self, chi: Path, curve: Curve) -> str:
+    def line(self, chi: str | Path, curve: Curve) -> str:
         """The line of one curve."""
         integral = curve.integral
-        below = os.path.relpath(chi.absolute(), self._parent).translate(_ESCAPED)
-        return f"/{below}, {integral.I0}, {integral.I1}, {integral.I2}\n"
+        path = os.path.normpath(chi)
+        above = f"{self._parent}/"
+        below = path.removeprefix(above) if path.startswith(above) else os.path.relpath(path, self._parent)
+        return f"/{below.translate(_ESCAPED)}, {integral.I0}, {integral.I1}, {integral.I2}\n"
 
     def lines_after(self, size: int) -> list[str]:
         """Lines that stand after so many bytes; none in a list that is shorter.

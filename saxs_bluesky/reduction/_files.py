@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from saxs_bluesky.output_folders import LinkRule, draft_name
@@ -63,14 +64,15 @@ class OutputNames:
 
     def stem(self, image: Path) -> Path:
         """Path of the output files of ``image`` up to where their names differ."""
+        folder, name = self._parts(image)
+        return folder / name
+
+    def _parts(self, image: Path) -> tuple[Path, str]:
+        """Folder of the output files of ``image``, and how their names begin."""
         if self.folder is not None:
             named = image.relative_to(self.base) if self.base and image.is_relative_to(self.base) else image
-            whole = os.path.normpath(named.with_suffix("")).replace(os.sep, "_")
-            return self.folder / whole
-        folder = image.parent / self.relative
-        if self.within is not None and folder.is_relative_to(self.within):
-            folder = self.within.joinpath(*_below(folder.relative_to(self.within).parts))
-        return Path(os.path.normpath(folder)) / image.stem
+            return self.folder, os.path.normpath(named.with_suffix("")).replace(os.sep, "_")
+        return _beside(image.parent, self.relative, self.within), image.stem
 
     def chi(self, image: Path, position: int, curve: str) -> Path:
         """Path of the ``.chi`` file of the curve of that name, at ``position`` among those of the image.
@@ -83,13 +85,22 @@ class OutputNames:
 
     def file(self, image: Path, ending: str) -> Path:
         """Path of an output file of an image; where its name would be too long, a hash stands for the rest of it."""
-        stem = self.stem(image)
-        name = f"{stem.name}{ending}"
+        folder, stem = self._parts(image)
+        name = f"{stem}{ending}"
         if len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME:
-            whole = os.fsencode(stem.name)
+            whole = os.fsencode(stem)
             mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{ending}"
             name = whole[: _LONGEST_NAME - len(os.fsencode(mark))].decode(errors="ignore") + mark
-        return stem.with_name(name)
+        return folder / name
+
+
+@lru_cache(maxsize=64)  # it is asked for each frame several times, and pathlib is slow
+def _beside(images: Path, relative: str, within: Path | None) -> Path:
+    """Output folder relative to a folder of images."""
+    folder = images / relative
+    if within is not None and folder.is_relative_to(within):
+        folder = within.joinpath(*_below(folder.relative_to(within).parts))
+    return Path(os.path.normpath(folder))
 
 
 def _below(parts: Sequence[str]) -> list[str]:

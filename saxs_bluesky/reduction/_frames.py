@@ -139,7 +139,7 @@ def read_header(path: str | Path) -> FrameFile:
     """
     path = Path(path)
     with _opened(path) as file:
-        found = _examine(file, path)
+        found = _examine(file, os.fstat(file), path)
         _check_unchanged(file, found)
         return found
 
@@ -218,10 +218,11 @@ def read_frame(
     """
     path = Path(path)
     with _opened(path) as file:
-        if is_meant is not None and not is_meant(os.fstat(file)):
+        status = os.fstat(file)
+        if is_meant is not None and not is_meant(status):
             raise superseded(path)
         try:
-            found = _examine(file, path, page)
+            found = _examine(file, status, path, page)
             image = _read_pixels(file, found, out)
             _check_unchanged(file, found)
         except FrameError as error:
@@ -271,8 +272,7 @@ def _check_unwritten(file: int, before: os.stat_result, path: Path) -> None:
         raise _changed(path)
 
 
-def _examine(file: int, path: Path, page: int = 0) -> FrameFile:
-    stat = os.fstat(file)
+def _examine(file: int, stat: os.stat_result, path: Path, page: int = 0) -> FrameFile:
     if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):  # reading a folder fails by itself
         raise FrameError(f"{path}: wanted a TIFF image, found no file but {_kind(stat.st_mode)}")
     if stat.st_size == 0:

@@ -31,7 +31,7 @@ _AT_A_TIME = 16
 # Bytes that are no UTF-8, and what ends lines or acts on a terminal.
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REST = 1.0  # seconds for a finder that failed
-_ROOM_PAUSE = 0.002  # seconds between looks whether there is room again
+_ROOM_PAUSE = 0.005  # seconds between looks whether there is room again
 _SETTLED_PAUSE = 0.01  # seconds between looks whether all is settled
 
 
