@@ -73,7 +73,10 @@ class Session:
         if progress is not None:
             progress.adopt(self._identity_before(calibration), self._identity(calibration))
         self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
-        live, self._window = _live_window() if options.plotmonitor else (None, None)
+        live: LiveCurves | None = None
+        self._window: Window | None = None
+        if options.plotmonitor:
+            live, self._window = _live_window()
         self._profiling = Profiling() if options.profile else None
         wishes = Wishes(
             files=self._files, resume=options.resume, deviation=options.svg, identity=self._identity(calibration)
