@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def preload(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    where, first, last, end = (
+    where, first, least, end = (
         Path(sys.argv[1]),
         int(sys.argv[2]),
         int(sys.argv[3]),
@@ -269,8 +270,8 @@ if __name__ == "__main__":
     fuzz = Fuzz(where)
     preload(where)
     wrong_ones: list[str] = []
-    for number in range(first, last):
-        if time.monotonic() > end:
+    for number in count(first):
+        if number >= first + least and time.monotonic() > end:
             break
         wrong_ones += fuzz.once(number)
         (where / "found.json").write_text(json.dumps({"next": number + 1, "wrong": wrong_ones}))

@@ -100,7 +100,9 @@ def test_hdf5_that_takes_too_long_is_refused_in_its_own_process(
         read_mask(tmp_path / "mask.h5", limit=61 * 83)
 
 
-def test_hdf5_that_takes_too_much_of_the_processor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hdf5_that_takes_too_much_of_the_processor_is_refused_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "mask.h5", "u1")
     turns = "import resource\ndef _main():\n    resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\n    while True: pass\n"
     (tmp_path / "turns_for_ever.py").write_text(turns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,15 +88,19 @@ def test_ten_thousand_fuzzed_messages(server: Server) -> None:
     assert server.stop() == 0
 
 
-# A Pilatus 1M, without the work of one: its images are names of one file, renamed when they are "written".
+# A Pilatus 1M, without the work of one: its images are copies of one file, renamed when they are "written". They are in
+# memory, so that the oldest that have their curves go.
 DETECTOR = """
-import os, sys, time
+import os, shutil, sys, time
 folder, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
-begin = time.monotonic()
+begin, oldest = time.monotonic(), 0
 for number in range(int(rate * seconds)):
     time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-    os.link(f"{folder}/.frame", f"{folder}/.part")
+    shutil.copyfile(f"{folder}/.frame", f"{folder}/.part")
     os.rename(f"{folder}/.part", f"{folder}/{number:05d}.tif")
+    while oldest < number - 100 and os.path.exists(f"{folder}/../work/{oldest:05d}.chi"):
+        os.unlink(f"{folder}/{oldest:05d}.tif")
+        oldest += 1
 """
 
 # All clients in one process: fifty would be more than a small computer can start, and they sleep most of the time.
@@ -206,7 +211,8 @@ def new_queue(server: Server) -> dict[str, Any]:
 def exposed(server: Server, others: Sequence[str]) -> tuple[float, dict[str, Any]]:
     """Reduction rate while images come and another program does what it does, and what that saw."""
     for number in range(20):  # a worker's first image takes a second
-        os.link(server.data / ".frame", server.data / f"first_{number}.tif")
+        shutil.copyfile(server.data / ".frame", server.data / f".{number}.part")
+        (server.data / f".{number}.part").rename(server.data / f"first_{number}.tif")
     with server.client() as client:
         server.until(lambda: client.stat()["images processed"] == 20)
     detector = subprocess.Popen(
