@@ -89,7 +89,7 @@ class Intake:
         # A document that is no document must not stop the reduction.
         except Exception:  # noqa: BLE001
             _log.warning("a %s document could not be followed", name, exc_info=True)
-        self._put(replace(last, done=True))
+        self._put(Step(last.accepted, last.run, last.task, last.stop, last.closing, done=True))
 
     def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
         if name == "start":

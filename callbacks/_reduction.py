@@ -399,7 +399,7 @@ class Reduction:
         pages = page_of(task.reference)
         name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"), *pages)
         image = name.image(self._home, one_folder=self._files.names.folder is not None)
-        self._claims.claim(image, name.file(self._home))
+        self._claims.claim(image, None if name.number is None else name.file(self._home))
         return image
 
     # The thread that delivers, in order

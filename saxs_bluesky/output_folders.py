@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import pwd
+import re
 import stat
 import threading
 from collections import OrderedDict
@@ -25,6 +26,7 @@ from saxs_bluesky.errors import OutputError
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_IN_DRAFT = 200  # bytes of a name that a temporary name holds whole
 _MOST_LINKS = 40  # on one path, as Linux has it
 _REMEMBERED = 64  # folders that stay open
 
@@ -157,11 +159,13 @@ class OutputFolder:
 
     def remove_drafts(self, names: list[str]) -> None:
         """Remove what writers left that were killed while they wrote files of these names."""
-        beginnings = tuple(beginning for name in names for beginning in _draft_beginnings(name))
+        drafts = re.compile(
+            "|".join(rf"\.{re.escape(one)}\.[^.]+\.tmp" for name in names for one in (name, _short(name)))
+        )
         with suppress(OSError):  # they are no obstacle
             listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
             try:
-                left = [name for name in os.listdir(listed) if name.startswith(beginnings) and name.endswith(".tmp")]  # noqa: PTH208
+                left = [name for name in os.listdir(listed) if drafts.fullmatch(name)]  # noqa: PTH208
             finally:
                 os.close(listed)
             for name in left:
@@ -175,12 +179,9 @@ def draft_name(name: str) -> str:
 
 
 def _short(name: str) -> str:
+    if len(name) <= _LONGEST_IN_DRAFT and name.isascii():
+        return name
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:20]
-
-
-def _draft_beginnings(name: str) -> tuple[str, str]:
-    """How temporary names of a file begin, and how they did in earlier versions."""
-    return f".{_short(name)}.", f".{name}."
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -295,7 +295,7 @@ def test_remains_of_a_frame_are_removed_and_no_others(tmp_path: Path, stem: str)
     assert sorted(path.name for path in work.iterdir()) == sorted(others)
 
 
-@pytest.mark.parametrize("neighbour", ["run_10", "run_1_c2", "run_1_cat", "run_1.b"])
+@pytest.mark.parametrize("neighbour", ["run_10", "run_1_c2", "run_1_cat", "run_1.b", "run_1.chi"])
 def test_what_is_being_written_of_a_frame_whose_name_begins_alike_is_left(tmp_path: Path, neighbour: str) -> None:
     work = tmp_path / "work"
     work.mkdir()

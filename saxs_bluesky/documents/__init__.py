@@ -20,6 +20,7 @@ from saxs_bluesky.documents._references import (
     load,
     page_of,
 )
+from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "holds",
     "load",
     "moved_to",
+    "new_uid",
     "page_of",
     "reduce_task",
     "reduced_documents",

@@ -14,6 +14,7 @@ from event_model import compose_run
 
 from saxs_bluesky.documents._raw_run import FrameTask
 from saxs_bluesky.documents._references import page_of
+from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.reduction import Curve, Reducer
 
 Document = dict[str, Any]
@@ -165,7 +166,9 @@ class ReducedRun:
         self._failed += curves is None
         # Validation takes longer than the reduction; that all events are valid is tested.
         stamps = dict.fromkeys(data, task.time)
-        return "event", dict(bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False))
+        return "event", dict(
+            bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False, uid=new_uid())
+        )
 
     def stop(self, raw_stop: Mapping[str, Any] | None) -> Named:
         """Compose the stop document; ``raw_stop`` is None where the raw run never stopped."""

@@ -58,6 +58,7 @@ class FileList:
         self.path = self._parent / "results" / f"filelist_{directory.name}.log"
         self._lock = threading.Lock()
         self._file: _ListFile | None = None
+        self._size: int | None = None  # after the last line: asking the system for each curve takes longer
         results = self.path.parent
         is_free = results.is_dir() or not os.path.lexists(results)
         if is_free and not directory.exists() and not os.path.lexists(self.path):
@@ -65,12 +66,12 @@ class FileList:
         folder = open_folder(self.path.parent, self._rule)
         if not keep:
             try:
-                file = self._opened()
+                file, _ = self._opened()
             except OSError as error:
                 if error.errno not in (errno.ENXIO, errno.EINVAL):
                     raise
                 folder.write(self.path.name, b"")  # in place of a pipe
-                file = self._opened()
+                file, _ = self._opened()
             if not file.empty():
                 others = holders(file.descriptor)
                 _log.warning(
@@ -79,15 +80,19 @@ class FileList:
                     f" (pid {', '.join(map(str, others))})" if others else "",
                 )
 
-    def _opened(self) -> _ListFile:
-        """The file that has the list's name now, which somebody may have moved away."""
-        if self._file is None or not self._file.is_at(self.path):
+    def _opened(self) -> tuple[_ListFile, int]:
+        """The file that has the list's name now, which somebody may have moved away; and its size."""
+        size = None if self._file is None else self._file.size_at(self.path)
+        if self._file is None or size is None:
             self._file = _ListFile.open(self.path, self._rule)
-        return self._file
+            size = os.fstat(self._file.descriptor).st_size
+        return self._file, size
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length in bytes, after the line that was added last."""
+        if self._size is not None:
+            return self._size
         try:
             return os.stat(self.path).st_size  # noqa: PTH116 - asked for each frame
         except OSError:
@@ -123,6 +128,7 @@ class FileList:
         OSError
             There is no list, or it cannot be written.
         """
+        self._size = None
         with os.fdopen(open_file(self.path, self._rule, os.O_RDWR), "r+b") as file:
             size = end = file.seek(0, os.SEEK_END)
             while end:
@@ -149,7 +155,9 @@ class FileList:
         """
         data = os.fsencode(line)
         with self._lock:
-            self._opened().append(data)
+            file, size = self._opened()
+            file.append(data)
+            self._size = size + len(data)
 
     def add(self, chi: Path, curve: Curve) -> None:
         """Append the line of one written curve."""
@@ -193,13 +201,13 @@ class _ListFile:
                 return known
             return cls._known.setdefault(key, cls(descriptor, key))
 
-    def is_at(self, path: Path) -> bool:
-        """Whether a path leads to this file now."""
+    def size_at(self, path: Path) -> int | None:
+        """Size of this file, where a path leads to it now; None where it does not."""
         try:
             status = os.stat(path)  # noqa: PTH116 - asked for each curve
         except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._key
+            return None
+        return status.st_size if (status.st_dev, status.st_ino) == self._key else None
 
     def _share(self) -> None:
         """Take the shared lock; another process has the file for itself for a moment only."""

@@ -128,8 +128,15 @@ class FrameFile:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
 
-def read_header(path: str | Path) -> FrameFile:
+def read_header(path: str | Path, status: os.stat_result | None = None) -> FrameFile:
     """Read the header of the first image of a TIFF file, and find its pixels: that all are there, not what they are.
+
+    Parameters
+    ----------
+    path
+        The file.
+    status
+        Of the file, just before: a file that is not this one any more has changed; None: it is asked for.
 
     Raises
     ------
@@ -139,8 +146,12 @@ def read_header(path: str | Path) -> FrameFile:
     """
     path = Path(path)
     with _opened(path) as file:
-        found = _examine(file, os.fstat(file), path)
-        _check_unchanged(file, found)
+        found = _examine(file, os.fstat(file) if status is None else status, path)
+        now = os.fstat(file)
+        # Without a status from before, not the stamp: a file that is replaced while it is read is still the one opened.
+        same = _is_unchanged(now, found) if status is None else stamp_of(now) == found.stamp
+        if not same:
+            raise _changed(found.path)
         return found
 
 
@@ -261,9 +272,12 @@ def superseded(path: str | Path) -> SupersededError:
 
 def _check_unchanged(file: int, found: FrameFile) -> None:
     # Not the stamp: a file that is replaced or moved while it is read is still the one that was opened.
-    now = os.fstat(file)
-    if (now.st_size, now.st_mtime_ns) != (found.size, found.mtime_ns):
+    if not _is_unchanged(os.fstat(file), found):
         raise _changed(found.path)
+
+
+def _is_unchanged(now: os.stat_result, found: FrameFile) -> bool:
+    return (now.st_size, now.st_mtime_ns) == (found.size, found.mtime_ns)
 
 
 def _check_unwritten(file: int, before: os.stat_result, path: Path) -> None:

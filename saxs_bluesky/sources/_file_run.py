@@ -13,7 +13,7 @@ from typing import Any
 
 from event_model import ComposeDescriptorBundle, compose_run
 
-from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE
+from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE, new_uid
 from saxs_bluesky.errors import printable
 from saxs_bluesky.reduction import PilatusHeader, Stamp, part_of
 from saxs_bluesky.sources._ready import FoundFile, FoundPage
@@ -102,7 +102,9 @@ class FileRun:
         # The image's time is when its data were taken. Without validation: it takes longer than all else, and a
         # test validates events.
         stamps = dict.fromkeys(data, data["image_time"] if math.isfinite(data["image_time"]) else time.time())
-        event = self._stream.compose_event(data=data, timestamps=stamps, time=time.time(), validate=False)
+        event = self._stream.compose_event(
+            data=data, timestamps=stamps, time=time.time(), validate=False, uid=new_uid()
+        )
         return "event", dict(event)
 
     def stop(self, *, reason: str = "") -> Named:

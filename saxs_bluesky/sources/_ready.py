@@ -262,7 +262,7 @@ class Readiness:
         failure, header = "", None
         pages: tuple[FoundPage, ...] = ()
         try:
-            headers = _headers(file.path)
+            headers = _headers(file.path, status)
             if any(one.stamp != stamp for one in headers if isinstance(one, FrameFile)):
                 # Written to or replaced since the look at its status: it is another content that is whole.
                 file.stamp, file.still_since, file.pause = None, now, self._settle
@@ -313,9 +313,9 @@ def is_told(number: int) -> bool:
     return number <= _TOLD_ONE_BY_ONE or number % 1000 == 0
 
 
-def _headers(path: str) -> list[FrameFile | FrameError]:
-    """Headers of the images in a file."""
-    first = read_header(path)
+def _headers(path: str, status: os.stat_result) -> list[FrameFile | FrameError]:
+    """Headers of the images in a file, which has this status."""
+    first = read_header(path, status)
     return read_headers(path) if first.pages > 1 else [first]
 
 
