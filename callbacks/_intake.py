@@ -123,17 +123,19 @@ class Intake:
         self._runs.clear()
 
     def _kept(self, task: FrameTask) -> FrameTask:
-        """Task whose image is this intake's own, since the detector may use its array again."""
+        """Task whose image waits in memory where there is room, and in a file where there is none."""
         if not isinstance(task.reference, InlineFrame):
             return task
         try:
-            return self._copied(task, task.reference)
+            return self._placed(task, task.reference)
         # Such as a full disk: it costs this frame, and not the others of its document.
         except Exception as error:  # noqa: BLE001
             return replace(task, reference=None, failure=reason_of(error))
 
-    def _copied(self, task: FrameTask, inline: InlineFrame) -> FrameTask:
-        image = np.array(inline.read().image)
+    def _placed(self, task: FrameTask, inline: InlineFrame) -> FrameTask:
+        image = inline.read().image
+        if image.size < np.size(inline.array):
+            image = image.copy()  # or the whole stack would stay in memory for its last image
         with self._lock:
             fits = self._inline_bytes + image.nbytes <= self._inline_limit
             if fits:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks._contents import Contents
+from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import Intake, RunState, Step
 from saxs_bluesky.documents import FrameTask, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
@@ -156,6 +157,7 @@ class Reduction:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6), files=files is not None)
+        self._inline = InlineImages(self._detectors)
         self._in_hand: queue.Queue[Any] = queue.Queue(window)
         self._writing: dict[Path, Future[FrameOutcome]] = {}
         self._contents: Contents | None = None
@@ -175,6 +177,7 @@ class Reduction:
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Accept a document of a raw run."""
+        doc = self._inline.taken(name, doc)
         with self._changed:
             if self._closed:
                 _log.warning("a %s document came after the reduction was closed and is not reduced", name)
@@ -187,7 +190,7 @@ class Reduction:
             now = time.time()
             self._accepted += 1
             self._waiting_since.append(now)
-        self._inbox.put((now, name, doc))
+            self._inbox.put((now, name, doc))  # or it might come behind the end that another thread asks for
 
     def _start(self) -> None:
         for target in (self._follow, self._reduce, self._deliver):

@@ -6,7 +6,7 @@ programs build on.
 
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
-from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun
+from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun, inline_keys
 from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
 from saxs_bluesky.documents._references import (
     FileContent,
@@ -44,6 +44,7 @@ __all__ = [
     "axis_key",
     "difference",
     "holds",
+    "inline_keys",
     "load",
     "moved_to",
     "new_uid",

@@ -152,28 +152,9 @@ class RawRun:
     def _descriptor(self, doc: Document) -> None:
         """Find the images among the data keys."""
         keys = doc["data_keys"]
-        images = tuple(self._image_keys(doc))
+        images = tuple(_image_keys(doc, self._detectors))
         coordinates = {key: keys[key] for key in self._dimensions if key in keys and not keys[key].get("shape")}
         self._streams[doc["uid"]] = _Stream(doc["name"], images, coordinates)
-
-    def _image_keys(self, doc: Document) -> Iterator[_ImageKey]:
-        owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
-        for key, entry in doc["data_keys"].items():
-            shape = entry.get("shape") or []
-            is_file = entry.get("dtype") == "string" and entry.get("source") == FILE_SOURCE
-            if not is_file and (entry.get("dtype") != "array" or len(shape) < 2):
-                continue
-            # A detector with several images has a calibration for each data key.
-            by_key = self._detectors is not None and key in self._detectors
-            detector = key if by_key else owners.get(key, key)
-            if self._detectors is None or detector in self._detectors:
-                frames = 1
-                for size in shape[:-2]:
-                    frames *= int(size or 1)
-                kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
-                is_streamed = str(entry.get("external", "")).startswith("STREAM")
-                dtype = str(entry.get("dtype_numpy", ""))
-                yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed, dtype)
 
     def _resource(self, doc: Document) -> None:
         """Note where files are."""
@@ -325,6 +306,40 @@ class RawRun:
                 for index, reference in enumerate(self._told(image, {}), (number - 1) * image.frames):
                     self._add(stream, image, index, taken, reference, coordinates)
             stream.missing.clear()
+
+
+def _image_keys(doc: Document, detectors: frozenset[str] | None) -> Iterator[_ImageKey]:
+    """The images among the data keys of a descriptor."""
+    owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
+    for key, entry in doc["data_keys"].items():
+        shape = entry.get("shape") or []
+        is_file = entry.get("dtype") == "string" and entry.get("source") == FILE_SOURCE
+        if not is_file and (entry.get("dtype") != "array" or len(shape) < 2):
+            continue
+        # A detector with several images has a calibration for each data key.
+        by_key = detectors is not None and key in detectors
+        detector = key if by_key else owners.get(key, key)
+        if detectors is None or detector in detectors:
+            frames = 1
+            for size in shape[:-2]:
+                frames *= int(size or 1)
+            kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
+            is_streamed = str(entry.get("external", "")).startswith("STREAM")
+            dtype = str(entry.get("dtype_numpy", ""))
+            yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed, dtype)
+
+
+def inline_keys(descriptor: Document, detectors: frozenset[str] | None = None) -> tuple[str, ...]:
+    """Data keys whose images come inline in events.
+
+    Parameters
+    ----------
+    descriptor
+        What describes the events.
+    detectors
+        As for `RawRun`.
+    """
+    return tuple(image.key for image in _image_keys(descriptor, detectors) if image.kind == "inline")
 
 
 def _dimension_fields(start: Document) -> tuple[str, ...]:
