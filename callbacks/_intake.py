@@ -14,13 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.documents import RUN_REFERENCES, FrameTask, InlineFrame, RawRun, RunReduction, SpilledFrame
+from saxs_bluesky.documents import (
+    ASSETS,
+    RUN_REFERENCES,
+    Assets,
+    FrameTask,
+    InlineFrame,
+    RawRun,
+    RunReduction,
+    SpilledFrame,
+)
 from saxs_bluesky.errors import reason_of
 
 _log = logging.getLogger(__name__)
-
-# Which documents others refer to.
-_REFERRED_TO = ("descriptor", "resource", "stream_resource")
 
 
 @dataclass(eq=False)
@@ -76,7 +82,8 @@ class Intake:
         self._inline_bytes = 0
         self._folder: Path | None = None
         self._lock = threading.Lock()
-        self._runs: dict[str, RunState] = {}  # by the uids of starts, descriptors and resources
+        self._assets = Assets()
+        self._runs: dict[str, RunState] = {}  # by the uids of starts and descriptors
 
     def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in and put the steps that it asks for."""
@@ -94,8 +101,11 @@ class Intake:
     def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
         if name == "start":
             if "original_run_uid" not in doc:
-                raw = RawRun(doc, self._detectors, live=self.live)
+                raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets)
                 self._runs[doc["uid"]] = RunState(raw, RunReduction(doc, files=self._files))
+            return
+        if name in ASSETS:
+            self._assets.take(name, doc)
             return
         run = self._run_of(name, doc)
         if run is None:
@@ -112,7 +122,7 @@ class Intake:
         """The run of a document; what later documents will refer to is noted as the run's."""
         key = RUN_REFERENCES.get(name)
         run = None if key is None else self._runs.get(doc[key])
-        if run is not None and name in _REFERRED_TO:
+        if run is not None and name == "descriptor":
             self._runs[doc["uid"]] = run
         return run
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from saxs_bluesky.callbacks._live_picture import History, Snapshot
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns, ReducedStream, is_reduced
+from saxs_bluesky.documents import dimensions_of
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import Curve, IntegralParameters
 
@@ -92,8 +93,7 @@ class LiveData:
         numbers = [key for key in stream.coordinates if stream.data_keys[key]["dtype"] in ("number", "integer")]
         if self._against is not None:
             return self._against if self._against in numbers else ""
-        dimensions = (stream.start.get("hints") or {}).get("dimensions") or []
-        return numbers[0] if numbers and len(dimensions) == 1 else ""
+        return numbers[0] if numbers and len(dimensions_of(stream.start)) == 1 else ""
 
     def snapshot(self, *, log: bool, log_q: bool) -> Snapshot:
         """What there is to show now; it does not change with further documents."""

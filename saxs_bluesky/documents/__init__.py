@@ -4,6 +4,8 @@ No threads, no catalog, no RunEngine: functions and small classes that callbacks
 programs build on.
 """
 
+from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun, inline_keys
@@ -24,9 +26,11 @@ from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
 __all__ = [
+    "ASSETS",
     "FILE_FAILURE",
     "FILE_SOURCE",
     "RUN_REFERENCES",
+    "Assets",
     "FileContent",
     "FrameReference",
     "FrameTask",
@@ -43,6 +47,7 @@ __all__ = [
     "WrittenFiles",
     "axis_key",
     "difference",
+    "dimensions_of",
     "holds",
     "inline_keys",
     "load",

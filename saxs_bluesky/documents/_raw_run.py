@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from event_model import DatumPage, EventPage, unpack_datum_page, unpack_event_page
+from event_model import EventPage, unpack_event_page
 
+from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._references import (
     FileContent,
     FrameReference,
@@ -117,24 +120,29 @@ class RawRun:
     live
         Whether files must still have the content that their events describe (data key ``file_stamp``); not so where
         a run is read long after, from files that were copied or moved.
+    assets
+        What is known of resources and datums, where others take their documents in; None: this object does.
     """
 
-    def __init__(self, start: Document, detectors: frozenset[str] | None = None, *, live: bool = False) -> None:
+    def __init__(
+        self,
+        start: Document,
+        detectors: frozenset[str] | None = None,
+        *,
+        live: bool = False,
+        assets: Assets | None = None,
+    ) -> None:
         self.start_document = start
         self._detectors = detectors
         self._live = live
-        self._dimensions = _dimension_fields(start)
+        self._dimensions = tuple(one for fields, _ in dimensions_of(start) for one in fields if one != "time")
         self._streams: dict[str, _Stream] = {}
-        self._resources: dict[str, Document] = {}
-        self._datums: dict[str, Document] = {}
+        self._assets = Assets() if assets is None else assets
         self._waiting: dict[tuple[str, int], list[FrameTask]] = {}
         self._found: list[FrameTask] = []
         self._takers: dict[str, Callable[[Any], None]] = {
             "descriptor": self._descriptor,
-            "resource": self._resource,
-            "stream_resource": self._resource,
-            "datum": self._datum,
-            "datum_page": self._datum_page,
+            **{name: partial(self._assets.take, name) for name in ASSETS},
             "event": self._event,
             "event_page": self._event_page,
             "stream_datum": self._stream_datum,
@@ -155,19 +163,6 @@ class RawRun:
         images = tuple(_image_keys(doc, self._detectors))
         coordinates = {key: keys[key] for key in self._dimensions if key in keys and not keys[key].get("shape")}
         self._streams[doc["uid"]] = _Stream(doc["name"], images, coordinates)
-
-    def _resource(self, doc: Document) -> None:
-        """Note where files are."""
-        self._resources[doc["uid"]] = doc
-
-    def _datum(self, doc: Document) -> None:
-        """Note which part of a file an event will mean."""
-        self._datums[doc["datum_id"]] = doc
-
-    def _datum_page(self, doc: DatumPage) -> None:
-        """Note which parts of a file events will mean."""
-        for datum in unpack_datum_page(doc):
-            self._datum(datum)
 
     def _event_page(self, doc: EventPage) -> None:
         """Take events one by one."""
@@ -219,10 +214,10 @@ class RawRun:
             stack = _array(value, image.dtype)
             _check_stack(stack.shape, image)
             return [InlineFrame(stack, index) for index in range(image.frames)]
-        datum = self._datums.pop(value, None)
+        datum = self._assets.take_datum(value)
         if datum is None:
             return [f"{image.key}: wanted a datum {value}, found none before its event"] * image.frames
-        resource = self._resources.get(datum["resource"])
+        resource = self._assets.resource(datum["resource"])
         if resource is None:
             return [f"{image.key}: wanted a resource {datum['resource']}, found none"] * image.frames
         try:
@@ -243,7 +238,7 @@ class RawRun:
     def _stream_datum(self, doc: Document) -> None:
         """Find the frames of a range of indices."""
         stream = self._streams.get(doc["descriptor"])
-        resource = self._resources.get(doc["stream_resource"])
+        resource = self._assets.resource(doc["stream_resource"])
         if stream is None:
             return
         key = self._without_resource(stream) if resource is None else resource["data_key"]
@@ -273,7 +268,7 @@ class RawRun:
 
     def _without_resource(self, stream: _Stream) -> str | None:
         """Data key of the only images that wait for a stream_resource, if there is one such key."""
-        described = {resource.get("data_key") for resource in self._resources.values()}
+        described = {resource.get("data_key") for resource in self._assets.resources_of(self.start_document["uid"])}
         missing = [image.key for image in stream.images if image.is_streamed and image.key not in described]
         return missing[0] if len(missing) == 1 else None
 
@@ -340,12 +335,6 @@ def inline_keys(descriptor: Document, detectors: frozenset[str] | None = None) -
         As for `RawRun`.
     """
     return tuple(image.key for image in _image_keys(descriptor, detectors) if image.kind == "inline")
-
-
-def _dimension_fields(start: Document) -> tuple[str, ...]:
-    """Data keys of the independent variables that the plan names."""
-    dimensions = (start.get("hints") or {}).get("dimensions") or []
-    return tuple(field for fields, _ in dimensions for field in fields if field != "time")
 
 
 def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from event_model import compose_run
 
+from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._raw_run import FrameTask
 from saxs_bluesky.documents._references import page_of
 from saxs_bluesky.documents._uids import new_uid
@@ -249,8 +250,7 @@ def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reduce
     metadata["original_run_uid"] = raw_start["uid"]
     if "scan_id" in raw_start:
         metadata["original_scan_id"] = raw_start["scan_id"]
-    dimensions = (raw_start.get("hints") or {}).get("dimensions")
-    metadata["hints"] = {"dimensions": dimensions or [[["time"], "primary"]]}
+    metadata["hints"] = {"dimensions": dimensions_of(raw_start) or [[["time"], "primary"]]}
     metadata["analysis_stage"] = "reduction"
     metadata["detector"] = detector
     metadata["provenance"] = _provenance(reducer)

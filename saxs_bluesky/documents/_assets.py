@@ -1,0 +1,57 @@
+"""What the documents of external assets say: which files there are, and which part of one a datum means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from event_model import unpack_datum_page
+
+Document = Mapping[str, Any]
+
+ASSETS = frozenset({"resource", "stream_resource", "datum", "datum_page"})
+"""Names of the documents that tell of assets."""
+
+_RESOURCES = 100_000
+_DATUMS = 1_000_000
+
+
+class Assets:
+    """Resources and datums of any number of runs, the latest.
+
+    They belong to no run: a detector that is staged once for two runs tells of its resource in the first and of the
+    datums in the second, and the resources of old data name no run at all.
+    """
+
+    def __init__(self) -> None:
+        self._resources: dict[str, Document] = {}
+        self._datums: dict[str, Document] = {}
+
+    def take(self, name: str, doc: Document) -> None:
+        """Take in a document, of one of the names in `ASSETS`."""
+        match name:
+            case "resource" | "stream_resource":
+                _put(self._resources, doc["uid"], doc, _RESOURCES)
+            case "datum":
+                _put(self._datums, doc["datum_id"], doc, _DATUMS)
+            case "datum_page":
+                for datum in unpack_datum_page(doc):  # type: ignore[arg-type]
+                    _put(self._datums, datum["datum_id"], datum, _DATUMS)
+
+    def resource(self, uid: str) -> Document | None:
+        """Resource or stream resource of that uid."""
+        return self._resources.get(uid)
+
+    def resources_of(self, run: str) -> Iterator[Document]:
+        """Those that say that they are of a run, or do not say of which."""
+        return (one for one in self._resources.values() if one.get("run_start", run) == run)
+
+    def take_datum(self, datum_id: Any) -> Document | None:
+        """Datum of that id, which is forgotten: one event needs it."""
+        return self._datums.pop(datum_id, None)
+
+
+def _put(known: dict[str, Document], key: str, doc: Document, most: int) -> None:
+    known[key] = doc
+    if len(known) > most:
+        del known[next(iter(known))]
