@@ -28,6 +28,9 @@ from saxs_bluesky.errors import reason_of
 
 _log = logging.getLogger(__name__)
 
+FINISH = "finish"
+"""In place of a document's name: the run of which ``run_start`` is the uid gets no more documents."""
+
 
 @dataclass(eq=False)
 class RunState:
@@ -107,14 +110,21 @@ class Intake:
         if name in ASSETS:
             self._assets.take(name, doc)
             return
-        run = self._run_of(name, doc)
+        run = self._runs.get(doc["run_start"]) if name == FINISH else self._run_of(name, doc)
         if run is None:
+            return
+        if name in ("stop", FINISH):
+            yield from self._ending(accepted, run, doc if name == "stop" else None)
             return
         for task in run.raw.frames(name, doc):
             yield Step(accepted, run, self._kept(task))
-        if name == "stop":
-            self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
-            yield Step(accepted, run, stop=doc, closing=True)
+
+    def _ending(self, accepted: float, run: RunState, stop: Mapping[str, Any] | None) -> Iterator[Step]:
+        """What is left of a run, and its end; without a stop document where it never comes."""
+        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        for task in run.raw.rest():
+            yield Step(accepted, run, self._kept(task))
+        yield Step(accepted, run, stop=stop, closing=True)
 
     # Not event-model's RunRouter: it gives up an event whose datum never came, which here is a frame
     # that failed and must be told.
@@ -129,8 +139,8 @@ class Intake:
     def close(self) -> None:
         """End the runs that have not stopped."""
         for run in dict.fromkeys(self._runs.values()):
-            self._put(Step(time.time(), run, closing=True))
-        self._runs.clear()
+            for step in self._ending(time.time(), run, None):
+                self._put(step)
 
     def _kept(self, task: FrameTask) -> FrameTask:
         """Task whose image waits in memory where there is room, and in a file where there is none."""

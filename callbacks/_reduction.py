@@ -19,7 +19,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
-from saxs_bluesky.callbacks._intake import Intake, RunState, Step
+from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
 from saxs_bluesky.documents import FrameTask, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
@@ -295,6 +295,20 @@ class Reduction:
         """
         self._contents = Contents(look_again)
         self._intake.live = True
+
+    def finish(self, run_uid: str) -> None:
+        """End the reduced runs of a raw run that gets no more documents, as if it had been aborted.
+
+        For a reduction that is unsubscribed in the middle of a run: the reduced run would stay open until `close`.
+        Frames that wait for an event, such as one with motor positions, are reduced without. Returns at once; of a
+        run that has stopped, or is not known, nothing becomes of it.
+
+        Parameters
+        ----------
+        run_uid
+            Uid of the raw run's start document.
+        """
+        self(FINISH, {"run_start": run_uid})
 
     def flush(self) -> None:
         """Wait without limit: the end of a session."""

@@ -291,6 +291,12 @@ class RawRun:
         else:
             self._found.append(task)
 
+    def rest(self) -> list[FrameTask]:
+        """Frames that wait for an event, and images of events that wait for their file: no more comes of this run."""
+        self._stop({})
+        found, self._found = self._found, []
+        return found
+
     def _stop(self, _: Document) -> None:
         """Let go of frames whose events never came."""
         for tasks in self._waiting.values():

@@ -199,3 +199,63 @@ def test_detector_that_is_staged_once_for_two_runs(reduced: Reduced, tmp_path: P
         for event, frame in zip(events, frames, strict=True):
             expected = reducer.reduce(frame.image, count_cutoff=frame.header.count_cutoff)[0].intensity
             np.testing.assert_array_equal(event["data"]["R0_intensity"], expected)
+
+
+def streamed_run(folder: Path, number: int) -> tuple[list[Named], Any]:
+    """A run of a fly scan whose motor comes in events of its own, which never come; and what composes its end."""
+    bundle = event_model.compose_run(
+        metadata={"hints": {"dimensions": [(["motor"], "primary")]}},
+    )
+    keys = {
+        "camera": {"dtype": "array", "shape": [1, 60, 80], "source": "test", "external": "STREAM:"},
+        "motor": {"dtype": "number", "shape": [], "source": "test"},
+    }
+    stream = bundle.compose_descriptor(name="primary", data_keys=keys)
+    resource = bundle.compose_stream_resource(
+        mimetype="multipart/related;type=image/tiff",
+        uri=f"file://localhost{folder}/",
+        data_key="camera",
+        parameters={"template": "x_{:06d}.tif", "chunk_shape": (1, 60, 80)},
+    )
+    datum = resource.compose_stream_datum(
+        {"start": 0, "stop": number}, {"start": 1, "stop": number + 1}, descriptor=stream.descriptor_doc
+    )
+    documents: list[Named] = [
+        ("start", dict(bundle.start_doc)),
+        ("descriptor", dict(stream.descriptor_doc)),
+        ("stream_resource", dict(resource.stream_resource_doc)),
+        ("stream_datum", dict(datum)),
+    ]
+    return documents, bundle
+
+
+@pytest.mark.parametrize("by", ["finish", "close", "stop"])
+def test_frames_that_wait_for_events_are_reduced_when_their_run_ends(
+    reduced: Reduced, calibration: Calibration, rng: np.random.Generator, tmp_path: Path, by: str
+) -> None:
+    reduction, found = reduced(calibration)
+    images = write_images(tmp_path, rng, 3)
+    documents, bundle = streamed_run(tmp_path, 3)
+    for name, doc in documents:
+        reduction(name, doc)
+    assert reduction.wait(PATIENCE)
+    assert events_of(found) == []  # they wait for the motor
+    match by:
+        case "finish":
+            reduction.finish(documents[0][1]["uid"])
+            reduction.finish("of no run")
+            assert reduction.wait(PATIENCE)
+            reduction("stop", dict(bundle.compose_stop()))  # which comes after all
+            assert reduction.wait(PATIENCE)
+        case "close":
+            assert reduction.close(PATIENCE)
+        case "stop":
+            reduction("stop", dict(bundle.compose_stop()))
+            assert reduction.wait(PATIENCE)
+    events = events_of(found)
+    assert_curves(events, images, calibration)
+    assert all(np.isnan(event["data"]["motor"]) for event in events)
+    (stop,) = [doc for name, doc in found if name == "stop"]
+    assert stop["exit_status"] == ("success" if by == "stop" else "abort")
+    assert stop["num_events"] == {"primary": 3}
+    assert (reduction.status.reduced, reduction.status.failed, reduction.status.waiting) == (3, 0, 0)
