@@ -51,12 +51,19 @@ def valid_limits(count_cutoff: float | None, dtype: np.dtype[Any]) -> tuple[floa
     dtype
         Type of the image as the detector wrote it.
     """
-    flags = first_flag(dtype)
-    if count_cutoff is None:
-        return 0.0, math.inf if flags is None else float(flags)
-    # A whole number, as in a comparison of whole numbers.
-    cutoff = float(math.ceil(count_cutoff))
-    return 0.0, cutoff if flags is None else min(cutoff, float(flags))
+    known = [float(limit) for limit in (first_flag(dtype), whole_cutoff(count_cutoff)) if limit is not None]
+    return 0.0, min(known, default=math.inf)
+
+
+def whole_cutoff(count_cutoff: float | None) -> int | None:
+    """Count from which on a pixel is saturated, a whole number as images hold; None where it is not known.
+
+    A detector that does not know its own says 0, and a header may hold anything: 0, infinity, NaN and negative numbers
+    are none.
+    """
+    if count_cutoff is None or not 0 < count_cutoff < math.inf:
+        return None
+    return math.ceil(count_cutoff)
 
 
 def first_flag(dtype: np.dtype[Any]) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,7 +14,7 @@ from saxs_bluesky.errors import CalibrationError, FrameError
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
 from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
-from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits
+from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits, whole_cutoff
 from saxs_bluesky.reduction._polarization import polarization_factor
 from saxs_bluesky.reduction._provenance import CurveProvenance
 from saxs_bluesky.reduction._slices import SliceIntegrator
@@ -128,9 +127,10 @@ def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
     flags = first_flag(image.dtype)
     if flags is not None:
         invalid |= image >= flags
-    if count_cutoff is not None:
+    cutoff = whole_cutoff(count_cutoff)
+    if cutoff is not None:
         # A whole number, since an integer image compared with a float is converted first.
-        invalid |= image >= math.ceil(count_cutoff)
+        invalid |= image >= cutoff
     return np.ma.MaskedArray(np.ma.getdata(image), mask=np.ma.filled(invalid, fill_value=True))
 
 

@@ -27,6 +27,16 @@ def test_pixels_without_counts_are_left_out(document: dict[str, Any], bad: int) 
     np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 5.0)
 
 
+@pytest.mark.parametrize("cutoff", [0, -1, float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("dtype", ["i4", "u4", "f8"])
+def test_cutoff_that_is_none_leaves_no_pixel_out(document: dict[str, Any], dtype: str, cutoff: float) -> None:
+    image = np.full((60, 80), 5, dtype)
+    reducer = Reducer(Calibration.from_dict(document), recipes=[Total()])
+    for found, expected in zip(reducer.reduce(image, count_cutoff=cutoff), reducer.reduce(image), strict=True):
+        np.testing.assert_array_equal(found.intensity, expected.intensity)
+        assert np.nansum(found.intensity) > 0
+
+
 @pytest.mark.parametrize(
     ("dtype", "bad", "count"),
     [
