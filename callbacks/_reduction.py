@@ -274,7 +274,7 @@ class Reduction:
     def wait_for_frames(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted is reduced and handed to the sinks; False where that is not to be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._finished == self._accepted or self._ended, timeout)
+            self._changed.wait_for(lambda: self._finished == self._accepted or self._ended or self._abandoned, timeout)
             return self._finished == self._accepted
 
     def clean_up(self, image: str | Path) -> None:
@@ -330,9 +330,12 @@ class Reduction:
     def abandon(self) -> None:
         """Deliver nothing more, and end the threads without waiting for them: what is in hand is lost.
 
-        For a program that fails, before it closes what the sinks write to. A reduction that was closed is left alone.
+        For a program that fails, before it closes what the sinks write to. A reduction that was closed is left alone;
+        who waits for one that is abandoned is told that it is not done.
         """
-        self._abandoned = True
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
         self.close(0)
 
     # The intake thread: from documents to frames

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -161,9 +161,12 @@ def test_reduction_that_is_abandoned_delivers_nothing_more(
     deadline = time.monotonic() + PATIENCE
     while len(collected.failures) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
+    waiting = ThreadPoolExecutor(1).submit(reduction.wait)
     reduction.abandon()
     hanging.set()
-    reduction.close(PATIENCE)
+    # Nothing more comes, so nobody waits for it, however long they would.
+    assert waiting.result(PATIENCE) is False
+    assert not reduction.close()
     assert collected.failures == ["", ""]
 
 

@@ -193,9 +193,7 @@ def test_what_is_no_number_is_left_out_within_limits_and_shows_without(dtype: st
     assert operator.apply(np.ma.masked_invalid(image)).intensity[0] == 5.0
 
 
-@pytest.mark.parametrize(
-    ("cutoff", "mean"), [(7, 5.0), (6.5, 5.0), (6.0, 4.0), (0, 5.0), (-1.5, 5.0), (2.0**40, 5.0)]
-)
+@pytest.mark.parametrize(("cutoff", "mean"), [(7, 5.0), (6.5, 5.0), (6.0, 4.0), (0, 5.0), (-1.5, 5.0), (2.0**40, 5.0)])
 def test_a_pixel_at_the_cutoff_is_saturated(cutoff: float, mean: float) -> None:
     operator = BinningOperator(sparse.csr_array(np.ones((1, 2), np.uint8)))
     for dtype in ("i4", "u4", "f4", "f8", "i8"):
