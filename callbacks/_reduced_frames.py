@@ -108,7 +108,9 @@ class ReducedStream:
         name = template.name
         integral = template.integral
         if f"{name}_I0" in self.data_keys:
-            integral = IntegralParameters(**{key: float(data[f"{name}_{key}"]) for key in ("I0", "I1", "I2")})
+            # Runs of earlier versions do not tell the coverage.
+            told = [key for key in ("I0", "I1", "I2", "coverage") if f"{name}_{key}" in self.data_keys]
+            integral = IntegralParameters(**{key: float(data[f"{name}_{key}"]) for key in told})
         deviation = f"{name}_deviation"
         return replace(
             template,

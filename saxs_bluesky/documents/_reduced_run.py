@@ -66,6 +66,7 @@ _INTEGRALS = {
     "I2": "counts/pixel/nm^3",
     "correlation_length": "nm",
 }
+_COVERAGE = "coverage"  # of the range that they are taken over
 _FRAME_KEYS: dict[str, Document] = {
     "image_path": {"dtype": "string", "shape": [], "source": "raw run"},
     "image_page": {"dtype": "integer", "shape": [], "source": "raw run"},
@@ -286,6 +287,12 @@ def _data_keys(curves: Sequence[Curve]) -> dict[str, Document]:
             for name, units in _INTEGRALS.items():
                 entry = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "units": units, "source": _SOURCE}
                 keys[f"{curve.name}_{name}"] = entry
+            keys[f"{curve.name}_{_COVERAGE}"] = {
+                "dtype": "number",
+                "dtype_numpy": "<f8",
+                "shape": [],
+                "source": _SOURCE,
+            }
     return keys | {key: dict(entry) for key, entry in _FRAME_KEYS.items()}
 
 
@@ -332,6 +339,7 @@ def _curve_data(curve: Curve, *, failed: bool) -> Document:
     if curve.kind == "radial":
         for name in _INTEGRALS:
             data[f"{curve.name}_{name}"] = math.nan if failed else getattr(curve.integral, name)
+        data[f"{curve.name}_{_COVERAGE}"] = 0.0 if failed else curve.integral.coverage
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -17,17 +18,25 @@ class IntegralParameters:
     """Integrals of a curve over a range of q: one number each to follow an experiment by.
 
     ``I0 = sum(I dq)``, ``I1 = sum(I q dq)`` and ``I2 = sum(I q**2 dq)``, the invariant, in the
-    intensity's unit times 1/nm, 1/nm**2 and 1/nm**3. All are 0 for curves that have no q.
+    intensity's unit times 1/nm, 1/nm**2 and 1/nm**3. All are NaN where the range holds no data, which is no
+    intensity of 0. All are 0 for curves that have no q.
+
+    ``coverage`` is the share of the range's bins that hold data, from 0 to 1; NaN where it is not known.
     """
 
     I0: float = 0.0
     I1: float = 0.0
     I2: float = 0.0
+    coverage: float = math.nan
 
     @property
     def correlation_length(self) -> float:
         """``I1 / I2`` in nm; NaN where I2 is 0."""
         return self.I1 / self.I2 if self.I2 else float("nan")
+
+
+NOTHING_KNOWN = IntegralParameters(math.nan, math.nan, math.nan, 0.0)
+"""Those of a curve without data in the range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,7 @@ class Curve:
 def integral_parameters(q: FloatArray, intensity: FloatArray, q_start: float, q_stop: float) -> IntegralParameters:
     """Integrate a curve over the bins whose centre lies between ``q_start`` and ``q_stop`` (1/nm).
 
-    The range is clipped to the curve; bins that hold NaN contribute nothing. Bins are equally
+    The range is clipped to the curve; bins that hold NaN contribute nothing, and lessen the coverage. Bins are equally
     wide; source: documentation of SAXSdog.
 
     Parameters
@@ -78,9 +87,16 @@ def integral_parameters(q: FloatArray, intensity: FloatArray, q_start: float, q_
     q, intensity
         Bin centres in 1/nm and intensities, shapes (n,).
     """
-    inside = (q >= q_start) & (q <= q_stop) & ~np.isnan(intensity)
+    in_range = (q >= q_start) & (q <= q_stop)
+    inside = in_range & ~np.isnan(intensity)
+    bins, found = np.count_nonzero(in_range), np.count_nonzero(inside)
+    if not found:
+        return NOTHING_KNOWN
     bin_width = q[1] - q[0] if q.size > 1 else 2 * q[0]
     q, weighted = q[inside], intensity[inside] * bin_width
     return IntegralParameters(
-        I0=float(weighted.sum()), I1=float((weighted * q).sum()), I2=float((weighted * q * q).sum())
+        I0=float(weighted.sum()),
+        I1=float((weighted * q).sum()),
+        I2=float((weighted * q * q).sum()),
+        coverage=found / bins,
     )

@@ -13,7 +13,7 @@ import pytest
 from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
 
-from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks import ReducedRuns, Reduction
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.reduction import read_frame as read_image
@@ -259,3 +259,35 @@ def test_frames_that_wait_for_events_are_reduced_when_their_run_ends(
     assert stop["exit_status"] == ("success" if by == "stop" else "abort")
     assert stop["num_events"] == {"primary": 3}
     assert (reduction.status.reduced, reduction.status.failed, reduction.status.waiting) == (3, 0, 0)
+
+
+def test_integral_parameters_of_frames_without_data_are_unknown_and_not_0(
+    reduced: Reduced, calibration: Calibration, rng: np.random.Generator
+) -> None:
+    reduction, found = reduced(calibration)
+    good, half = rng.poisson(10, (60, 80)), rng.poisson(10, (60, 80))
+    half[:, 30:] = -1
+    images = [good, half, np.full((60, 80), -2), np.zeros((60, 80), int), np.zeros((3, 3), int)]
+    bundle = event_model.compose_run()
+    keys = {"camera": {"dtype": "array", "shape": [60, 80], "source": "test"}}
+    stream = bundle.compose_descriptor(name="primary", data_keys=keys)
+    reduction("start", dict(bundle.start_doc))
+    reduction("descriptor", dict(stream.descriptor_doc))
+    for image in images:
+        reduction("event", dict(stream.compose_event(data={"camera": image}, timestamps={"camera": 1.0})))
+    reduction("stop", dict(bundle.compose_stop()))
+    assert reduction.wait(PATIENCE)
+    events = [event["data"] for event in events_of(found)]
+    assert [bool(data["failure"]) for data in events] == [False, False, False, False, True]
+    for name in ("I0", "I1", "I2", "correlation_length"):
+        unknown = [bool(np.isnan(data[f"R0_{name}"])) for data in events]
+        assert unknown == [False, False, True, name == "correlation_length", True], name
+    assert events[3]["R0_I0"] == 0.0  # a beam that is off is known
+    # Bins beyond the edge of the detector hold no data in any frame.
+    full = events[0]["R0_coverage"]
+    assert 0.9 < full <= 1.0
+    assert 0.3 < events[1]["R0_coverage"] < full
+    assert [data["R0_coverage"] for data in events[2:]] == [0.0, full, 0.0]
+    runs = ReducedRuns()
+    frames = [frame for name, doc in found for frame in runs.frames(name, doc)]
+    assert [frame.curves[0].integral.coverage for frame in frames[:4]] == [data["R0_coverage"] for data in events[:4]]
