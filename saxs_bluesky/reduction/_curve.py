@@ -19,7 +19,7 @@ class IntegralParameters:
 
     ``I0 = sum(I dq)``, ``I1 = sum(I q dq)`` and ``I2 = sum(I q**2 dq)``, the invariant, in the
     intensity's unit times 1/nm, 1/nm**2 and 1/nm**3. All are NaN where the range holds no data, which is no
-    intensity of 0. All are 0 for curves that have no q.
+    intensity of 0. All are 0 where none are asked for: for curves that have no q, and with ``qStop: 0``.
 
     ``coverage`` is the share of the range's bins that hold data, from 0 to 1; NaN where it is not known.
     """
@@ -87,6 +87,8 @@ def integral_parameters(q: FloatArray, intensity: FloatArray, q_start: float, q_
     q, intensity
         Bin centres in 1/nm and intensities, shapes (n,).
     """
+    if q_stop == 0:
+        return IntegralParameters()  # the deployed way to ask for none
     in_range = (q >= q_start) & (q <= q_stop)
     inside = in_range & ~np.isnan(intensity)
     bins, found = np.count_nonzero(in_range), np.count_nonzero(inside)

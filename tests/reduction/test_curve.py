@@ -48,3 +48,8 @@ def test_bin_width_enters() -> None:
 
 def test_correlation_length_of_nothing_is_nan() -> None:
     assert np.isnan(IntegralParameters().correlation_length)
+
+
+def test_without_a_range_no_integral_parameters_are_asked_for() -> None:
+    assert integral_parameters(Q, INTENSITY, 0, 0) == IntegralParameters()
+    assert IntegralParameters().I2 == 0.0
