@@ -21,6 +21,7 @@ from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
 from tests.cli.watching import Results, Saxsdog
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.logs_errors  # Dask's own, of connections that break
@@ -31,9 +32,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.address = f"tcp://127.0.0.1:{self._port}"
         self.scheduler: psutil.Popen | None = None
         self.workers: list[psutil.Popen] = []

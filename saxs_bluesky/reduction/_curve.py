@@ -100,5 +100,5 @@ def integral_parameters(q: FloatArray, intensity: FloatArray, q_start: float, q_
         I0=float(weighted.sum()),
         I1=float((weighted * q).sum()),
         I2=float((weighted * q * q).sum()),
-        coverage=found / bins,
+        coverage=float(found / bins),
     )

@@ -4,7 +4,6 @@ import copy
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.errors import CatalogError, OutputError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 Named = tuple[str, dict[str, Any]]
@@ -407,9 +407,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}/api/v1/"
         self._process: subprocess.Popen[bytes] | None = None
 

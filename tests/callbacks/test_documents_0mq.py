@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish, tcp_address
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration, Reducer
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
@@ -44,12 +44,6 @@ class Collected(list[Named]):
 
     def of(self, name: str) -> list[dict[str, Any]]:
         return [doc for found, doc in self if found == name]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from saxs_bluesky.reduction import write_frame
 from tests.cli.watching import PATIENCE, Results, Saxsdog
+from tests.ports import free_port
 
 Start = Callable[..., Saxsdog]
 AT_ONCE = 4.0  # seconds; the machine may be busy
@@ -61,9 +61,7 @@ uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="critical")
 """
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.uri = f"http://127.0.0.1:{port}/api/v1/"
         self.process = psutil.Popen(
             [sys.executable, "-c", self.CODE, str(folder), str(port)], stderr=subprocess.DEVNULL

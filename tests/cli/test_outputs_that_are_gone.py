@@ -17,8 +17,8 @@ import pytest
 from saxs_bluesky.leash import Command
 from saxs_bluesky.reduction import read_chi, write_frame
 from tests.cli.conftest import HEADER
-from tests.cli.test_saxsfeeder import free_port
 from tests.leash.serving import MASK, NEW, Server
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 Start = Callable[..., "subprocess.Popen[bytes]"]

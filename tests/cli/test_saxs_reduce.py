@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,16 +29,11 @@ from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxs_reduce import main
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce import main; sys.exit(main())"]
 Named = tuple[str, dict[str, Any]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:

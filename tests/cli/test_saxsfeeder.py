@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,16 +20,11 @@ import zmq
 from saxs_bluesky.cli.saxsfeeder import main
 from saxs_bluesky.reduction import read_frame, write_frame
 from saxs_bluesky.sources import FeederSource
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsfeeder import main; sys.exit(main())"]
 IMAGE = np.arange(1, 4801, dtype=np.int32).reshape(60, 80)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Feeder:

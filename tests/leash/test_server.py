@@ -39,11 +39,11 @@ from saxs_bluesky.leash.server import (
 from saxs_bluesky.reduction import OutputNames, read_chi
 from saxs_bluesky.sources import Progress
 from saxs_bluesky.sources._file_run import FileRun
-from tests.cli.test_saxsfeeder import free_port
 from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL
 from tests.leash.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
 from tests.leash.serving import MASK, NEW, Client, Server, connected, until
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 LOG = Attachment("data.log", "1\t2\n")
@@ -951,7 +951,7 @@ class Keyed:
         one.connect()
         monitor = one.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         try:
-            assert monitor.poll(10_000)
+            assert monitor.poll(1000 * PATIENCE)
             event = zmq.utils.monitor.recv_monitor_message(monitor)["event"]
             return bool(event == zmq.EVENT_HANDSHAKE_SUCCEEDED) and one.stat() == {}
         finally:

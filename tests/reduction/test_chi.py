@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -94,8 +95,9 @@ def test_every_kind_of_curve_reads_back_exactly(
         again = read_chi(path)
         for field in ("axis", "intensity", "sigma"):
             np.testing.assert_array_equal(getattr(again.curve, field), getattr(curve, field))
-        for field in ("name", "kind", "axis_label", "axis_unit", "integral"):
+        for field in ("name", "kind", "axis_label", "axis_unit"):
             assert getattr(again.curve, field) == getattr(curve, field)
+        assert again.curve.integral == replace(curve.integral, coverage=math.nan)  # which files do not tell
         assert again.calibration == calibration.document
         assert len(again.header) == 4
 

@@ -21,8 +21,8 @@ import pytest
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.reduction import Curve, OutputNames, read_chi
 from tests.cli.test_saxsfeeder import COMMAND as FEEDER
-from tests.cli.test_saxsfeeder import free_port
 from tests.cli.watching import Results, Saxsdog
+from tests.ports import free_port
 
 pytestmark = pytest.mark.soak
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -106,10 +107,10 @@ def test_file_that_no_reader_expects_is_a_failure(
 
     read = _ready.read_header
 
-    def read_or_fail(path: str) -> object:
+    def read_or_fail(path: str, status: os.stat_result) -> object:
         if path.endswith("b.tif"):
             raise RecursionError("maximum recursion depth exceeded")
-        return read(path)
+        return read(path, status)
 
     monkeypatch.setattr(_ready, "read_header", read_or_fail)
     for name in "abc":

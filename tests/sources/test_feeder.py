@@ -32,15 +32,10 @@ from saxs_bluesky.sources import (
     Readiness,
 )
 from saxs_bluesky.sources._tree import Known
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 IMAGE = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def message(path: Any) -> bytes:

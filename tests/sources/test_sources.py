@@ -328,10 +328,10 @@ def test_file_that_gets_whole_between_two_looks_is_one_event(folder: Path, monke
     readiness = Readiness(clock=lambda: now)
     readiness.note(str(path))
 
-    def finish(file: str) -> FrameFile:
+    def finish(file: str, status: os.stat_result) -> FrameFile:
         monkeypatch.undo()
         path.write_bytes(content())
-        return read_header(file)
+        return read_header(file, status)
 
     monkeypatch.setattr("saxs_bluesky.sources._ready.read_header", finish)
     found = []
