@@ -146,12 +146,14 @@ def read_header(path: str | Path, status: os.stat_result | None = None) -> Frame
     """
     path = Path(path)
     with _opened(path) as file:
-        found = _examine(file, os.fstat(file) if status is None else status, path)
-        now = os.fstat(file)
-        # Without a status from before, not the stamp: a file that is replaced while it is read is still the one opened.
-        same = _is_unchanged(now, found) if status is None else stamp_of(now) == found.stamp
-        if not same:
-            raise _changed(found.path)
+        if status is None:
+            opened = os.fstat(file)
+            found = _examine(file, opened, path)
+            _check_unwritten(file, opened, path)
+        else:
+            found = _examine(file, status, path)
+            if stamp_of(os.fstat(file)) != found.stamp:
+                raise _changed(path)
         return found
 
 
@@ -235,7 +237,7 @@ def read_frame(
         try:
             found = _examine(file, status, path, page)
             image = _read_pixels(file, found, out)
-            _check_unchanged(file, found)
+            _check_unwritten(file, status, path)
         except FrameError as error:
             # What is wrong with it may come of newer content that is being written.
             if is_meant is not None and not is_meant(os.fstat(file)):
@@ -270,17 +272,8 @@ def superseded(path: str | Path) -> SupersededError:
     )
 
 
-def _check_unchanged(file: int, found: FrameFile) -> None:
-    # Not the stamp: a file that is replaced or moved while it is read is still the one that was opened.
-    if not _is_unchanged(os.fstat(file), found):
-        raise _changed(found.path)
-
-
-def _is_unchanged(now: os.stat_result, found: FrameFile) -> bool:
-    return (now.st_size, now.st_mtime_ns) == (found.size, found.mtime_ns)
-
-
 def _check_unwritten(file: int, before: os.stat_result, path: Path) -> None:
+    # Not the stamp: a file that is replaced or moved while it is read is still the one that was opened.
     now = os.fstat(file)
     if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise _changed(path)

@@ -36,13 +36,6 @@ COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce 
 Named = tuple[str, dict[str, Any]]
 
 
-def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(condition())
-
-
 class Command:
     """The command in a process, and what it says."""
 
