@@ -23,7 +23,6 @@ T = TypeVar("T")
 _LOOK_EVERY = 0.5  # seconds between looks at what is in hand
 _ASK_EVERY = 2.0  # seconds between questions to the scheduler, while something is in hand or it is away
 _LONGEST_PAUSE = 30.0  # seconds between tries to reach a scheduler that is away
-_SILENT = 15.0  # seconds without a sign of life after which a worker of the cluster gets nothing more
 
 
 @dataclass(eq=False)
@@ -61,6 +60,8 @@ class DaskExecutor(Executor):
         For how long the cluster may keep a call. 0: without limit.
     answer_seconds
         For the scheduler to answer.
+    silent_seconds
+        Without a sign of life after which a worker of the cluster gets nothing more.
 
     Raises
     ------
@@ -75,11 +76,13 @@ class DaskExecutor(Executor):
         *,
         task_seconds: float = 60.0,
         answer_seconds: float = 10.0,
+        silent_seconds: float = 15.0,
     ) -> None:
         self._address = address
         self._make_local = local
         self._limit = task_seconds or inf
         self._answer_seconds = answer_seconds
+        self._silent_seconds = silent_seconds
         self._local: Executor | None = None
         self._lock = threading.Lock()
         self._jobs: dict[_Job, None] = {}  # those that the cluster has, in their order
@@ -238,7 +241,7 @@ class DaskExecutor(Executor):
             name: before[name] if name in before and before[name][0] == seen else (seen, now)
             for name, seen in last_seen.items()
         }
-        return {name for name, (_, when) in self._seen.items() if now - when >= _SILENT}
+        return {name for name, (_, when) in self._seen.items() if now - when >= self._silent_seconds}
 
     def _give_up(self, client: Any, late: list[_Job]) -> None:
         for job in late:

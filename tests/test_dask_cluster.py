@@ -150,19 +150,33 @@ def test_what_a_stopped_worker_keeps_is_done_by_others(
     cluster: Cluster, executors: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     stopped = cluster.start_worker()
-    executor = executors(task_seconds=15.0)
-    until(lambda: executor._client is not None)
-    assert executor.submit(pid_after, 0).result(PATIENCE) == stopped.pid
+    first = executors(task_seconds=0, silent_seconds=PATIENCE)
+    until(lambda: first._client is not None)
+    assert first.submit(pid_after, 0).result(PATIENCE) == stopped.pid  # which takes as long as it imports
+    executor = executors(task_seconds=5.0, silent_seconds=PATIENCE)  # or its silence may be noticed first
     stopped.suspend()
     future = executor.submit(pid_after, 0)
     assert future.result(PATIENCE) == os.getpid()
-    assert "pid_after was in the cluster's hands for 15 s; it is taken back, and done here" in caplog.text
+    assert "pid_after was in the cluster's hands for 5 s; it is taken back, and done here" in caplog.text
+    stopped.resume()
+
+
+def test_cluster_whose_workers_give_no_sign_of_life_is_away(
+    cluster: Cluster, executors: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = cluster.start_worker()
+    executor = executors(task_seconds=0, silent_seconds=6.0)
+    until(lambda: executor._client is not None)
+    assert executor.submit(pid_after, 0).result(PATIENCE) in (stopped.pid, os.getpid())
+    stopped.suspend()
+    assert executor.submit(pid_after, 0).result(PATIENCE) == os.getpid()
+    assert "the cluster is away (none of its workers gives a sign of life)" in caplog.text
     stopped.resume()
 
 
 def test_worker_that_is_killed_costs_nothing(cluster: Cluster, executors: Make) -> None:
     killed = cluster.start_worker()
-    executor = executors(task_seconds=20.0)
+    executor = executors(task_seconds=PATIENCE)
     until(lambda: executor._client is not None)
     futures = [executor.submit(pid_after, 0.1) for _ in range(20)]
     futures[1].result(PATIENCE)
