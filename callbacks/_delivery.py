@@ -76,7 +76,7 @@ class Delivery:
 
     def deliver(self, catalog: Any, line: int, limit: int) -> None:
         """Write up to ``limit`` documents before a line; any error means that the run must be written again."""
-        from saxs_bluesky.callbacks._run_writer import ColumnTypeError
+        from saxs_bluesky.catalog._run_writer import ColumnTypeError
 
         self._culprit = None
         self._batch = range(self._done, self._done)
@@ -92,7 +92,7 @@ class Delivery:
             raise
 
     def _begin(self, catalog: Any) -> None:
-        from saxs_bluesky.callbacks._run_writer import RunWriter, normalized
+        from saxs_bluesky.catalog._run_writer import RunWriter, normalized
 
         root = _container(catalog, self.file.uid)
         if root is not None and not self.file.begun:

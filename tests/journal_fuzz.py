@@ -254,7 +254,7 @@ def preload(folder: Path) -> None:
     """Load what the command needs; there are no threads yet."""
     import tiled.client  # noqa: F401
 
-    import saxs_bluesky.callbacks._run_writer  # noqa: F401
+    import saxs_bluesky.catalog._run_writer  # noqa: F401
 
     _ = Reducer(Calibration.from_file(folder / "cal.json")).template
 

@@ -24,8 +24,8 @@ from ophyd.sim import det, motor
 
 from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks._run_file import decode, encode
-from saxs_bluesky.callbacks._run_writer import RunWriter
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
+from saxs_bluesky.catalog._run_writer import RunWriter
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.errors import CatalogError, OutputError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer

@@ -1,0 +1,110 @@
+"""Curves of reduced runs, read back from a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saxs_bluesky.errors import CatalogError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def read_curves(run: Any, stream: str = "primary") -> xr.Dataset:
+    """Read the curves of a reduced run, also while it is being written.
+
+    Parameters
+    ----------
+    run
+        A reduced run of a catalog.
+    stream
+        The stream whose frames are wanted.
+
+    Returns
+    -------
+    Curves ``R0_intensity``, ``R0_sigma`` of shape (frame, R0_q), with the axis ``R0_q`` as coordinate; integral
+    parameters, ``image_path``, ``frame_index``, ``image_time`` and ``failure`` of each frame; scanned motors as
+    coordinates of ``frame``. Units are in ``attrs["units"]`` of each variable.
+
+    Raises
+    ------
+    CatalogError
+        The run is no reduced run, or has no such stream.
+    """
+    import xarray as xr
+
+    start = run.metadata["start"]
+    if "original_run_uid" not in start:
+        raise CatalogError(f"run {start['uid']}: wanted a reduced run, found one without original_run_uid")
+    streams = list(run.base)
+    if stream not in streams:
+        raise CatalogError(f"run {start['uid']}: wanted stream {stream}, found {', '.join(streams) or 'none'}")
+    node = run.base[stream].base
+    keys = node.metadata["data_keys"]
+    coordinates = [key for key, entry in keys.items() if entry.get("object_name") == "coordinates"]
+    dataset = xr.Dataset(_variables(node, keys), coords=_axes(node.metadata), attrs=_attributes(start, stream))
+    return dataset.assign_coords(frame=np.arange(dataset.sizes["frame"])).set_coords(coordinates)
+
+
+def _axes(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    axes = {}
+    for curve in metadata.get("configuration", {}).values():
+        for key, entry in curve.get("data_keys", {}).items():
+            axes[key] = (key, np.asarray(curve["data"][key], dtype=float), _units(entry))
+    return axes
+
+
+def _variables(node: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
+    nodes = list(node)
+    # Rows come last in a batch: where they are, the arrays are already, and often more.
+    columns: dict[str, Any] = {}
+    for name in sorted(name for name in nodes if name.startswith("internal")):
+        columns |= dict(node[name].read().items())
+    frames = len(columns["seq_num"]) if columns else 0
+    variables = {}
+    for key, entry in keys.items():
+        dims = ("frame", *entry.get("dims", ())) if entry["dtype"] == "array" else ("frame",)
+        if frames == 0:
+            data = np.empty((0, *entry["shape"]), dtype=_empty_dtype(entry))
+        elif key in columns:
+            data = _column(columns[key], entry)
+        else:
+            data = node[key][:frames]
+        variables[key] = (dims, data, _units(entry))
+    return variables
+
+
+def _column(column: Any, entry: Mapping[str, Any]) -> Any:
+    if entry["dtype"] == "string":
+        return np.array(["" if value is None else str(value) for value in column.astype(object)], dtype=str)
+    if entry["dtype"] == "number":
+        return column.to_numpy(dtype=float, na_value=np.nan)
+    return column.to_numpy()
+
+
+def _empty_dtype(entry: Mapping[str, Any]) -> type:
+    return {"string": str, "integer": int, "boolean": bool}.get(entry["dtype"], float)
+
+
+def _units(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {"units": entry["units"]} if entry.get("units") else {}
+
+
+def _attributes(start: Mapping[str, Any], stream: str) -> dict[str, Any]:
+    provenance = start.get("provenance", {})
+    found = {
+        "uid": start["uid"],
+        "original_run_uid": start["original_run_uid"],
+        "original_scan_id": start.get("original_scan_id"),
+        "stream": stream,
+        "detector": start.get("detector"),
+        "sample": start.get("sample"),
+        "calibration": provenance.get("calibration", {}).get("Title"),
+        "calibration_sha256": provenance.get("calibration_sha256"),
+        "software": " ".join(provenance[key] for key in ("software", "version") if key in provenance),
+    }
+    # What netCDF can keep.
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}

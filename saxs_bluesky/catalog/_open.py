@@ -1,0 +1,56 @@
+"""Catalogs opened and closed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.catalog._embedded import from_folder
+from saxs_bluesky.catalog._server import from_server
+
+_embedded: dict[Path, Any] = {}
+_lock = threading.RLock()
+
+
+def open_catalog(where: str | Path, *, readable: Sequence[str | Path] = ("/",)) -> Any:
+    """Open a catalog of Bluesky runs; databroker's ways of asking it work: ``catalog[-1]``, ``catalog.v1[-1].table()``.
+
+    A folder holds an embedded Tiled catalog (SQLite, and one folder of arrays), made on first use, which takes some
+    seconds. Opened twice in one process, a folder has one server. Several processes may read and write one folder:
+    SQLite makes them wait for each other. Where many write at once, or over NFS, use a Tiled server.
+
+    Parameters
+    ----------
+    where
+        A folder, or the URI of a Tiled catalog (``http://host:8000/api/v1``); the key for it is taken from
+        ``TILED_API_KEY``.
+    readable
+        Folders from which an embedded catalog hands out the files that raw runs refer to. All by default: it serves
+        the user who opened it, who could read them anyway.
+
+    Returns
+    -------
+    A ``bluesky_tiled_plugins.CatalogOfBlueskyRuns``.
+
+    Raises
+    ------
+    CatalogError
+        The folder cannot be written, the server does not answer, or what it serves is no catalog of Bluesky runs.
+    """
+    if isinstance(where, str) and "://" in where:
+        return from_server(where)
+    folder = Path(where).expanduser().resolve()
+    with _lock:
+        if folder not in _embedded:
+            _embedded[folder] = from_folder(folder, readable)
+        return _embedded[folder]
+
+
+def close_catalog(where: str | Path) -> None:
+    """Close the embedded catalog of a folder, with its threads and database connections; a closed one stays closed."""
+    with _lock:
+        catalog = _embedded.pop(Path(where).expanduser().resolve(), None)
+        if catalog is not None:
+            catalog.context.close()
