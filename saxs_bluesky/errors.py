@@ -59,6 +59,10 @@ class UnfilledError(FrameError):
     """An image may not be filled with pixels yet."""
 
 
+class StillOpenError(FrameError):
+    """A file may not be readable before the program that writes it closes it."""
+
+
 class CurveFileError(SaxsError):
     """A ``.chi`` file is unreadable."""
 

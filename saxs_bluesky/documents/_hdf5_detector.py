@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from saxs_bluesky.documents._hdf5_file import read_file
+from saxs_bluesky.errors import StillOpenError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, stamp_of
 
 # Below the group of a detector: NeXus's; DECTRIS's, and where it was before their firmware 1.5.
@@ -74,7 +77,7 @@ class Detectors:
             master = Path(path).with_name(f"{match['series']}_master{match['suffix']}")
             try:
                 other = self._told(None, str(master), dataset, stamp_of(master.stat()))
-            except OSError:  # there is none
+            except (OSError, StillOpenError):  # there is none, or none yet
                 return told
             told = Told(
                 other.count_cutoff if told.count_cutoff is None else told.count_cutoff, told.header or other.header
@@ -86,11 +89,7 @@ class Detectors:
         with self._lock:
             if key in self._known:
                 return self._known[key]
-        if file is None:
-            with h5py.File(path, "r", swmr=True, libver="latest", locking=False) as other:
-                told = _read(other, dataset)
-        else:
-            told = _read(file, dataset)
+        told = read_file(path, partial(_read, dataset=dataset)) if file is None else _read(file, dataset)
         with self._lock:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()

@@ -19,9 +19,10 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.documents._hdf5_detector import Detectors
+from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
 from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
-from saxs_bluesky.documents._unfilled import check_written, why_unfilled
-from saxs_bluesky.errors import FrameError, SupersededError, UnfilledError
+from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
+from saxs_bluesky.errors import FrameError, StillOpenError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
@@ -165,18 +166,32 @@ class Hdf5Frame:
     index: int
 
     def read(self) -> LoadedFrame:
-        """Read the frame as the file is now."""
+        """Read the frame as the file is now.
+
+        Raises
+        ------
+        StillOpenError
+            No frame of the file can be read before its writer closes it.
+        """
         _check_that_it_opens(self.path)
-        with h5py.File(self.path, "r", swmr=True, libver="latest", locking=False) as file:
-            data = file[self.dataset]
-            told = _DETECTORS.of(file, self.path, self.dataset)
-            if data.ndim == 2 and self.index == 0:
-                return LoadedFrame(np.asarray(data[()]), *told)
-            if self.index >= data.shape[0]:
-                raise FrameError(f"{self.path}: wanted frame {self.index} in {self.dataset}, found {data.shape[0]}")
-            image = np.asarray(data[self.index])
-            check_written(data, self.index, image, self.path)
-            return LoadedFrame(image, *told)
+        return read_file(self.path, self._read)
+
+    def _read(self, file: h5py.File) -> LoadedFrame:
+        data = dataset_of(file, self.path, self.dataset)
+        told = _DETECTORS.of(file, self.path, self.dataset)
+        if data.ndim == 2 and self.index == 0:
+            return LoadedFrame(np.asarray(data[()]), *told)
+        if data.ndim < 3:
+            raise FrameError(f"{self.path}: wanted a stack of images in {self.dataset}, found shape {data.shape}")
+        frames = math.prod(data.shape[:-2])
+        if self.index >= frames:
+            raise not_yet(self.path, f"{self.path}: wanted frame {self.index} in {self.dataset}, found {frames}")
+        place = tuple(map(int, np.unravel_index(self.index, data.shape[:-2])))
+        image = np.asarray(data[place])
+        loaded = LoadedFrame(image, *told)
+        if why := why_unwritten(data, place, image, self.path):
+            raise UnfilledError(why, loaded)
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -209,7 +224,7 @@ def page_of(reference: FrameReference | None) -> tuple[int, int]:
     return reference.page, max(reference.pages or 1, reference.page + 1)
 
 
-def load(reference: FrameReference, deadline: float) -> LoadedFrame:
+def load(reference: FrameReference, deadline: float, *, wait_for_writer: bool = True) -> LoadedFrame:
     """Read a frame, waiting for a file that is still being written.
 
     Parameters
@@ -218,11 +233,15 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
         Where it is.
     deadline
         Until when to try again, in seconds of ``time.time()``; one attempt is made in any case.
+    wait_for_writer
+        Whether that holds for a file too of which nothing can be read before its writer closes it.
 
     Raises
     ------
     SupersededError
         Its file holds newer content: that is not waited for.
+    StillOpenError
+        It can be read when the file is closed.
     FrameError
         It could not be read; the message is that of the last attempt.
     """
@@ -232,6 +251,9 @@ def load(reference: FrameReference, deadline: float) -> LoadedFrame:
             return reference.read()
         except SupersededError:
             raise
+        except StillOpenError:
+            if not wait_for_writer or time.time() + pause > deadline:
+                raise
         except UnfilledError as error:
             # Zeros may be what the detector saw.
             if time.time() + pause > deadline:
