@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.postgres import Postgres, missing
+from tests.tiled_servers import TiledOnPostgres
 
 # No test opens a window where a developer has a display.
 os.environ["MPLBACKEND"] = "Agg"
@@ -61,3 +65,37 @@ def document() -> dict[str, Any]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20140131)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A running PostgreSQL, one for all tests of a worker; a test that kills it starts it again."""
+    if what := missing():
+        pytest.skip(what)
+    # Not in pytest's own folder, which lets no other user through, and the server is another user.
+    with tempfile.TemporaryDirectory(prefix="saxs-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder) / "postgres")
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def tiled_on_postgres(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledOnPostgres]:
+    """A running Tiled server whose databases are PostgreSQL, as documented; one for all tests of a worker."""
+    server = TiledOnPostgres(tmp_path_factory.mktemp("tiled"), postgres)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def postgres_catalog(tiled_on_postgres: TiledOnPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The catalog of that server."""
+    from saxs_bluesky.catalog import open_catalog
+
+    monkeypatch.setenv("TILED_API_KEY", tiled_on_postgres.key)
+    catalog = open_catalog(tiled_on_postgres.uri)
+    yield catalog
+    catalog.context.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saxs_bluesky.catalog._order import in_order
 from saxs_bluesky.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -60,10 +61,9 @@ def _axes(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _variables(node: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
     nodes = list(node)
     # Rows come last in a batch: where they are, the arrays are already, and often more.
-    columns: dict[str, Any] = {}
-    for name in sorted(name for name in nodes if name.startswith("internal")):
-        columns |= dict(node[name].read().items())
-    frames = len(columns["seq_num"]) if columns else 0
+    tables = [in_order(node[name].read(), name) for name in sorted(nodes) if name.startswith("internal")]
+    frames = min((len(table) for table in tables), default=0)
+    columns = {name: column[:frames] for table in tables for name, column in table.items()}
     variables = {}
     for key, entry in keys.items():
         dims = ("frame", *entry.get("dims", ())) if entry["dtype"] == "array" else ("frame",)

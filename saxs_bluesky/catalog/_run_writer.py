@@ -10,6 +10,8 @@ import numpy as np
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 from event_model import DocumentNames, schema_validators
 
+from saxs_bluesky.catalog._order import InOrder, order_column
+
 
 class ColumnTypeError(Exception):
     """A column of whole numbers got one that is not; ``key`` must be written as floating point from the start."""
@@ -42,6 +44,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
     def __init__(self, client: Any, floats: frozenset[str] = frozenset(), root: Any = None) -> None:
         super().__init__(client.include_data_sources(), batch_size=sys.maxsize, max_array_size=0)
         self._floats = floats
+        self._seq_nums: list[int] = []  # of the rows that are being written
         self.root_node = root
 
     def start(self, doc: dict[str, Any]) -> None:
@@ -72,7 +75,8 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
         """Write all that was kept; then it can be seen in the catalog."""
         for name, rows in self._internal_data_cache.items():
             if rows:
-                self._write_internal_data(rows, desc_node=self._desc_nodes[name])
+                self._seq_nums = [row["seq_num"] for row in rows]
+                self._write_internal_data(rows, desc_node=InOrder(self._desc_nodes[name]))
                 rows.clear()
         for uid in list(self._external_data_cache):
             self._write_external_data(self._external_data_cache.pop(uid))
@@ -83,6 +87,9 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
         super().stop(doc)
 
     def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:  # noqa: ARG002
+        order = order_column(table.schema.names, df_client.item["id"])
+        if order not in table.schema.names:
+            table = table.append_column(order, [self._seq_nums])
         df_client.append_partition(0, table)
 
     def _close_stream_tree(self) -> None:

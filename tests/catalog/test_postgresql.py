@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saxs_bluesky.catalog import read_curves, reduced_runs
+from saxs_bluesky.catalog._run_writer import RunWriter, normalized
+from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.reduction import Calibration, Curve, Reducer
+from tests.postgres import Postgres
+from tests.tiled_servers import TiledOnPostgres
+
+POINTS = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
+
+
+class Writing:
+    """A reduced run whose curves, motor and index all tell which frame they belong to, written batch by batch."""
+
+    def __init__(self, catalog: Any, reducer: Reducer, raw_uid: str) -> None:
+        self.run = ReducedRun({"uid": raw_uid, "time": 1.7e9}, "pilatus", reducer)
+        self.uid = self.run.start[1]["uid"]
+        self._shape = reducer.reduce(np.ones((60, 80)))[0]
+        self._writer = RunWriter(catalog)
+        self._sink = normalized(self._writer)
+        for name, doc in (self.run.start, *self.run.describe("primary", POINTS)):
+            self._sink(name, doc)
+        self.frames = 0
+
+    def batch(self, frames: int, but_not: range = range(0)) -> None:
+        for index in range(self.frames, self.frames + frames):
+            curve = Curve(**(vars_of(self._shape) | {"intensity": np.full(61, float(index))}))
+            task = FrameTask("pilatus", "primary", index, 1.7e9, None, coordinates={"stage_x": float(index)})
+            event = self.run.event(task, [curve])
+            if index not in but_not:
+                self._sink(*event)
+        self.frames += frames
+        self._writer.flush()
+
+    def stop(self) -> None:
+        self._sink(*self.run.stop({"exit_status": "success"}))
+
+
+def vars_of(curve: Curve) -> dict[str, Any]:
+    return {name: getattr(curve, name) for name in curve.__dataclass_fields__}
+
+
+def rows_as_they_lie(postgres: Postgres, catalog: Any, uid: str) -> list[int]:
+    """Numbers of events in the order in which PostgreSQL hands them out where no order is asked for."""
+    table = catalog.include_data_sources()[uid].base["primary"].base["internal"]
+    parameters = table.data_sources()[0].parameters
+    sql = f'SELECT seq_num FROM "{parameters["table_name"]}" WHERE _dataset_id = {parameters["dataset_id"]}'
+    return [int(line) for line in postgres.execute(sql, "tiled_tables").splitlines()]
+
+
+@pytest.fixture
+def reducer(document: dict[str, Any]) -> Reducer:
+    return Reducer(Calibration.from_dict(document))
+
+
+def test_curves_stay_with_their_frames_where_rows_fill_the_space_of_deleted_ones(
+    postgres: Postgres, tiled_on_postgres: TiledOnPostgres, postgres_catalog: Any, reducer: Reducer
+) -> None:
+    deleted, kept = (Writing(postgres_catalog, reducer, name) for name in ("raw-deleted", "raw-kept"))
+    deleted.batch(100)
+    kept.batch(10)
+    tiled_on_postgres.kill(signal.SIGTERM)
+    postgres.kill(signal.SIGINT)
+    postgres.start()
+    tiled_on_postgres.start()
+    again = Writing(postgres_catalog, reducer, "raw-again")
+    again.batch(20)
+    postgres_catalog.delete_contents(deleted.uid, recursive=True, external_only=False)
+    postgres.execute("VACUUM", "tiled_tables")
+    again.batch(60)
+    again.batch(60, but_not=range(100, 110))
+    again.stop()
+
+    lie = rows_as_they_lie(postgres, postgres_catalog, again.uid)
+    assert len(lie) == 130
+    assert lie != sorted(lie), "the database has put no row into freed space, so this test shows nothing"
+    expected = [*range(100), *range(110, 140)]
+    (run,) = reduced_runs(postgres_catalog, "raw-again")
+    found = read_curves(run)
+    assert found.frame_index.values.tolist() == expected
+    assert found.stage_x.values.tolist() == expected
+    np.testing.assert_array_equal(found.R0_intensity, np.repeat(expected, 61).reshape(130, 61))
+
+    # Other readers, which ask for no order themselves.
+    assert run["primary"].read()["frame_index"].values.tolist() == expected
+    assert postgres_catalog.v1[again.uid].table()["frame_index"].tolist() == expected
+    events = [doc["data"] for name, doc in run.documents() if name == "event"]
+    assert [data["frame_index"] for data in events] == [data["R0_intensity"][0] for data in events] == expected
