@@ -20,7 +20,8 @@ from typing import Any
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
-from saxs_bluesky.documents import FrameTask, page_of
+from saxs_bluesky.callbacks._open_files import OpenFiles
+from saxs_bluesky.documents import FrameTask, Hdf5Frame, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -32,6 +33,7 @@ _frames_log = logging.getLogger(f"{__name__}.frames")
 
 Sink = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
+_END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
 _SECONDS_AT_EXIT = 60.0
 _LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
 _SECONDS_TO_TELL = 10.0  # until that is told
@@ -99,7 +101,8 @@ class Reduction:
     window
         How many frames may be in hand at a time, reduced and not yet delivered.
     patience
-        For how long after its document a file that is absent or half written is looked for, seconds.
+        For how long after its document a file that is absent or half written is looked for, seconds. An HDF5 file that
+        cannot be read before it is closed is looked for until that long after the end of its run.
     deviation
         Whether curves carry the standard deviation of the pixels too.
     inline_megabytes
@@ -159,6 +162,7 @@ class Reduction:
         self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6), files=files is not None)
         self._inline = InlineImages(self._detectors)
         self._in_hand: queue.Queue[Any] = queue.Queue(window)
+        self._open_files = OpenFiles(self._steps.put, patience)
         self._writing: dict[Path, Future[FrameOutcome]] = {}
         self._contents: Contents | None = None
 
@@ -167,6 +171,7 @@ class Reduction:
         self._waiting_since: deque[float] = deque()
         self._threads: list[threading.Thread] = []
         self._closed = self._abandoned = self._told_broken = False
+        self._is_closing = False  # all steps have come but those of frames that wait for their file
         self._ended = ""
         self._refused = 0
         self._failing: set[int] = set()
@@ -221,7 +226,7 @@ class Reduction:
                 )
                 self._changed.notify_all()
             self._inbox.put(_CLOSE)
-            self._steps.put(_CLOSE)
+            self._steps.put(_END)
             self._put_in_hand(_CLOSE)
 
     def _refuse(self, name: str) -> None:
@@ -240,7 +245,7 @@ class Reduction:
         """Where the reduction stands; may be asked for at any time, from any thread."""
         with self._changed:
             waiting = self.waiting
-            since = self._waiting_since[0] if self._waiting_since else time.time()
+            since = min(self._waiting_since[0] if self._waiting_since else time.time(), self._open_files.oldest)
             lag = max(0.0, time.time() - since) if waiting else 0.0
             contents = self._contents
             newer = (0, 0) if contents is None else (contents.superseded, contents.outdated)
@@ -251,7 +256,7 @@ class Reduction:
     @property
     def waiting(self) -> int:
         """How many documents are accepted and not yet done with; cheaper to ask for than `status`."""
-        return self._accepted - self._finished
+        return self._accepted - self._finished + self._open_files.more
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted is reduced and delivered, also by sinks that can be waited for.
@@ -274,8 +279,8 @@ class Reduction:
     def wait_for_frames(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted is reduced and handed to the sinks; False where that is not to be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._finished == self._accepted or self._ended or self._abandoned, timeout)
-            return self._finished == self._accepted
+            self._changed.wait_for(lambda: not self.waiting or self._ended or self._abandoned, timeout)
+            return not self.waiting
 
     def clean_up(self, image: str | Path) -> None:
         """Remove what a program left that was killed while it wrote the files of an image, before that is reduced."""
@@ -349,7 +354,10 @@ class Reduction:
     # The thread that has frames reduced: here, or by the executor
 
     def _reduce(self) -> None:
-        while (step := self._steps.get()) is not _CLOSE:
+        while (step := self._steps.get()) is not _END:
+            if step is _CLOSE:
+                self._put_in_hand(_CLOSE)
+                continue
             self._at_work = step
             item = self._begun(step)
             with self._giving_up:
@@ -357,7 +365,6 @@ class Reduction:
                     return  # it took too long, and another thread goes on
                 self._at_work = None
             self._put_in_hand(item)
-        self._put_in_hand(_CLOSE)
 
     def _put_in_hand(self, item: Any) -> None:
         while not self._ended:
@@ -378,6 +385,8 @@ class Reduction:
 
     def _begin(self, step: Step) -> _InHand:
         if step.task is None or step.run is None:
+            return _InHand(step)
+        if isinstance(step.task.reference, Hdf5Frame) and self._open_files.must_wait(step):
             return _InHand(step)
         try:
             image = self._image(step.run, step.task)
@@ -425,28 +434,37 @@ class Reduction:
     # The thread that delivers, in order
 
     def _deliver(self) -> None:
-        while (item := self._next()) is not _CLOSE:
-            self._end(item)
+        while not self._is_closing or self._open_files:
+            if (item := self._next()) is not _CLOSE:
+                self._end(item)
+                continue
+            self._is_closing = True
+            if self._ended or self._abandoned:
+                break
+        self._steps.put(_END)
         self._intake.clean_up()
 
     def _next(self) -> Any:
         """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
         seen: Step | None = None
-        looks = 0
+        waited = 0.0
         while True:
+            self._open_files.look()
+            pause = min(_LOOK_EVERY, self._open_files.pause())
             try:
-                return self._in_hand.get(timeout=_LOOK_EVERY)
+                return self._in_hand.get(timeout=pause)
             except queue.Empty:
-                pass
+                if self._is_closing and self._abandoned:
+                    return _CLOSE
             # Looks are counted, and not time, since a program that was stopped meanwhile has not waited.
-            now = self._at_work
-            seen, looks = now, looks + 1 if now is seen else 1
+            now, before = self._at_work, waited
+            seen, waited = now, waited + pause if now is seen else pause
             if seen is None or seen.task is None:
                 continue
             path = self._work[self._name(seen.task)].describe(seen.task)
-            if looks == int(_SECONDS_TO_TELL / _LOOK_EVERY):
+            if before < _SECONDS_TO_TELL <= waited:
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
-            if looks * _LOOK_EVERY >= self._limit and self._give_up(seen):
+            if waited >= self._limit and self._give_up(seen):
                 return _InHand(seen, _done(self._hung(path)))
 
     def _give_up(self, step: Step) -> bool:
@@ -485,12 +503,31 @@ class Reduction:
             _log.warning("the workers do no more (%s): this process reduces the frames itself", error)
 
     def _end(self, item: _InHand) -> None:
-        step = item.step
         if self._abandoned:
             return
+        step, outcome = item.step, self._known(item)
+        if not self._open_files and not (outcome is not None and outcome.waits):
+            self._finish(step, outcome)
+            return
+        for one, known in self._open_files.in_turn(step, outcome):
+            self._finish(one, known)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _known(self, item: _InHand) -> FrameOutcome | None:
+        """What became of a frame; None where there is none, or it was not tried."""
+        if item.step.task is None or item.outcome is None:
+            return None
         try:
-            if step.task is not None and step.run is not None and item.outcome is not None:
-                self._deliver_frame(step.run, step.task, self._outcome(item, step.task, item.outcome))
+            return self._outcome(item, item.step.task, item.outcome)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("the outcome of a frame cannot be known")
+            return FrameOutcome(reason_of(error))
+
+    def _finish(self, step: Step, outcome: FrameOutcome | None) -> None:
+        try:
+            if step.task is not None and step.run is not None and outcome is not None:
+                self._deliver_frame(step.run, step.task, outcome)
             if step.closing and step.run is not None:
                 for name, doc in step.run.reduced.stop(step.stop):
                     self._hand_out(name, doc)
@@ -501,7 +538,10 @@ class Reduction:
                 self._failed += step.task is not None
         if step.done:
             with self._changed:
-                self._waiting_since.popleft()
+                if self._waiting_since[0] == step.accepted:
+                    self._waiting_since.popleft()
+                else:  # those before it wait for their file
+                    self._waiting_since.remove(step.accepted)
                 self._finished += 1
                 self._changed.notify_all()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to
-from saxs_bluesky.errors import SaxsError, SupersededError, reason_of
+from saxs_bluesky.errors import SaxsError, StillOpenError, SupersededError, reason_of
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.reduction import (
     Calibration,
@@ -64,6 +64,8 @@ class FrameOutcome:
         Whether that is since the file holds newer content than the frame's.
     remark
         What a user should know: how the header of the image contradicts the calibration.
+    waits
+        Whether the frame may be read when its file is closed.
     """
 
     failure: str = ""
@@ -71,6 +73,7 @@ class FrameOutcome:
     _values: tuple[_Values, ...] = ()
     superseded: bool = False
     remark: str = ""
+    waits: bool = False
 
     def result(self, templates: Sequence[Curve]) -> Result:
         """The curves, or the failure.
@@ -137,10 +140,12 @@ class FrameWork:
         try:
             # Before it is read: of a file that is replaced meanwhile the curves are known not to be current.
             stamp = _stamp(task)
-            frame = load(task.reference, deadline)
+            frame = load(task.reference, deadline, wait_for_writer=False)
             curves = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
         except SupersededError as error:
             return FrameOutcome(str(error), superseded=True)
+        except StillOpenError as error:
+            return FrameOutcome(str(error), waits=True)
         # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
             return FrameOutcome(_told_with(task.reference.path, error))

@@ -46,10 +46,10 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     gate, load = threading.Event(), work.load
 
-    def slow(reference: Any, *more: Any) -> Any:
+    def slow(reference: Any, *more: Any, **keywords: Any) -> Any:
         if reference.path.endswith("2.tif"):
             gate.wait(PATIENCE)
-        return load(reference, *more)
+        return load(reference, *more, **keywords)
 
     monkeypatch.setattr(work, "load", slow)
     yield gate
