@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from saxs_bluesky.catalog._runs import reduced_runs
+from saxs_bluesky.catalog._reduced_writing import ReducedWriting
+from saxs_bluesky.catalog._runs import is_ours, reduced_runs
 from saxs_bluesky.documents import difference, reduced_documents
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -25,6 +26,9 @@ def reduce_run(
 ) -> list[Any]:
     """Reduce a raw run of the catalog again, into new reduced runs: one for each detector.
 
+    A raw run that has not stopped, since it goes on or its session died, is reduced as far as it is there, and the
+    reduced run says so (``exit_status`` "abort").
+
     Parameters
     ----------
     catalog
@@ -40,17 +44,16 @@ def reduce_run(
 
     Returns
     -------
-    The new runs. Where the detector's images were reduced before, ``provenance["differs_from"]`` tells
-    the ``uid`` of the last reduced run, and ``differences``: a list of what has changed since, each
-    with its ``path`` in the provenance and the values ``before`` and ``now``.
+    The new runs; none, and a warning, where the run has no images. Where the detector's images were reduced before,
+    ``provenance["differs_from"]`` tells the ``uid`` of the last reduced run, and ``differences``: a list of what has
+    changed since, each with its ``path`` in the provenance and the values ``before`` and ``now``. A run in which every
+    frame failed has ``exit_status`` "fail".
 
     Raises
     ------
     CatalogError
         There is no such run, or it is a reduced run itself.
     """
-    from bluesky_tiled_plugins import TiledWriter
-
     try:
         raw = catalog[uid]
     except KeyError as error:
@@ -62,29 +65,34 @@ def reduce_run(
     for reducer in reducers.values():
         for remark in reducer.remarks:
             _log.warning("%s", remark)
-    before = {run.start["detector"]: run.start for run in reduced_runs(catalog, raw.start["uid"])}
-    writer = TiledWriter(catalog)
-    uids = []
+    starts = [run.start for run in reduced_runs(catalog, raw.start["uid"])]
+    before = {start["detector"]: start for start in starts if is_ours(start)}
     whole = reducers if isinstance(calibration, Mapping) else reducers[""]
-    for name, doc in reduced_documents(_with_files(raw), whole):
-        if name == "start":
-            uids.append(doc["uid"])
-            if doc["detector"] in before:
+    with ReducedWriting(catalog) as writing:
+        for name, doc in reduced_documents(_documents(raw), whole):
+            if name == "start" and doc["detector"] in before:
                 doc["provenance"]["differs_from"] = difference(before[doc["detector"]], doc)
-        writer(name, doc)
-    return [catalog[new] for new in uids]
+            writing(name, doc)
+    if not writing.uids:
+        wanted = f"of {', '.join(by_name)}" if isinstance(calibration, Mapping) else "of any detector"
+        _log.warning("run %s: no images %s in it, so no run was made", raw.start["uid"], wanted)
+    return [catalog[new] for new in writing.uids]
 
 
-def _with_files(raw: Any) -> Iterator[tuple[str, Any]]:
+def _documents(raw: Any) -> Iterator[tuple[str, Any]]:
     """Documents of a run, with the names of its TIFF files: the exporter gives the first one only."""
     for name, doc in raw.documents():
+        if name == "stop" and not doc:
+            continue  # what the exporter gives for a run that has none
         if name == "stream_resource" and "type=image/tiff" in doc["mimetype"] and "template" not in doc["parameters"]:
-            nodes = [stream.base for stream in raw.base.values()]
+            nodes = [getattr(stream, "base", stream) for stream in raw.base.values()]
             sources = [
                 source for node in nodes if doc["data_key"] in node for source in _sources(node, doc["data_key"])
             ]
             assets = [asset for source in sources for asset in source.assets if _holds(source, doc["uri"])]
-            files = [unquote(urlparse(asset.data_uri).path) for asset in sorted(assets, key=lambda asset: asset.num)]
+            files = [
+                unquote(urlparse(asset.data_uri).path) for asset in sorted(assets, key=lambda asset: asset.num or 0)
+            ]
             doc = doc | {"parameters": doc["parameters"] | {"files": files}}  # noqa: PLW2901
         yield name, doc
 

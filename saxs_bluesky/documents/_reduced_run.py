@@ -173,7 +173,10 @@ class ReducedRun:
         )
 
     def stop(self, raw_stop: Mapping[str, Any] | None) -> Named:
-        """Compose the stop document; ``raw_stop`` is None where the raw run never stopped."""
+        """Compose the stop document; ``raw_stop`` is None where the raw run never stopped.
+
+        It ends as the raw run did, but as "fail" if it has no curve.
+        """
         reasons = []
         status: Literal["success", "abort", "fail"]
         if self._failed:
@@ -182,9 +185,11 @@ class ReducedRun:
             status = "abort"
             reasons.append("the raw run has no stop document")
         else:
-            status = raw_stop["exit_status"]
+            status = raw_stop.get("exit_status", "abort")
             if raw_stop.get("reason"):
                 reasons.append(f"raw run: {raw_stop['reason']}")
+        if self._failed and self._failed == self._frames:
+            status = "fail"
         return "stop", dict(self._bundle.compose_stop(exit_status=status, reason="; ".join(reasons)))
 
 

@@ -69,12 +69,18 @@ def reduced_documents(
     reduced = RunReduction(start)
     stop: Mapping[str, Any] | None = None
     compared: set[str] = set()
-    for name, doc in remaining:
-        for task in raw.frames(name, doc):
-            reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
-            remark = None if task.detector in compared else partial(_log.warning, "%s")
-            compared.add(task.detector)
-            yield from reduced.frame(task, reduce_task(reducer, task, 0, remark), reducer)
-        if name == "stop":
-            stop = doc
+
+    def frames() -> Iterator[FrameTask]:
+        nonlocal stop
+        for name, doc in remaining:
+            yield from raw.frames(name, doc)
+            if name == "stop":
+                stop = doc
+        yield from raw.rest()
+
+    for task in frames():
+        reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
+        remark = None if task.detector in compared else partial(_log.warning, "%s")
+        compared.add(task.detector)
+        yield from reduced.frame(task, reduce_task(reducer, task, 0, remark), reducer)
     yield from reduced.stop(stop)

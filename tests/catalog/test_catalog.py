@@ -4,9 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,55 +16,8 @@ from ophyd.sim import det, motor
 from tiled.queries import FullText, Key
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduced_runs
-from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.reduction import Calibration, Reducer
-
-STAGE = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a catalog, one for all tests here: to make one takes seconds."""
-    made = tmp_path_factory.mktemp("catalog")
-    open_catalog(made)
-    yield made
-    close_catalog(made)
-
-
-@pytest.fixture
-def catalog(folder: Path) -> Any:
-    return open_catalog(folder)
-
-
-@pytest.fixture
-def reducer(document: dict[str, Any]) -> Reducer:
-    """R0 and S1; the slice has few points."""
-    document["Slices"] = [{"CutPosition": 30, "CutMargin": 2, "MaskRef": 0}]
-    return Reducer(Calibration.from_dict(document))
-
-
-def reduced(reducer: Reducer, frames: list[Any], raw_uid: str, **metadata: Any) -> list[Any]:
-    """Documents of a reduced run without its stop; a frame that is None failed."""
-    run = ReducedRun({"uid": raw_uid, "time": 1.7e9, "scan_id": 7, "sample": "water"} | metadata, "pilatus", reducer)
-    documents = [run.start, *run.describe("primary", STAGE)]
-    for index, frame in enumerate(frames):
-        task = FrameTask("pilatus", "primary", index, 1.7e9 + index, None, coordinates={"stage_x": 0.1 * index})
-        curves = None if frame is None else reducer.reduce(frame)
-        documents.append(run.event(task, curves, "" if curves else "no such file"))
-    return [*documents, run.stop({"exit_status": "success"})]
-
-
-def write(catalog: Any, documents: list[Any]) -> Any:
-    writer = TiledWriter(catalog, batch_size=2)
-    for name, doc in documents:
-        writer(name, doc)
-    return catalog[documents[0][1]["uid"]]
-
-
-@pytest.fixture
-def frames(rng: np.random.Generator) -> list[Any]:
-    return [rng.poisson(20.0, (60, 80)) for _ in range(5)]
+from tests.catalog.runs import reduced, write
 
 
 def test_curves_come_back_bit_for_bit(catalog, reducer, frames):
