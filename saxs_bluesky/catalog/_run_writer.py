@@ -1,83 +1,109 @@
-"""One run into Tiled, in batches that the caller ends."""
+"""One run into Tiled, in batches that the caller ends; of a run that is there in part, what is missing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from bluesky_tiled_plugins.writing.consolidators import consolidator_factory
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 from event_model import DocumentNames, schema_validators
 
-from saxs_bluesky.catalog._order import InOrder, order_column
+from saxs_bluesky.catalog._stream_writer import StreamWriter
+from saxs_bluesky.catalog._tables import drop_replacement
+
+#: Told of a value that is left out: stream, key, number of the event, value, reason.
+LeftOut = Callable[[str, str, int, Any, str], None]
+
+_MOST_NOTES = 50  # of a run
 
 
-class ColumnTypeError(Exception):
-    """A column of whole numbers got one that is not; ``key`` must be written as floating point from the start."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"{key}: wanted whole numbers as its data key says, found another value")
-        self.key = key
+def _pass_over(stream: str, key: str, number: int, value: Any, reason: str) -> None:
+    """Tell nobody."""
 
 
 # TiledWriter writes when it has counted so many events, or at the stop: either every event costs a tenth of a
-# second, or nothing shows for minutes. It has no flush, and what it keeps for later is private, so this class
-# depends on bluesky-tiled-plugins 2.0 (pyproject.toml holds it below 2.1; tests/callbacks/test_catalog_writer.py
-# fails if the names move). Appending rows again after an answer was lost, as it does, would double events.
+# second, or nothing shows for minutes. It has no flush, it cannot go on with a run that is there in part, and what it
+# keeps for later is private, so this class depends on bluesky-tiled-plugins 2.0 (pyproject.toml holds it below 2.1;
+# tests/callbacks/test_catalog_writer.py fails if the names move).
 class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
     """Writes the documents of one run, which must have passed a `RunNormalizer`, when told to flush.
 
-    All inline arrays are stored as arrays, and number columns as floating point, since the first batch settles a
-    column's type.
+    It gets all documents of the run from the start, and writes those that the catalog does not have.
 
     Parameters
     ----------
     client
         The catalog.
-    floats
-        Data keys that say integer, and are not.
     root
-        The run's own container where the catalog has it already; its contents must have been deleted.
+        The run's own container, where the catalog has it already.
+    left_out
+        Told of values that no column or array can hold; the rest of the event is written.
     """
 
-    def __init__(self, client: Any, floats: frozenset[str] = frozenset(), root: Any = None) -> None:
+    def __init__(self, client: Any, root: Any = None, left_out: LeftOut = _pass_over) -> None:
         super().__init__(client.include_data_sources(), batch_size=sys.maxsize, max_array_size=0)
-        self._floats = floats
-        self._seq_nums: list[int] = []  # of the rows that are being written
+        self._left_out = left_out
+        self._streams: dict[str, StreamWriter] = {}  # by the names of streams, and the uids of descriptors
+        self._external_there: dict[int, int] = {}  # how much the catalog has of a consolidator's data
+        self._is_new = root is None
         self.root_node = root
+        if root is not None:
+            drop_replacement(root)
 
     def start(self, doc: dict[str, Any]) -> None:
         """Make the run's container, unless it is there."""
         if self.root_node is None:
             super().start(doc)
+            self.root_node = getattr(self.root_node, "base", self.root_node)
         else:
             self.access_tags = doc.get("tiled_access_tags")
 
-    def event(self, doc: dict[str, Any]) -> None:
-        """Keep an event for the next flush."""
-        doc["data"] = {key: self._settled(key, value) for key, value in doc["data"].items()}
-        doc["timestamps"] = {key: float(value) for key, value in doc["timestamps"].items()}
-        doc["time"] = float(doc["time"])
-        super().event(doc)
+    def descriptor(self, doc: dict[str, Any]) -> None:
+        """Make the stream's container, or note another configuration, unless the catalog has it."""
+        name, uid = doc["name"], doc["uid"]
+        is_new = name not in self._desc_nodes
+        there = self._child(self.root_node, name) if is_new else self._desc_nodes[name]
+        if there is not None:
+            there = getattr(there, "base", there)
+            self._desc_nodes[name] = self._desc_nodes[uid] = there
+            self.data_keys.update(doc["data_keys"])
+        if there is None or uid not in _uids(there.metadata):
+            super().descriptor(doc)
+        if is_new:
+            self._streams[name] = StreamWriter(
+                self.root_node,
+                self._desc_nodes[name],
+                doc["data_keys"],
+                self.access_tags,
+                lambda *found: self._leave_out(name, *found),
+                is_new=there is None,
+            )
+        self._streams[uid] = self._streams[name]
 
-    def _settled(self, key: str, value: Any) -> Any:
-        entry = self.data_keys.get(key, {})
-        if entry.get("dtype") not in ("number", "integer") or isinstance(value, str | list):
-            return value
-        if key in self._floats or not _whole(entry):
-            return float("nan") if value is None else float(value)
-        if not isinstance(value, int):
-            raise ColumnTypeError(key)
-        return value
+    def event(self, doc: dict[str, Any]) -> None:
+        """Keep an event for the next flush, unless the catalog has it."""
+        stream = self._streams[doc["descriptor"]]
+        if not stream.has(doc["seq_num"]):
+            stream.add(doc)
+
+    def has(self, descriptor: str, number: int) -> bool:
+        """Whether the catalog has all of an event, which then need not be handed over; asked once for each."""
+        stream = self._streams.get(descriptor)
+        return stream is not None and stream.is_internal and stream.has(number)
+
+    def _leave_out(self, stream: str, key: str, number: int, value: Any, reason: str) -> None:
+        note = f"{key} of event {number} in stream {stream} is left out: {reason}"
+        if len(self.notes) < _MOST_NOTES and note not in self.notes:
+            self.notes.append(note)
+        self._left_out(stream, key, number, value, reason)
 
     def flush(self) -> None:
         """Write all that was kept; then it can be seen in the catalog."""
-        for name, rows in self._internal_data_cache.items():
-            if rows:
-                self._seq_nums = [row["seq_num"] for row in rows]
-                self._write_internal_data(rows, desc_node=InOrder(self._desc_nodes[name]))
-                rows.clear()
+        for stream in dict.fromkeys(self._streams.values()):
+            stream.write()
         for uid in list(self._external_data_cache):
             self._write_external_data(self._external_data_cache.pop(uid))
 
@@ -86,27 +112,57 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
         self.flush()
         super().stop(doc)
 
-    def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:  # noqa: ARG002
-        order = order_column(table.schema.names, df_client.item["id"])
-        if order not in table.schema.names:
-            table = table.append_column(order, [self._seq_nums])
-        df_client.append_partition(0, table)
+    # Data in files
+
+    def get_sres_node(self, sres_uid: str, desc_uid: str | None = None) -> Any:
+        """Find or make the node of a resource; one that the catalog has is taken up again."""
+        resource = self._stream_resource_cache.get(sres_uid)
+        if sres_uid not in self._sres_nodes and resource is not None and desc_uid:
+            stream = self._desc_nodes[desc_uid]
+            name = f"{stream.item['id']}_{resource['data_key']}"
+            there = None if name in self._sres_nodes else self._child(stream, resource["data_key"])
+            if there is not None:
+                consolidator = consolidator_factory(resource, stream.metadata)
+                self._sres_nodes[name] = self._sres_nodes[sres_uid] = there
+                self._consolidators[name] = self._consolidators[sres_uid] = consolidator
+                self._external_there[id(consolidator)] = _extent(there.include_data_sources().data_sources()[0])
+        return super().get_sres_node(sres_uid, desc_uid)
+
+    def _write_external_data(self, doc: Any) -> None:
+        """Tell the catalog of files; never of fewer than it knows, while the documents of a run come again."""
+        node, consolidator, patch = self._update_consolidator(doc)
+        source = consolidator.get_data_source()
+        if _extent(source) > self._external_there.get(id(consolidator), 0):
+            self._update_data_source_for_node(node, source, patch)
+
+    def _child(self, node: Any, key: str) -> Any:
+        from tiled.client.container import Container
+
+        if self._is_new:
+            return None
+        try:
+            return Container.__getitem__(node, key)
+        except KeyError:
+            return None
 
     def _close_stream_tree(self) -> None:
-        nodes = (
-            *self._internal_arrays.values(),
-            *self._internal_tables.values(),
-            *self._sres_nodes.values(),
-            *self._desc_nodes.values(),
-            self.root_node,
-        )
+        nodes = [*self._sres_nodes.values(), *self._desc_nodes.values(), self.root_node]
+        for stream in dict.fromkeys(self._streams.values()):
+            nodes += stream.nodes
         for node in {node.uri: node for node in nodes}.values():
             node.close_stream()
 
 
-def _whole(entry: Mapping[str, Any]) -> bool:
-    kind = str(entry.get("dtype_numpy", ""))[1:2]
-    return kind in ("i", "u") if kind else entry["dtype"] == "integer"
+def _uids(metadata: Mapping[str, Any]) -> set[str]:
+    """Descriptors that a stream's container tells of."""
+    return {metadata.get("uid", ""), *(update["uid"] for update in metadata.get("_config_updates", ()))}
+
+
+def _extent(source: Any) -> int:
+    """How much a data source tells of: rows of an array, or files."""
+    structure = source.structure
+    shape = structure.get("shape") if isinstance(structure, dict) else getattr(structure, "shape", None)
+    return int(shape[0]) if shape else len(source.assets)
 
 
 class _Normalizer(RunNormalizer):  # type: ignore[misc] # the library has no types
