@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from saxs_bluesky.callbacks._delivery import Delivery, is_away
+from saxs_bluesky.callbacks._delivery import Delivery
 from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
@@ -29,16 +29,18 @@ _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a
 class CatalogCounters:
     """How a catalog writer stands, in documents.
 
-    ``accepted`` includes those found in the journal at the start; ``written`` are in the catalog (it falls when a
-    run must be written again); ``journaled`` wait; ``rejected`` are refused for good, and kept in the journal's
-    folder ``rejected``; ``lost`` are those that neither disk nor memory had room for. ``failures`` counts failed
-    attempts to reach the catalog or to write to it, and ``last_error`` tells of the last one.
+    ``accepted`` includes those found in the journal at the start; ``written`` are in the catalog; ``journaled`` wait;
+    ``rejected`` are refused for good, and kept in the journal's folder ``rejected``; ``left_out`` counts single values
+    of events that are in the catalog without them, kept there too; ``lost`` are those that neither disk nor memory had
+    room for. ``failures`` counts failed attempts to reach the catalog or to write to it, and ``last_error`` tells of
+    the last one.
     """
 
     accepted: int
     written: int
     journaled: int
     rejected: int
+    left_out: int
     lost: int
     failures: int
     last_error: str
@@ -67,7 +69,9 @@ class CatalogWriter:
 
     A call puts the document into a queue and returns. One thread appends it to the journal, another writes from
     there to the catalog, in batches; so a catalog that is slow or away costs disk space, not memory, and the journal
-    is gone through in order when it is back. A run that was half written then is written again from its start.
+    is gone through in order when it is back. Away is one that does not answer, whose disk is full or read-only, that
+    is locked, or in whatever trouble of its own: it is tried again without limit. Of a run that was half written then,
+    what is missing is written. A value that no column can hold costs itself and not its event.
 
     Documents must not be changed after the call, as Bluesky asks of everyone; arrays in events are copied.
 
@@ -109,9 +113,10 @@ class CatalogWriter:
         self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
         self._deliveries = [Delivery(file, self._journal) for file in self._journal.left_over()]
         self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
-        self._written = self._rejected = self._lost = self._failures = self._hurry = 0
+        self._written = self._rejected = self._left_out = self._lost = self._failures = self._hurry = 0
         self._last_error = ""
-        self._pause = 0.0  # more than zero while the catalog is away
+        self._pause = 0.0  # more than zero while the catalog does not answer
+        self._told = False  # that it is away
         self._ended = threading.Event()
         self._changed = threading.Condition()
         self._inbox = Inbox(self._keep, self._changed, memory, self._lose)
@@ -136,6 +141,7 @@ class CatalogWriter:
                 written=self._written + sum(delivery.written for delivery in self._deliveries),
                 journaled=self._inbox.waiting + sum(delivery.pending for delivery in self._deliveries),
                 rejected=self._rejected + sum(delivery.rejected for delivery in self._deliveries),
+                left_out=self._left_out + sum(delivery.left_out for delivery in self._deliveries),
                 lost=self._lost,
                 failures=self._failures,
                 last_error=self._last_error,
@@ -176,19 +182,29 @@ class CatalogWriter:
             return self._changed.wait_for(lambda: not self._inbox.waiting, timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the catalog has everything accepted so far, or refused it for good; False at the timeout."""
+        """Wait until nothing waits any more; whether the catalog has everything that was accepted so far.
+
+        False at the timeout, and where documents were refused for good or lost: `counters` tell which, and the
+        journal's folder ``rejected`` holds them.
+        """
         with self._changed:
             self._hurry += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(self._settled, timeout)
+                settled = self._changed.wait_for(self._settled, timeout)
             finally:
                 self._hurry -= 1
+        return settled and self._has_all
+
+    @property
+    def _has_all(self) -> bool:
+        counters = self.counters
+        return not (counters.rejected or counters.lost)
 
     def close(self, timeout: float = 10.0) -> bool:
         """Deliver what waits, as far as the timeout in seconds allows, and end; what is left stays in the journal.
 
-        Runs that have not stopped are over for this journal. Returns whether nothing is left.
+        Runs that have not stopped are over for this journal. Returns whether the catalog has everything, as `wait`.
         """
         settled = self.wait(timeout)
         again = self._ended.is_set()
@@ -282,35 +298,42 @@ class CatalogWriter:
         except Exception as error:  # noqa: BLE001
             self._away(error)
             return False
-        if self._pause:
-            _log.info("the catalog answers again")
         self._pause = 0.0
         return True
 
     def _away(self, error: Exception) -> None:
-        if not self._pause:
+        self._tell_away(error)
+        with self._changed:
+            self._pause = min(2 * self._pause or self._batch_seconds, _LONGEST_PAUSE)
+
+    def _tell_away(self, error: Exception) -> None:
+        if not self._told:
             _log.warning("the catalog is away (%s): documents wait in %s", _words(error), self._journal.folder)
         with self._changed:
+            self._told = True
             self._failures += 1
             self._last_error = _words(error)
-            self._pause = min(2 * self._pause or self._batch_seconds, _LONGEST_PAUSE)
 
     def _deliver(self, delivery: Delivery, line: int) -> None:
         try:
             delivery.deliver(self._catalog, line, self._batch_events)
         # What the client, the normalizer or the server raise; the journal has the documents.
         except Exception as error:  # noqa: BLE001
-            if is_away(error):
-                self._away(error)
+            away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
+            if away:
+                self._tell_away(error)
             else:
-                self._refused(delivery, error)
+                self._tell_refused(delivery, error, outcome)
+        else:
+            if self._told:
+                _log.info("the catalog takes documents again")
+            self._told = False
         with self._changed:
             if delivery.finished:
                 self._retire(delivery)
             self._changed.notify_all()
 
-    def _refused(self, delivery: Delivery, error: Exception) -> None:
-        outcome = delivery.refuse(error, self._batch_seconds)
+    def _tell_refused(self, delivery: Delivery, error: Exception, outcome: str) -> None:
         _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, _words(error), outcome)
         with self._changed:
             self._failures += 1
@@ -320,6 +343,7 @@ class CatalogWriter:
         self._deliveries.remove(delivery)
         self._written += delivery.written
         self._rejected += delivery.rejected
+        self._left_out += delivery.left_out
         delivery.close()
 
     def _leave(self) -> None:
@@ -331,7 +355,7 @@ class CatalogWriter:
         self._journal.close()
         if self._own and self._catalog is not None:
             self._catalog.context.close()
-        if self._temporary and not (self._deliveries or self._rejected):
+        if self._temporary and not (self._deliveries or self._rejected or self._left_out):
             shutil.rmtree(self._journal.folder, ignore_errors=True)
         elif self._deliveries or self._temporary:
             _log.warning("documents that the catalog does not have are in %s", self._journal.folder)

@@ -1,26 +1,29 @@
-"""One run from its journal file into the catalog, again from the start where that failed in the middle."""
+"""One run from its journal file into the catalog: what is missing of it there, and never more."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from saxs_bluesky.callbacks._away import is_away, takes_writes
 from saxs_bluesky.callbacks._journal import Journal
-from saxs_bluesky.callbacks._run_file import RunFile, decode
+from saxs_bluesky.callbacks._run_file import Glance, RunFile, decode
 from saxs_bluesky.errors import CatalogError
 
-_ATTEMPTS = 3  # for errors that may pass, such as a locked database
+_ATTEMPTS = 3  # for errors that may pass, of a catalog that takes other things
 _MOST_SKIPPED = 10  # documents of a run; with more of them refused there is no sense in the rest
-_UNAUTHORIZED, _CONFLICT, _TOO_MANY = 401, 409, 429
+_LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that takes nothing
+_READ_AT_ONCE = 500  # documents
+_CONFLICT = 409
 _NEEDED = ("start", "descriptor", "resource", "stream_resource")
 
 
 class Delivery:
     """Writes a run file to the catalog, batch by batch.
 
-    A batch that fails leaves the run in a state that nobody knows, since a batch is several requests. So the run
-    is emptied in the catalog and written again from its first document: it keeps its place and its uid, nothing is
-    lost and nothing doubled. Only a run that this journal began is ever emptied.
+    After a batch that failed, and after another program's end, nobody knows what of the run is in the catalog. So it
+    is asked, and what is missing is written: what can be seen stays, nothing is lost and nothing doubled. Only a run
+    that this journal began is added to.
 
     Parameters
     ----------
@@ -33,31 +36,32 @@ class Delivery:
     def __init__(self, file: RunFile, journal: Journal) -> None:
         self.file = file
         self.retry_at = 0.0
+        self.left_out = 0
         self._journal = journal
-        self._done = 0
+        self._written = self._position = 0
         self._refused = False
         self._skipped: set[int] = set()
         self._suspects = range(0)
         self._batch = range(0)
         self._culprit: int | None = None
         self._attempts = 0
-        self._floats: set[str] = set()
+        self._pause = 0.0
         self._writer: Any = None
         self._sink: Any = None
 
     @property
     def pending(self) -> int:
         """How many documents still wait."""
-        return 0 if self._refused else self.file.lines - self._done
+        return 0 if self._refused else self.file.lines - self._written
 
     def is_due(self, line: int) -> bool:
         """Whether a document before this line waits, and may be tried."""
-        return not self._refused and self._done < line and self.retry_at <= time.monotonic()
+        return not self._refused and self._written < line and self.retry_at <= time.monotonic()
 
     @property
     def is_new(self) -> bool:
-        """Whether the catalog does not know the run yet, and nothing speaks against telling it."""
-        return not (self._done or self._attempts or self._refused) and self.file.lines > 0
+        """Whether the catalog does not know the run yet, and no attempt has failed."""
+        return not (self._written or self._attempts or self._pause or self._refused) and self.file.lines > 0
 
     @property
     def rejected(self) -> int:
@@ -66,8 +70,8 @@ class Delivery:
 
     @property
     def written(self) -> int:
-        """How many documents the catalog has; it falls when a run is written again."""
-        return 0 if self._refused else self._done - sum(number < self._done for number in self._skipped)
+        """How many documents the catalog has."""
+        return 0 if self._refused else self._written - sum(number < self._written for number in self._skipped)
 
     @property
     def finished(self) -> bool:
@@ -75,21 +79,19 @@ class Delivery:
         return self.file.complete and not self.pending
 
     def deliver(self, catalog: Any, line: int, limit: int) -> None:
-        """Write up to ``limit`` documents before a line; any error means that the run must be written again."""
-        from saxs_bluesky.catalog._run_writer import ColumnTypeError
-
+        """Write up to ``limit`` documents before a line; after any error the catalog is asked what it has."""
         self._culprit = None
-        self._batch = range(self._done, self._done)
+        self._batch = range(self._position, self._position)
         try:
             if self._sink is None:
                 self._begin(catalog)
-            self._write(self._careful(min(limit, line - self._done)))
-        except ColumnTypeError as error:
-            self._floats.add(error.key)
-            self._start_again()
+            while self._position < self._written:  # what is there; events need not even be decoded
+                self._hand_over(min(_READ_AT_ONCE, self._written - self._position))
+            self._write(self._careful(min(limit, line - self._written)))
         except BaseException:
-            self._start_again()
+            self._let_go()
             raise
+        self._pause = 0.0
 
     def _begin(self, catalog: Any) -> None:
         from saxs_bluesky.catalog._run_writer import RunWriter, normalized
@@ -97,50 +99,94 @@ class Delivery:
         root = _container(catalog, self.file.uid)
         if root is not None and not self.file.begun:
             raise AlreadyThereError(f"run {self.file.uid}: wanted to write it, found it in the catalog already")
-        if root is not None and "stop" in root.metadata:
-            self._done = self.file.lines  # the answer to the last request was lost, or this journal's last owner
-            return
-        if root is not None:
-            root.delete_contents(recursive=True, external_only=False)
         self.file.mark_begun()
-        self._writer = RunWriter(catalog, frozenset(self._floats), root)
+        self._writer = RunWriter(catalog, root, self._leave_out)
         self._sink = normalized(self._writer)
+
+    def _leave_out(self, stream: str, key: str, number: int, value: Any, reason: str) -> None:
+        self.left_out += self._journal.aside.value(self.file.uid, stream, key, number, value, reason)
 
     def _careful(self, limit: int) -> int:
         """Batch size: one where the culprit is looked for, and not beyond the place where that begins."""
-        if self._done in self._suspects:
+        if self._written in self._suspects:
             return 1
-        return min(limit, self._suspects.start - self._done) if self._done < self._suspects.start else limit
+        return min(limit, self._suspects.start - self._written) if self._written < self._suspects.start else limit
 
     def _write(self, limit: int) -> None:
         if not self.pending:
             return
+        self._batch = self._hand_over(limit)
+        self._flush()
+        self._written = self._position
+        if self._written >= self._suspects.stop:
+            self._attempts = 0
+
+    def _hand_over(self, limit: int) -> range:
+        """Hand documents to the writer; those that the catalog has are passed over there."""
         batch = self.file.read(limit)
-        self._batch = range(self._done, self._done + len(batch))
+        self._batch = range(self._position, self._position + len(batch))
         for number, line in batch:
             if number not in self._skipped:
                 self._culprit = number
-                name, doc = decode(line)
-                if name == "stop":
-                    self._flush()  # or it would be blamed for the events that it flushes
-                self._culprit = number
-                self._sink(name, doc)
-        self._flush()
-        self._done = self._batch.stop
-        if self._done >= self._suspects.stop:
-            self._attempts = 0
+                if not self._is_there(line):
+                    name, doc = decode(line)
+                    if name == "stop":
+                        self._flush()  # or it would be blamed for the events that it flushes
+                    self._culprit = number
+                    self._sink(name, doc)
+        self._culprit = None
+        self._position = self._batch.stop
+        return self._batch
+
+    def _is_there(self, line: bytes) -> bool:
+        glance = Glance(line)
+        return glance.name == "event" and bool(self._writer.has(glance.descriptor, glance.number))
 
     def _flush(self) -> None:
         self._culprit = None
         self._writer.flush()
 
-    def _start_again(self) -> None:
+    def _let_go(self) -> None:
         self._writer = self._sink = None
-        self._done = 0
+        self._position = 0
         self.file.rewind()
 
-    def refuse(self, error: Exception, pause: float) -> str:
-        """Decide what becomes of a batch that a catalog which answers did not take; return it in words."""
+    def failed(self, error: Exception, catalog: Any, pause: float) -> tuple[bool, str]:
+        """Decide what becomes of a batch that was not taken.
+
+        A document is to blame only where the catalog takes something else at the same moment.
+
+        Parameters
+        ----------
+        error
+            What was raised.
+        catalog
+            The catalog.
+        pause
+            The first pause, in seconds.
+
+        Returns
+        -------
+        Whether the catalog is away; and what is done, in words.
+        """
+        if self._is_away(error, catalog):
+            self._pause = min(2 * self._pause or pause, _LONGEST_PAUSE)
+            self.retry_at = time.monotonic() + self._pause
+            return True, "its documents wait"
+        return False, self._blame(error, pause)
+
+    def _is_away(self, error: Exception, catalog: Any) -> bool:
+        if is_away(error):
+            return True
+        if isinstance(error, AlreadyThereError):
+            return False
+        try:
+            run = _container(catalog, self.file.uid)
+        except Exception:  # noqa: BLE001 - it cannot even be asked
+            return True
+        return not takes_writes(catalog, run)
+
+    def _blame(self, error: Exception, pause: float) -> str:
         self._attempts += 1
         if not _is_final(error) and self._attempts < _ATTEMPTS:
             self.retry_at = time.monotonic() + pause * 2**self._attempts
@@ -148,14 +194,15 @@ class Delivery:
                 self._suspects = range(self._batch.stop, self._batch.stop)
             return "it is tried again"
         self._attempts = 0
+        reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, AlreadyThereError):
-            return self._give_up()
+            return self._give_up(reason)
         if self._culprit is None and len(self._batch) > 1:
             self._suspects = self._batch
             return "its documents are tried one by one"
-        return self._skip(self._batch.start if self._culprit is None else self._culprit)
+        return self._skip(self._batch.start if self._culprit is None else self._culprit, reason)
 
-    def _skip(self, number: int) -> str:
+    def _skip(self, number: int, reason: str) -> str:
         self.file.rewind()
         line = self.file.read(number + 1)[-1][1]
         self.file.rewind()
@@ -164,14 +211,15 @@ class Delivery:
         except Exception:  # noqa: BLE001 - damaged on the disk, meanwhile or by an earlier version
             name = "damaged"
         if name in _NEEDED or len(self._skipped) >= _MOST_SKIPPED:
-            return self._give_up()
+            return self._give_up(reason)
+        path = self._journal.aside.documents(self.file.uid, [line], reason)
         self._skipped.add(number)
-        self._journal.reject(self.file.uid, [line])
-        return f"its {name} document (number {number + 1}) is set aside in {self._journal.rejected}"
+        return f"its {name} document (number {number + 1}) is set aside in {path.parent}"
 
-    def _give_up(self) -> str:
-        self._refused = True
+    def _give_up(self, reason: str) -> str:
+        self._journal.aside.note(self.file.uid, self.file.path.name, reason)
         self.file.move(self._journal.rejected)
+        self._refused = True
         return f"all of it is set aside in {self.file.path}"
 
     def close(self) -> None:
@@ -183,16 +231,6 @@ class Delivery:
 
 class AlreadyThereError(CatalogError):
     """A run that this journal did not begin is in the catalog."""
-
-
-def is_away(error: Exception) -> bool:
-    """Whether an error says that the catalog cannot be reached now, by anybody."""
-    import httpx
-
-    if isinstance(error, httpx.HTTPStatusError):
-        status = error.response.status_code
-        return status in (_UNAUTHORIZED, _TOO_MANY) or status > httpx.codes.INTERNAL_SERVER_ERROR
-    return isinstance(error, httpx.TransportError)
 
 
 def _is_final(error: Exception) -> bool:
@@ -208,6 +246,7 @@ def _container(catalog: Any, uid: str) -> Any:
     from tiled.client.container import Container
 
     try:
-        return Container.__getitem__(catalog, uid).base
+        found = Container.__getitem__(catalog, uid)
     except KeyError:
         return None
+    return getattr(found, "base", found)

@@ -12,6 +12,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks._run_file import RunFile, encode
 from saxs_bluesky.callbacks._run_recovery import recovered
+from saxs_bluesky.callbacks._set_aside import SetAside
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.locks import locked
@@ -48,7 +49,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rejected = folder / "rejected"
+        self.aside = SetAside(folder)
         self.abandoned = threading.Event()
         self._runs: dict[str, RunFile] = {}  # by the uids of starts, descriptors and resources
         try:
@@ -56,6 +57,11 @@ class Journal:
             self._lock = locked(folder / "lock")
         except OSError as error:
             raise OutputError(f"{folder}: wanted a journal folder of one's own, found {error.strerror}") from error
+
+    @property
+    def rejected(self) -> Path:
+        """Folder of what no catalog takes."""
+        return self.aside.folder
 
     def left_over(self) -> list[RunFile]:
         """Run files that an earlier owner left, in the order in which their runs began."""
@@ -93,7 +99,7 @@ class Journal:
                 lost += len(own)
         if stray:
             _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
-            self.reject("no-run", stray)
+            self._reject(stray)
         return Appended([run for run in new if run.lines], len(stray), lost)
 
     def _add(self, run: RunFile, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
@@ -133,12 +139,10 @@ class Journal:
     def forget(self, run: RunFile) -> None:
         """Let go of a run that will get no more documents."""
         self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        self.aside.forget(run.uid)
 
-    def reject(self, uid: str, lines: list[bytes]) -> None:
-        """Keep documents that no catalog takes."""
-        self.rejected.mkdir(exist_ok=True)
-        with (self.rejected / f"{uid}-documents.jsonl").open("ab") as file:
-            file.write(b"".join(lines))
+    def _reject(self, lines: list[bytes]) -> None:
+        self.aside.documents("no-run", lines, "they refer to no run that has begun, or are no documents")
 
     def close(self) -> None:
         """Let another process have the folder."""

@@ -21,7 +21,7 @@ _ARRAY = "__ndarray__"
 
 def encode(name: str, doc: Mapping[str, Any]) -> bytes:
     """One line of JSON; arrays keep their bits and their type, NaN and infinity are JavaScript's words for them."""
-    return sealed(json.dumps([name, doc], default=_plain, separators=(",", ":")).encode())
+    return sealed(json.dumps([name, doc], default=plain, separators=(",", ":")).encode())
 
 
 def decode(line: bytes) -> Named:
@@ -102,7 +102,8 @@ class Glance:
 _NUMBER, _FRAME, _DESCRIPTOR = b',"seq_num":', b'"frame_index":', b',"descriptor":"'
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Make of a value what JSON knows; for ``json.dumps``."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {_ARRAY: [value.dtype.str, list(value.shape), data]}

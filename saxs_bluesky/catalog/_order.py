@@ -6,48 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 _SEQ_NUM = "seq_num"
 _TABLE = "internal"
-
-
-class InOrder:
-    """The container of a stream, which makes its tables such that all readers get rows in the order of events.
-
-    SQL promises no order. Tiled adds one for SQLite and DuckDB only; in PostgreSQL rows fill the space that deleted
-    ones have left, while arrays lie in the order in which they were appended.
-
-    Parameters
-    ----------
-    container
-        A client object of Tiled.
-    """
-
-    def __init__(self, container: Any) -> None:
-        self._container = container
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
-
-    def create_appendable_table(self, *, schema: Any, key: str, metadata: Any, access_tags: Any) -> Any:
-        """Make a table that is read in the order of events."""
-        from tiled.structures.core import StructureFamily
-        from tiled.structures.data_source import DataSource
-        from tiled.structures.table import TableStructure
-
-        column = order_column(schema.names, key)
-        if column not in schema.names:
-            schema = schema.append(pa.field(column, pa.int64()))
-        source = DataSource(
-            structure=TableStructure.from_schema(schema, 1),
-            structure_family=StructureFamily.table,
-            mimetype="application/x-tiled-sql-table",
-            parameters={"order_by_args": [{"column": column, "direction": "asc"}]},
-        )
-        return self._container.new(
-            StructureFamily.table, [source], key=key, metadata=metadata or {}, specs=[], access_tags=access_tags
-        )
 
 
 def order_column(columns: Sequence[str], table: str) -> str:

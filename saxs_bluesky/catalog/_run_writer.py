@@ -11,6 +11,7 @@ from bluesky_tiled_plugins.writing.consolidators import consolidator_factory
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 from event_model import DocumentNames, schema_validators
 
+from saxs_bluesky.catalog._arrays import drop_beside
 from saxs_bluesky.catalog._stream_writer import StreamWriter
 from saxs_bluesky.catalog._tables import drop_replacement
 
@@ -52,6 +53,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
         self.root_node = root
         if root is not None:
             drop_replacement(root)
+            drop_beside(root)
 
     def start(self, doc: dict[str, Any]) -> None:
         """Make the run's container, unless it is there."""

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow
+import pyarrow as pa
 
 from saxs_bluesky.catalog import _values as values
+from saxs_bluesky.catalog._arrays import make_array, make_writable
 from saxs_bluesky.catalog._order import order_column
 from saxs_bluesky.catalog._tables import column_of, make_table, refused_name, replace_table, schema_of
 
@@ -20,16 +21,16 @@ Row = dict[str, Any]
 LeftOut = Callable[[str, int, Any, str], None]
 
 _TYPES = {
-    values.NUMBER: pyarrow.float64(),
-    values.INTEGER: pyarrow.int64(),
-    values.BOOLEAN: pyarrow.bool_(),
-    values.STRING: pyarrow.string(),
-    values.JSON: pyarrow.string(),
+    values.NUMBER: pa.float64(),
+    values.INTEGER: pa.int64(),
+    values.BOOLEAN: pa.bool_(),
+    values.STRING: pa.string(),
+    values.JSON: pa.string(),
 }
 _MOST_COLUMNS = 1024  # of one table
 _MOST_CONVERTED = 64 * 2**20  # bytes of an array that becomes a column of text
 _OWN = ("seq_num", "time")
-_COUNT = pyarrow.int64()
+_COUNT = pa.int64()
 
 
 class LateEventError(ValueError):
@@ -128,7 +129,7 @@ class StreamWriter:
         for name, table in reversed(self._tables.items()):  # the one with the numbers comes first, and is written last
             schema = schema_of(table)
             order = order_column(schema.names, name)
-            made = pyarrow.table(
+            made = pa.table(
                 {each: columns["seq_num" if each == order else each] for each in schema.names}, schema=schema
             )
             if self._ahead[name] < len(made):
@@ -147,6 +148,7 @@ class StreamWriter:
             if name.startswith("internal") and child.structure_family == "table":
                 tables[name] = child
             elif name in self._entries and "external" not in self._entries[name]:
+                make_writable(child)
                 self._arrays[name] = child
         self._tables = dict(sorted(tables.items(), key=lambda item: "seq_num" not in schema_of(item[1]).names))
         counts = {name: column_of(table, _order(table, name)).tolist() for name, table in self._tables.items()}
@@ -171,7 +173,7 @@ class StreamWriter:
     def _kind_there(self, field: Any) -> dict[str, str]:
         if field.name in _OWN or field.name not in self._entries:
             return {}
-        if pyarrow.types.is_string(field.type) or pyarrow.types.is_large_string(field.type):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             text = self._entries[field.name].get("dtype") == "string"
             return {field.name: values.STRING if text else values.JSON}
         kinds = {type_: kind for kind, type_ in _TYPES.items() if kind != values.JSON}
@@ -207,15 +209,15 @@ class StreamWriter:
         for key in [key for key in self._arrays if self._kinds.get(key) != values.ARRAY or not self._suits(key)]:
             self._node.delete_contents([key], external_only=False)  # no row belongs to it
             del self._arrays[key]
-        fields = [pyarrow.field("seq_num", _COUNT), pyarrow.field("time", pyarrow.float64())]
-        fields += [pyarrow.field(name, _TYPES[self._kinds[name]]) for name in names if name not in _OWN]
-        fields += [pyarrow.field(name, pyarrow.float64()) for name in stamps]
+        fields = [pa.field("seq_num", _COUNT), pa.field("time", pa.float64())]
+        fields += [pa.field(name, _TYPES[self._kinds[name]]) for name in names if name not in _OWN]
+        fields += [pa.field(name, pa.float64()) for name in stamps]
         parts = _parts(fields)
         for index, part in enumerate(parts):
             name = "internal" if len(parts) == 1 else f"internal_{index}"
-            schema = pyarrow.schema(part)
+            schema = pa.schema(part)
             order = order_column(schema.names, name)
-            self._schemas[name] = schema if order in schema.names else schema.append(pyarrow.field(order, _COUNT))
+            self._schemas[name] = schema if order in schema.names else schema.append(pa.field(order, _COUNT))
 
     def _has_gaps(self, key: str, given: Sequence[Any]) -> bool:
         """Whether the first events lack arrays of whole numbers, in which nothing can stand for one."""
@@ -268,31 +270,21 @@ class StreamWriter:
         return values.JSON if size <= _MOST_CONVERTED else kind
 
     def _replace(self, wanted: dict[str, str]) -> None:
-        name, table = next(iter(self._tables.items()))
-        for each, other in self._tables.items():
-            if wanted.keys() & set(schema_of(other).names):
-                name, table = each, other
-        found = table.read()
-        schema = schema_of(table)
-        columns: dict[str, Any] = {}
-        for field in schema:
-            column = found[field.name]
-            columns[field.name] = pyarrow.array(column, type=field.type, from_pandas=field.type != pyarrow.float64())
+        """Replace the table that holds some columns by one in which they are of another kind."""
+        tables = self._tables.items()
+        name, table = next(
+            (each for each in tables if wanted.keys() & set(schema_of(each[1]).names)), next(iter(tables))
+        )
+        found, schema = table.read(), schema_of(table)
+        columns = {field.name: _stored(found[field.name], field.type) for field in schema}
         for key, kind in wanted.items():
-            if kind == values.NUMBER and key in schema.names:
-                if not values.is_exact(found[key].dropna().to_numpy()):
-                    self._fixed.add(key)
-                    continue
-                field = pyarrow.field(key, pyarrow.float64())
-                schema = schema.set(schema.get_field_index(key), field)
-                columns[key] = pyarrow.array(found[key].to_numpy(float, na_value=math.nan), pyarrow.float64())
-            elif kind == values.JSON and not refused_name(key, schema.names):
-                stored = self._arrays[key][: self._count]
-                schema = schema.append(pyarrow.field(key, pyarrow.string()))
-                columns[key] = pyarrow.array([values.fitted(values.JSON, row) for row in stored], pyarrow.string())
-            else:
+            made = self._converted(key, kind, found, schema)
+            if made is None:
                 self._fixed.add(key)
                 continue
+            field, columns[key] = made
+            index = schema.get_field_index(key)
+            schema = schema.append(field) if index < 0 else schema.set(index, field)
             self._kinds[key] = kind
         if schema == schema_of(table):
             return
@@ -301,6 +293,18 @@ class StreamWriter:
             if self._kinds[key] == values.JSON:
                 self._node.delete_contents([key], external_only=False)
                 del self._arrays[key]
+
+    def _converted(self, key: str, kind: str, found: Any, schema: Any) -> tuple[Any, Any] | None:
+        """A field and a column with what is there of a key; None where it cannot be told so."""
+        if kind == values.NUMBER and key in schema.names and values.is_exact(found[key].dropna().to_numpy()):
+            column = pa.array(found[key].to_numpy(float, na_value=math.nan), pa.float64())
+            return pa.field(key, pa.float64()), column
+        if kind == values.JSON and not refused_name(key, schema.names):
+            stored = self._arrays[key][: self._count]
+            return pa.field(key, pa.string()), pa.array(
+                [values.fitted(values.JSON, row) for row in stored], pa.string()
+            )
+        return None
 
     # Rows
 
@@ -341,9 +345,7 @@ class StreamWriter:
         if there is None:
             metadata = _for_json(self._entries[key]) | {"dtype_numpy": str(dtype)}
             dims = ("time", *(self._dimension(size) for size in shape))
-            self._arrays[key] = self._node.write_array(
-                block, key=key, metadata=metadata, dims=dims, access_tags=self._access_tags
-            )
+            self._arrays[key] = make_array(self._run, self._node, key, block, metadata, dims, self._access_tags)
         else:
             there.patch(block, offset=(self._count,), extend=True)
 
@@ -358,7 +360,9 @@ class StreamWriter:
     def _dtype(self, key: str, first: Any) -> np.dtype:
         """The type that the descriptor tells, if all values that are there have it."""
         told = self._entries[key].get("dtype_numpy")
-        arrays = [values.as_array(row[key]) for row in self._rows if isinstance(row.get(key), list | tuple | np.ndarray)]
+        arrays = [
+            values.as_array(row[key]) for row in self._rows if isinstance(row.get(key), list | tuple | np.ndarray)
+        ]
         own = np.result_type(*(array.dtype for array in arrays)) if arrays else values.as_array(first).dtype
         try:
             dtype = np.dtype(told) if isinstance(told, str) else own
@@ -389,6 +393,11 @@ def _order(table: Any, name: str) -> str:
     names = schema_of(table).names
     order = order_column(names, name)
     return order if order in names else str(names[0])
+
+
+def _stored(column: Any, type_: Any) -> Any:
+    """A column of a data frame as it was stored: NaN is a number, and elsewhere nothing."""
+    return pa.array(column, type=type_, from_pandas=not pa.types.is_floating(type_))
 
 
 def _parts(fields: Sequence[Any]) -> list[list[Any]]:

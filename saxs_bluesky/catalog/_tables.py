@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow
+import pyarrow as pa
 
 from saxs_bluesky.catalog._order import order_column
 
@@ -19,7 +19,7 @@ _IDENTIFIER_BYTES = 63  # PostgreSQL's limit, and Tiled's
 def make_table(
     parent: Any,
     key: str,
-    schema: pyarrow.Schema,
+    schema: pa.Schema,
     *,
     metadata: Mapping[str, Any] | None = None,
     access_tags: Any = None,
@@ -57,7 +57,7 @@ def column_of(table: Any, name: str) -> Any:
     return table.read([name])[name]
 
 
-def schema_of(table: Any) -> pyarrow.Schema:
+def schema_of(table: Any) -> pa.Schema:
     """Columns of a table and their types."""
     return table.structure().arrow_schema_decoded
 
@@ -87,7 +87,7 @@ def refused_name(name: str, others: Sequence[str] = ()) -> str:
 
 
 def replace_table(
-    run: Any, stream: Any, key: str, schema: pyarrow.Schema, columns: Mapping[str, Any], access_tags: Any
+    run: Any, stream: Any, key: str, schema: pa.Schema, columns: Mapping[str, Any], access_tags: Any
 ) -> Any:
     """Put other columns in the place of a table's in one step, so that readers see the one or the other.
 
@@ -115,7 +115,7 @@ def replace_table(
     note = {name: old.parameters[name] for name in _PLACE} | {"stream": stream.item["id"], "table": key}
     ordered = bool(old.parameters.get("order_by_args"))
     apart = make_table(run, REPLACEMENT, schema, metadata=note, access_tags=access_tags, ordered=ordered)
-    apart.append_partition(0, pyarrow.table(dict(columns), schema=schema))
+    apart.append_partition(0, pa.table(dict(columns), schema=schema))
     put_source(table, dataclasses.replace(source_of(apart), id=old.id))
     drop_replacement(run)
     return _child(stream, key)
