@@ -152,7 +152,7 @@ class StreamWriter:
                 self._arrays[name] = child
         self._tables = dict(sorted(tables.items(), key=lambda item: "seq_num" not in schema_of(item[1]).names))
         counts = {name: column_of(table, _order(table, name)).tolist() for name, table in self._tables.items()}
-        numbers = next(iter(counts.values()), [])
+        numbers: list[int] = next(iter(counts.values()), [])
         if not numbers:  # made, and never written to
             self._node.delete_contents(list(self._tables), external_only=False)
             self._tables = counts = {}
