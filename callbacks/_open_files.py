@@ -127,7 +127,7 @@ class OpenFiles:
             self._have_read(line, [one for one in unknown if one not in line.asked])
 
     def _final(self, outcome: FrameOutcome) -> FrameOutcome:
-        if not outcome.waits:
+        if not outcome.waits or not outcome.failure:  # the latter lacks the value of an axis
             return outcome
         text = f"{outcome.failure}; it was waited for until {self._patience:g} s after the end of the run"
         return replace(outcome, failure=text, waits=False)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -21,7 +21,7 @@ from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
 from saxs_bluesky.callbacks._open_files import OpenFiles
-from saxs_bluesky.documents import FrameTask, Hdf5Frame, page_of
+from saxs_bluesky.documents import FrameTask, Hdf5Frame, known, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -509,8 +509,8 @@ class Reduction:
         if not self._open_files and not (outcome is not None and outcome.waits):
             self._finish(step, outcome)
             return
-        for one, known in self._open_files.in_turn(step, outcome):
-            self._finish(one, known)
+        for one, found in self._open_files.in_turn(step, outcome):
+            self._finish(one, found)
         with self._changed:
             self._changed.notify_all()
 
@@ -577,6 +577,9 @@ class Reduction:
         ):  # each worker finds it in a run's first images
             self._remarked.add((uid, task.detector))
             warn([outcome.remark])
+        if outcome.coordinates:
+            self._tell_unknown(uid, outcome.coordinates)
+            task = replace(task, coordinates={**task.coordinates, **known(outcome.coordinates)})
         reducer = self._reducers[self._name(task)]
         for name, doc in run.reduced.frame(task, outcome.result(reducer.template), reducer, outcome.files):
             self._hand_out(name, doc)
@@ -586,6 +589,13 @@ class Reduction:
             self._failed += bool(outcome.failure) and not outcome.superseded
             self._reduced += not outcome.failure
             self._unwritten += bool(outcome.files.failure)
+
+    def _tell_unknown(self, uid: str, coordinates: Mapping[str, float | str]) -> None:
+        """Tell once a run which axis cannot be read from its file."""
+        for key, value in coordinates.items():
+            if isinstance(value, str) and (uid, key) not in self._remarked:
+                self._remarked.add((uid, key))
+                _log.warning("run %s: frames are reduced without %s: %s", uid, key, value)
 
     def _hand_out(self, name: str, doc: dict[str, Any]) -> None:
         for sink in self.sinks:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to
+from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to, read_values
 from saxs_bluesky.errors import SaxsError, StillOpenError, SupersededError, reason_of
 from saxs_bluesky.outputs import CurveFiles
 from saxs_bluesky.reduction import (
@@ -66,6 +66,8 @@ class FrameOutcome:
         What a user should know: how the header of the image contradicts the calibration.
     waits
         Whether the frame may be read when its file is closed.
+    coordinates
+        Values of the axes that are streamed into files; or why one cannot be read.
     """
 
     failure: str = ""
@@ -74,6 +76,7 @@ class FrameOutcome:
     superseded: bool = False
     remark: str = ""
     waits: bool = False
+    coordinates: Mapping[str, float | str] = field(default_factory=dict)
 
     def result(self, templates: Sequence[Curve]) -> Result:
         """The curves, or the failure.
@@ -132,6 +135,8 @@ class FrameWork:
         run
             Unique id of the raw run.
         """
+        if task.streamed:
+            return self._with_values(task, image, deadline, run)
         if task.reference is None or task.failure:
             return FrameOutcome(task.failure)
         reducer = self.reducer or _reducer(self)
@@ -156,6 +161,18 @@ class FrameWork:
             return FrameOutcome(str(error), superseded=True)
         values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
         return FrameOutcome("", written, values, remark=self._remark(frame.header, task.reference.path, run))
+
+    def _with_values(self, task: FrameTask, image: Path | None, deadline: float, run: str) -> FrameOutcome:
+        """Do the work on a frame of which scanned axes are in files."""
+        rest = replace(task, streamed={})
+        try:
+            values = read_values(task, deadline, wait_for_writer=False)
+        except StillOpenError as error:
+            # Its files are written when the values are known.
+            outcome = self(rest, None, deadline, run)
+            files = WrittenFiles() if image is None else WrittenFiles((), str(error))
+            return replace(outcome, files=files, coordinates=dict.fromkeys(task.streamed, str(error)), waits=True)
+        return replace(self(rest, image, deadline, run), coordinates=values)
 
     def _remark(self, header: PilatusHeader | None, path: str, run: str) -> str:
         """How the first image of a run contradicts the calibration; empty where it does not, and for all others."""

@@ -5,10 +5,12 @@ programs build on.
 """
 
 from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
+from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
-from saxs_bluesky.documents._raw_run import FILE_FAILURE, FILE_SOURCE, RUN_REFERENCES, FrameTask, RawRun, inline_keys
+from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
 from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
 from saxs_bluesky.documents._references import (
     FileContent,
@@ -22,6 +24,7 @@ from saxs_bluesky.documents._references import (
     load,
     page_of,
 )
+from saxs_bluesky.documents._streamed_values import StreamedValue, known, read_values
 from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
@@ -43,6 +46,7 @@ __all__ = [
     "Result",
     "RunReduction",
     "SpilledFrame",
+    "StreamedValue",
     "TiffFrame",
     "WrittenFiles",
     "axis_key",
@@ -50,10 +54,12 @@ __all__ = [
     "dimensions_of",
     "holds",
     "inline_keys",
+    "known",
     "load",
     "moved_to",
     "new_uid",
     "page_of",
+    "read_values",
     "reduce_task",
     "reduced_documents",
 ]

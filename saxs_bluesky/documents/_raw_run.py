@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from itertools import islice, zip_longest
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from event_model import EventPage, unpack_event_page
 
 from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._data_keys import ImageKey, coordinate_keys, image_keys, is_streamed
 from saxs_bluesky.documents._dimensions import dimensions_of
-from saxs_bluesky.documents._references import (
-    FileContent,
-    FrameReference,
-    InlineFrame,
-    TiffFrame,
+from saxs_bluesky.documents._frame_task import FrameTask
+from saxs_bluesky.documents._references import FileContent, FrameReference, InlineFrame, TiffFrame
+from saxs_bluesky.documents._resources import (
+    MOST_FRAMES,
+    frames_per_index,
     from_datum,
     from_stream_datum,
+    streamed_value,
 )
+from saxs_bluesky.documents._rows import Numbers, Rows
+from saxs_bluesky.documents._streamed_values import StreamedValue
 from saxs_bluesky.errors import FrameError, reason_of
 
 Document = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
+
+_MOST_TOLD = 100  # of a run
 
 RUN_REFERENCES = {
     "descriptor": "run_start",
@@ -39,69 +50,23 @@ RUN_REFERENCES = {
 }
 """Which key of a document names the document that it follows, and so leads to its run."""
 
-FILE_SOURCE = "file:image/tiff"
-"""Source of a data key whose values are paths of image files: one frame in each event."""
-
 FILE_FAILURE = "image_failure"
 """Data key that says why the file of an event is no image; empty where it is one."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameTask:
-    """One frame to reduce.
-
-    Parameters
-    ----------
-    detector
-        Name of the detector.
-    stream
-        Name of the raw stream that it belongs to.
-    index
-        Number of the frame in the stream, from 0; it follows from the event's ``seq_num``, so that a lost
-        document does not shift the others.
-    time
-        When it was taken, as far as the documents tell, in seconds since 1970.
-    reference
-        Where it is; None where the documents do not lead to it.
-    failure
-        Why there is no reference, or why nobody need try to read what it refers to.
-    coordinates
-        Values of the scanned motors and other independent variables, by data key.
-    coordinate_keys
-        What the raw descriptor says of them, by data key; also of those without a value.
-    """
-
-    detector: str
-    stream: str
-    index: int
-    time: float
-    reference: FrameReference | None
-    failure: str = ""
-    coordinates: Mapping[str, Any] = field(default_factory=dict)
-    coordinate_keys: Mapping[str, Document] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _ImageKey:
-    key: str
-    detector: str
-    frames: int  # in each event
-    kind: Literal["inline", "external", "file"]
-    shape: tuple[Any, ...] = ()  # that the descriptor announces
-    is_streamed: bool = False  # its frames are never in events
-    dtype: str = ""  # that the descriptor announces, as numpy spells it
 
 
 @dataclass
 class _Stream:
     name: str
-    images: tuple[_ImageKey, ...]
+    images: tuple[ImageKey, ...]
     coordinate_keys: Mapping[str, Document]
-    # Of events that came before the stream_datum of their images, as catalogs give them: time, coordinates.
-    early: dict[int, tuple[float, Document]] = field(default_factory=dict)
-    streamed: int = 0  # up to which seq_num a stream_datum came
-    # Events without an image that they announce, and that a stream_datum may still bring: time, coordinates.
-    missing: dict[tuple[_ImageKey, int], tuple[float, Document]] = field(default_factory=dict)
+    axes: tuple[str, ...]  # of those, the streamed ones
+    rows: Rows
+    numbers: dict[str, Numbers] = field(default_factory=dict)  # by the data keys of images
+
+    def frames(self, image: ImageKey) -> int:
+        """How many frames a row has of which nothing else is known."""
+        numbers = self.numbers.get(image.key)
+        return image.frames if numbers is None else numbers.latest
 
 
 class RawRun:
@@ -109,7 +74,8 @@ class RawRun:
 
     Images come inline in events, by ``resource`` and ``datum``, by ``stream_resource`` and ``stream_datum``, with
     events or without, or as paths in events (data keys of source `FILE_SOURCE`). A frame of a ``stream_datum`` whose
-    event will bring coordinates waits for that event.
+    event will bring coordinates waits for that event, and one whose coordinates are streamed for their
+    ``stream_datum``; each detector's come in an order of their own.
 
     Parameters
     ----------
@@ -138,7 +104,8 @@ class RawRun:
         self._dimensions = tuple(one for fields, _ in dimensions_of(start) for one in fields if one != "time")
         self._streams: dict[str, _Stream] = {}
         self._assets = Assets() if assets is None else assets
-        self._waiting: dict[tuple[str, int], list[FrameTask]] = {}
+        self._early: list[Document] = []  # stream_datum without their stream_resource
+        self._told: set[str] = set()
         self._found: list[FrameTask] = []
         self._takers: dict[str, Callable[[Any], None]] = {
             "descriptor": self._descriptor,
@@ -154,56 +121,87 @@ class RawRun:
         take = self._takers.get(name)
         if take is not None:
             take(doc)
+        if self._early:
+            self._take_early()
         found, self._found = self._found, []
         return found
 
     def _descriptor(self, doc: Document) -> None:
-        """Find the images among the data keys."""
-        keys = doc["data_keys"]
-        images = tuple(_image_keys(doc, self._detectors))
-        coordinates = {key: keys[key] for key in self._dimensions if key in keys and not keys[key].get("shape")}
-        self._streams[doc["uid"]] = _Stream(doc["name"], images, coordinates)
+        """Find the images and the scanned axes among the data keys."""
+        images = tuple(image_keys(doc, self._detectors))
+        coordinates = coordinate_keys(doc, self._dimensions)
+        axes = tuple(key for key in coordinates if is_streamed(doc["data_keys"][key]))
+        external = [image.key for image in images if image.kind == "external"]
+        rows = Rows(external, axes, by_event=len(coordinates) > len(axes))
+        self._streams[doc["uid"]] = _Stream(doc["name"], images, coordinates, axes, rows)
 
     def _event_page(self, doc: EventPage) -> None:
         """Take events one by one."""
         for event in unpack_event_page(doc):
-            self._event(event)
+            self._each(self._event, event)
+
+    def _each(self, take: Callable[[Any], None], doc: Any) -> None:
+        """Take one document of several, and what is wrong with it costs no other."""
+        try:
+            take(doc)
+        except Exception as error:  # noqa: BLE001
+            self._tell(f"a document could not be followed: {reason_of(error)}")
 
     def _event(self, doc: Document) -> None:
         """Find the frames of an event, and those that waited for it."""
         stream = self._streams.get(doc["descriptor"])
         if stream is None:
             return
-        coordinates = {key: doc["data"][key] for key in stream.coordinate_keys if key in doc["data"]}
-        for task in self._waiting.pop((doc["descriptor"], doc["seq_num"]), []):
-            self._found.append(replace(task, time=doc["time"], coordinates=coordinates))
-        if doc["seq_num"] > stream.streamed and any(image.key not in doc["data"] for image in stream.images):
-            stream.early[doc["seq_num"]] = (doc["time"], coordinates)
-        for image in stream.images:
-            if image.key not in doc["data"] and image.kind == "external":
-                # Catalogs tell of it in a stream_datum, whatever it was when it was taken.
-                if not image.is_streamed and doc["seq_num"] > stream.streamed:
-                    stream.missing[image, doc["seq_num"]] = (doc["time"], coordinates)
-            else:
-                first = (doc["seq_num"] - 1) * image.frames
-                # The event of a file comes when the file did; when the image was taken, its timestamp says.
-                at = doc.get("timestamps", {}).get(image.key) if image.kind == "file" else None
-                taken = doc["time"] if at is None else at
-                failure = doc["data"].get(FILE_FAILURE, "") if image.kind == "file" else ""
-                for index, reference in enumerate(self._told(image, doc["data"]), first):
-                    self._add(stream, image, index, taken, reference, coordinates, failure=failure)
+        data, row = doc["data"], doc["seq_num"]
+        coordinates = {key: data[key] for key in stream.coordinate_keys if key in data}
+        # Catalogs tell of an external image in a stream_datum, whatever it was when it was taken.
+        told = [image for image in stream.images if image.key in data or image.kind != "external"]
+        is_joined = len(told) < len(stream.images) or bool(stream.axes)
+        tasks: list[FrameTask] = []
+        for image in told:
+            # The event of a file comes when the file did; when the image was taken, its timestamp says.
+            at = doc.get("timestamps", {}).get(image.key) if image.kind == "file" else None
+            taken = doc["time"] if at is None else at
+            failure = data.get(FILE_FAILURE, "") if image.kind == "file" else ""
+            references = self._references_in(image, data)
+            if isinstance(references, str):
+                references = [references] * stream.frames(image)
+            first = self._first(stream, image, row, len(references))
+            for index, reference in enumerate(references, first):
+                tasks.append(self._task(stream, image, index, taken, reference, coordinates, failure))
+        if is_joined:
+            tasks = stream.rows.event(row, doc["time"], coordinates, [image.key for image in told], tasks)
+        self._found += tasks
 
-    def _told(self, image: _ImageKey, data: Document) -> list[FrameReference | str]:
-        """References to the frames that an event announces: to each, or why there is none."""
+    def _first(self, stream: _Stream, image: ImageKey, row: int, frames: int) -> int:
+        """Number of the first frame of a row."""
+        numbers = stream.numbers.get(image.key)
+        if numbers is None:
+            numbers = stream.numbers[image.key] = Numbers()
+        if frames != image.frames:
+            self._tell(
+                f"{image.key}: its descriptor says {image.frames} images in an event, what it refers to {frames}; they "
+                "are numbered by the latter"
+            )
+        return numbers.first(row, frames)
+
+    def _tell(self, text: str) -> None:
+        """Put into the log what is odd about the run, once."""
+        if text not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(text)
+            _log.warning("run %s: %s", self.start_document["uid"], text)
+
+    def _references_in(self, image: ImageKey, data: Document) -> list[FrameReference | str] | str:
+        """References to the frames that an event announces; or why there are none."""
         if image.key not in data:
-            return [f"{image.key}: wanted an image in the event, found none"] * image.frames
+            return f"{image.key}: wanted an image in the event, found none"
         try:
-            return self._references(image, data)
+            return [*self._references(image, data)]
         # Whatever stands in a document; the frames of an event have events, whatever was wrong with it.
         except Exception as error:  # noqa: BLE001
-            return [f"{image.key}: {reason_of(error)}"] * image.frames
+            return f"{image.key}: {reason_of(error)}"
 
-    def _references(self, image: _ImageKey, data: Document) -> list[FrameReference | str]:
+    def _references(self, image: ImageKey, data: Document) -> Sequence[FrameReference]:
         value = data[image.key]
         if image.kind == "file":
             if not isinstance(value, str):
@@ -216,17 +214,17 @@ class RawRun:
             return [InlineFrame(stack, index) for index in range(image.frames)]
         datum = self._assets.take_datum(value)
         if datum is None:
-            return [f"{image.key}: wanted a datum {value}, found none before its event"] * image.frames
+            raise FrameError(f"wanted a datum {value}, found none before its event")
         resource = self._assets.resource(datum["resource"])
         if resource is None:
-            return [f"{image.key}: wanted a resource {datum['resource']}, found none"] * image.frames
+            raise FrameError(f"wanted a resource {datum['resource']}, found none")
         try:
-            references = from_datum(resource, datum, image.frames)
+            return from_datum(resource, datum, image.frames)
+        except FrameError:
+            raise
         # What is missing or of another type in documents that others wrote.
         except Exception as error:
             raise FrameError(f"wanted a resource of spec {resource.get('spec')}, found {error!r} in it") from error
-        fewer = f"{image.key}: wanted {image.frames} frames in a datum, found {len(references)}"
-        return [*references, *[fewer] * (image.frames - len(references))]
 
     def _content(self, data: Document) -> FileContent | None:
         """Which content of its file an event describes, where that matters and is told."""
@@ -236,35 +234,69 @@ class RawRun:
         return FileContent(stamp, data.get("file_size", 0), data.get("file_time", math.nan))
 
     def _stream_datum(self, doc: Document) -> None:
-        """Find the frames of a range of indices."""
-        stream = self._streams.get(doc["descriptor"])
+        """Find the frames of a range of indices, or the values of a streamed axis."""
+        if doc["descriptor"] not in self._streams:
+            return
+        if self._assets.resource(doc["stream_resource"]) is None:
+            self._early.append(doc)  # it may follow
+        else:
+            self._take_stream_datum(doc)
+
+    def _take_early(self, *, all_of_them: bool = False) -> None:
+        """Take those whose stream_resource came."""
+        early, self._early = self._early, []
+        for doc in early:
+            if all_of_them or self._assets.resource(doc["stream_resource"]) is not None:
+                self._each(self._take_stream_datum, doc)
+            else:
+                self._early.append(doc)
+
+    def _take_stream_datum(self, doc: Document) -> None:
+        stream = self._streams[doc["descriptor"]]
         resource = self._assets.resource(doc["stream_resource"])
-        if stream is None:
-            return
-        key = self._without_resource(stream) if resource is None else resource["data_key"]
+        key = self._without_resource(stream) if resource is None else resource.get("data_key")
         image = next((image for image in stream.images if image.key == key), None)
-        if image is None:
+        if image is None and key not in stream.axes:
             return
-        first, last = doc["indices"]["start"], doc["indices"]["stop"]
-        references: list[FrameReference | str]
+        now = time.time()
+        for row, index in _places(doc):
+            if not stream.rows.is_new(str(key), row):
+                self._tell(f"{key}: row {row} of its stream_datum came twice; the first one counts")
+            elif image is None:
+                self._found += stream.rows.value(row, str(key), self._value(resource, index))
+            else:
+                references = self._streamed(resource, image, index, doc["stream_resource"])
+                if isinstance(references, str):
+                    references = [f"{image.key}: {references}"] * stream.frames(image)
+                first = self._first(stream, image, row, len(references))
+                tasks = [
+                    self._task(stream, image, number, now, reference)
+                    for number, reference in enumerate(references, first)
+                ]
+                self._found += stream.rows.frames(row, tasks)
+
+    def _streamed(
+        self, resource: Document | None, image: ImageKey, index: int | None, uid: str
+    ) -> list[FrameReference | str] | str:
+        """References to the frames of one index, or why there is none."""
+        if resource is None:
+            return f"wanted a stream_resource {uid}, found none"
+        if index is None:
+            return f"wanted an index in its stream_datum of {uid}, found none"
         try:
-            if resource is None:
-                raise FrameError(f"wanted a stream_resource {doc['stream_resource']}, found none")
-            references = [*from_stream_datum(resource, first, last, image.frames)]
+            frames = frames_per_index(resource, image.frames)
+            return from_stream_datum(resource, index, index + 1, frames)
         # What is missing or of another type in documents that others wrote.
         except Exception as error:  # noqa: BLE001
-            text = str(error) if isinstance(error, FrameError) else f"found {error!r} in its stream_resource"
-            references = [f"{image.key}: {text}"] * ((last - first) * image.frames)
-        now = time.time()
-        first_frame = (doc["seq_nums"]["start"] - 1) * image.frames
-        for index, reference in enumerate(references, first_frame):
-            event = index // image.frames + 1
-            stream.missing.pop((image, event), None)
-            if event in stream.early:
-                self._add(stream, image, index, stream.early[event][0], reference, stream.early[event][1])
-            else:
-                self._add(stream, image, index, now, reference, {}, wait_for=(doc["descriptor"], event))
-        stream.streamed = max(stream.streamed, doc["seq_nums"]["stop"] - 1)
+            return str(error) if isinstance(error, FrameError) else f"found {error!r} in its stream_resource"
+
+    def _value(self, resource: Document | None, index: int | None) -> StreamedValue | str:
+        try:
+            if resource is None or index is None:
+                raise FrameError("wanted its stream_resource and an index, found none")
+            return streamed_value(resource, index)
+        except Exception as error:  # noqa: BLE001
+            return reason_of(error)
 
     def _without_resource(self, stream: _Stream) -> str | None:
         """Data key of the only images that wait for a stream_resource, if there is one such key."""
@@ -272,24 +304,18 @@ class RawRun:
         missing = [image.key for image in stream.images if image.is_streamed and image.key not in described]
         return missing[0] if len(missing) == 1 else None
 
-    def _add(
+    def _task(
         self,
         stream: _Stream,
-        image: _ImageKey,
+        image: ImageKey,
         index: int,
         taken: float,
         reference: FrameReference | str,
-        coordinates: Document,
-        wait_for: tuple[str, int] | None = None,
+        coordinates: Document = MappingProxyType({}),
         failure: str = "",
-    ) -> None:
+    ) -> FrameTask:
         found, failure = (None, reference) if isinstance(reference, str) else (reference, failure)
-        keys = stream.coordinate_keys
-        task = FrameTask(image.detector, stream.name, index, taken, found, failure, coordinates, keys)
-        if wait_for is not None and keys:
-            self._waiting.setdefault(wait_for, []).append(task)
-        else:
-            self._found.append(task)
+        return FrameTask(image.detector, stream.name, index, taken, found, failure, coordinates, stream.coordinate_keys)
 
     def rest(self) -> list[FrameTask]:
         """Frames that wait for an event, and images of events that wait for their file: no more comes of this run."""
@@ -298,49 +324,49 @@ class RawRun:
         return found
 
     def _stop(self, _: Document) -> None:
-        """Let go of frames whose events never came."""
-        for tasks in self._waiting.values():
-            self._found += tasks
-        self._waiting.clear()
+        """Let go of frames whose events never came, and tell of images that events announced."""
+        self._take_early(all_of_them=True)
         for stream in self._streams.values():
-            for (image, number), (taken, coordinates) in stream.missing.items():
-                for index, reference in enumerate(self._told(image, {}), (number - 1) * image.frames):
-                    self._add(stream, image, index, taken, reference, coordinates)
-            stream.missing.clear()
+            lacking = [
+                (image, one)
+                for image in stream.images
+                if image.kind == "external"
+                for one in stream.rows.lacking(image.key)
+            ]
+            self._found += stream.rows.rest()
+            for image, (row, taken, coordinates) in lacking:
+                frames = stream.frames(image)
+                first = self._first(stream, image, row, frames)
+                if image.is_streamed:
+                    text = f"{image.key}: wanted a stream_datum for event {row}, found none"
+                else:
+                    text = f"{image.key}: wanted an image in the event, found none"
+                for index in range(first, first + frames):
+                    self._found.append(self._task(stream, image, index, taken, text, coordinates))
 
 
-def _image_keys(doc: Document, detectors: frozenset[str] | None) -> Iterator[_ImageKey]:
-    """The images among the data keys of a descriptor."""
-    owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
-    for key, entry in doc["data_keys"].items():
-        shape = entry.get("shape") or []
-        is_file = entry.get("dtype") == "string" and entry.get("source") == FILE_SOURCE
-        if not is_file and (entry.get("dtype") != "array" or len(shape) < 2):
-            continue
-        # A detector with several images has a calibration for each data key.
-        by_key = detectors is not None and key in detectors
-        detector = key if by_key else owners.get(key, key)
-        if detectors is None or detector in detectors:
-            frames = 1
-            for size in shape[:-2]:
-                frames *= int(size or 1)
-            kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
-            is_streamed = str(entry.get("external", "")).startswith("STREAM")
-            dtype = str(entry.get("dtype_numpy", ""))
-            yield _ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed, dtype)
+def _places(doc: Document) -> Iterable[tuple[int, int | None]]:
+    """Rows and indices of a stream_datum, which belong together one by one, as Tiled has it.
 
+    Indices beyond the rows were taken and count for nothing; a row beyond the indices has None.
 
-def inline_keys(descriptor: Document, detectors: frozenset[str] | None = None) -> tuple[str, ...]:
-    """Data keys whose images come inline in events.
-
-    Parameters
-    ----------
-    descriptor
-        What describes the events.
-    detectors
-        As for `RawRun`.
+    Raises
+    ------
+    FrameError
+        They make no sense.
     """
-    return tuple(image.key for image in _image_keys(descriptor, detectors) if image.kind == "inline")
+    uid = doc["stream_resource"]
+    rows, indices = (_range(doc[name], f"{name} in a stream_datum of {uid}") for name in ("seq_nums", "indices"))
+    if rows.stop == 0:  # that a RunEngine did not number
+        rows = range(indices.start + 1, indices.stop + 1)
+    return islice(zip_longest(rows, indices), len(rows))
+
+
+def _range(doc: Document, what: str) -> range:
+    start, stop = int(doc["start"]), int(doc["stop"])
+    if not 0 <= start <= stop or stop - start > MOST_FRAMES:
+        raise FrameError(f"wanted a range of {what}, found {start} to {stop}")
+    return range(start, stop)
 
 
 def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
@@ -361,7 +387,7 @@ def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
     return array.astype(wanted) if ends.min <= array.min() and array.max() <= ends.max else array
 
 
-def _check_stack(shape: tuple[int, ...], image: _ImageKey) -> None:
+def _check_stack(shape: tuple[int, ...], image: ImageKey) -> None:
     """Whether an array holds as many images as its data key says; that they fit the calibration is seen later."""
     if len(shape) < 2 or math.prod(shape[:-2]) != image.frames:
         wanted = "(" + ", ".join(map(str, image.shape)) + ")"

@@ -13,7 +13,7 @@ import numpy as np
 from event_model import compose_run
 
 from saxs_bluesky.documents._dimensions import dimensions_of
-from saxs_bluesky.documents._raw_run import FrameTask
+from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._references import page_of
 from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.reduction import Curve, Reducer

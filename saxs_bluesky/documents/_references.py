@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, Protocol
-from urllib.parse import unquote, urlparse
 from uuid import uuid4
 
 import h5py
@@ -20,7 +18,6 @@ import numpy as np
 
 from saxs_bluesky.documents._hdf5_detector import Detectors
 from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
-from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
 from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
 from saxs_bluesky.errors import FrameError, StillOpenError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
@@ -203,6 +200,7 @@ class HandlerFrame:
     resource_kwargs: tuple[tuple[str, Any], ...]
     datum_kwargs: tuple[tuple[str, Any], ...]
     index: int
+    frames: int = 0  # that the stack should hold; 0: any number
 
     def read(self) -> LoadedFrame:
         """Let the handler read the event's stack, and take the frame out of it."""
@@ -214,6 +212,10 @@ class HandlerFrame:
             close = getattr(handler, "close", None)
             if close is not None:
                 close()
+        found = 1 if stack.ndim == 2 else math.prod(stack.shape[:-2])
+        # Those behind would be lost without a word.
+        if self.frames and stack.ndim > 1 and found > self.frames:
+            raise FrameError(f"{self.path}: wanted {self.frames} images as its documents say, found {found}")
         return LoadedFrame(_frame_of(stack, self.index, self.path))
 
 
@@ -297,55 +299,3 @@ def _handler_class(spec: str) -> Any:
     for entry in entry_points(group="databroker.handlers", name=spec):
         return entry.load()
     raise FrameError(f"wanted a handler for files of spec {spec}, found none in group databroker.handlers")
-
-
-def from_datum(resource: Mapping[str, Any], datum: Mapping[str, Any], frames: int) -> list[FrameReference]:
-    """References to the frames of a classic ``resource`` and ``datum``."""
-    spec, kwargs, at = resource["spec"], resource["resource_kwargs"], datum["datum_kwargs"]
-    path = str(Path(resource.get("root") or "/", resource["resource_path"]))
-    if spec in ("AD_TIFF", "AD_HDF5") and "point_number" in at:
-        per_point = int(kwargs.get("frame_per_point", 1))
-        numbers = range(at["point_number"] * per_point, (at["point_number"] + 1) * per_point)
-        if spec == "AD_TIFF":
-            # The template's folder is a text in front of the name, so it must end in a slash.
-            folder = path.rstrip("/") + "/"
-            return [TiffFrame(kwargs["template"] % (folder, kwargs["filename"], number)) for number in numbers]
-        return [Hdf5Frame(path, kwargs.get("key", "/entry/data/data"), number) for number in numbers]
-    return [HandlerFrame(spec, path, tuple(kwargs.items()), tuple(at.items()), index) for index in range(frames)]
-
-
-def from_stream_datum(resource: Mapping[str, Any], start: int, stop: int, frames: int) -> list[FrameReference | str]:
-    """References to the frames of ``stream_resource`` for the indices of a ``stream_datum``; or why there is none.
-
-    Of a sequence of TIFF files either a ``template`` is known for their names, or the list ``files``.
-
-    Raises
-    ------
-    FrameError
-        The kind of file is not known, or its parameters make no sense.
-    """
-    path = _path_of(resource["uri"])
-    parameters = resource["parameters"]
-    kind = resource["mimetype"].replace(" ", "")
-    numbers = range(start * frames, stop * frames)
-    if kind == "application/x-hdf5":
-        dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
-        return [Hdf5Frame(path, dataset, number) for number in numbers]
-    if kind == "multipart/related;type=image/tiff":
-        pages = pages_per_file(parameters, frames)
-        return [_in_sequence(path, parameters, number, pages) for number in numbers]
-    if kind == "image/tiff":
-        # More may follow in the same file.
-        return [TiffFrame(path, page=number, pages=None if max(stop * frames, number) > 1 else 1) for number in numbers]
-    raise FrameError(f"{path}: wanted HDF5 or TIFF files, found {resource['mimetype']}")
-
-
-def _in_sequence(folder: str, parameters: Mapping[str, Any], number: int, pages: int) -> FrameReference | str:
-    try:
-        return TiffFrame(file_of(folder, parameters, number // pages), page=number % pages, pages=pages)
-    except FrameError as error:
-        return f"{folder}: {error}"
-
-
-def _path_of(uri: str) -> str:
-    return unquote(urlparse(uri).path)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from saxs_bluesky.documents._raw_run import FrameTask, RawRun
+from saxs_bluesky.documents._frame_task import FrameTask
+from saxs_bluesky.documents._raw_run import RawRun
 from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
 from saxs_bluesky.documents._references import load
+from saxs_bluesky.documents._streamed_values import known, read_values
 from saxs_bluesky.errors import reason_of
 from saxs_bluesky.reduction import Reducer, differences
 
@@ -69,6 +72,7 @@ def reduced_documents(
     reduced = RunReduction(start)
     stop: Mapping[str, Any] | None = None
     compared: set[str] = set()
+    told: set[str] = set()
 
     def frames() -> Iterator[FrameTask]:
         nonlocal stop
@@ -78,9 +82,22 @@ def reduced_documents(
                 stop = doc
         yield from raw.rest()
 
-    for task in frames():
+    for one in frames():
+        task = _with_values(one, told)
         reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
         remark = None if task.detector in compared else partial(_log.warning, "%s")
         compared.add(task.detector)
         yield from reduced.frame(task, reduce_task(reducer, task, 0, remark), reducer)
     yield from reduced.stop(stop)
+
+
+def _with_values(task: FrameTask, told: set[str]) -> FrameTask:
+    """The task with the values of the axes that are streamed into files."""
+    if not task.streamed:
+        return task
+    values = read_values(task, 0)
+    for key, value in values.items():
+        if isinstance(value, str) and key not in told:
+            told.add(key)
+            _log.warning("frames are reduced without %s: %s", key, value)
+    return replace(task, coordinates={**task.coordinates, **known(values)}, streamed={})

@@ -17,7 +17,8 @@ from event_model import compose_run
 
 from saxs_bluesky.documents import HandlerFrame, Hdf5Frame, InlineFrame, TiffFrame, load
 from saxs_bluesky.documents._raw_run import RawRun
-from saxs_bluesky.documents._references import SpilledFrame, from_datum, from_stream_datum
+from saxs_bluesky.documents._references import SpilledFrame
+from saxs_bluesky.documents._resources import from_datum, from_stream_datum
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, differences, write_frame
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from saxs_bluesky.documents import TiffFrame, load
-from saxs_bluesky.documents._references import from_stream_datum
+from saxs_bluesky.documents._resources import from_stream_datum
 from saxs_bluesky.errors import FrameError
 
 SEQUENCE = "multipart/related;type=image/tiff"
