@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
 from saxs_bluesky.catalog import open_catalog
+from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
 _ANSWER_TIMEOUT = 5.0  # seconds
 _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
+_SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
+_SECONDS_TO_LEAVE = 0.7  # at the program's end: for the disk, and for the batch that is being written
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class CatalogWriter:
         self._inbox = Inbox(self._keep, self._changed, memory, self._lose)
         self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
         self._thread.start()
+        at_program_end(self.leave, Turn.WRITERS)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Accept a document."""
@@ -207,20 +212,34 @@ class CatalogWriter:
         Runs that have not stopped are over for this journal. Returns whether the catalog has everything, as `wait`.
         """
         settled = self.wait(timeout)
+        self._end(_JOIN_TIMEOUT)
+        return settled
+
+    def leave(self, until: float) -> None:
+        """Deliver until a moment, by ``time.monotonic``, and leave the rest in the journal; the end of a program."""
+        with self._changed:
+            self._hurry += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._settled() or self._pause, max(0.0, until - time.monotonic()))
+        self._end(_SECONDS_TO_LEAVE)
+        if not self.has_ended:
+            end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
+
+    def _end(self, seconds: float) -> None:
+        forget(self.leave)
         again = self._ended.is_set()
         self._journal.abandoned.set()
-        self._inbox.close(0 if again else _JOIN_TIMEOUT)
+        self._inbox.close(0 if again else seconds)
         with self._changed:
             self._ended.set()
             self._changed.notify_all()
-        self._thread.join(0 if again else _JOIN_TIMEOUT)
+        self._thread.join(0 if again else seconds)
         if not (self.has_ended or again):
             _log.warning(
                 "the catalog does not answer, and is left without waiting any longer: documents that it does not have "
                 "are in %s",
                 self._journal.folder,
             )
-        return settled
 
     @property
     def has_ended(self) -> bool:
@@ -319,6 +338,8 @@ class CatalogWriter:
             delivery.deliver(self._catalog, line, self._batch_events)
         # What the client, the normalizer or the server raise; the journal has the documents.
         except Exception as error:  # noqa: BLE001
+            if self._ended.is_set():
+                return  # what an embedded catalog says while the program ends is no answer
             away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
             if away:
                 self._tell_away(error)

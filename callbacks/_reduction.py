@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import queue
 import threading
@@ -24,6 +23,7 @@ from saxs_bluesky.callbacks._open_files import OpenFiles
 from saxs_bluesky.documents import FrameTask, Hdf5Frame, known, page_of
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
+from saxs_bluesky.program_end import Turn, at_program_end, forget, handle_signals
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
@@ -34,8 +34,12 @@ _frames_log = logging.getLogger(f"{__name__}.frames")
 Sink = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
 _END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
-_SECONDS_AT_EXIT = 60.0
+_LOOK = object()
+_LEFT_OUT = FrameOutcome("not reduced: the program ended before")
 _LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
+_LOOK_AT_FUTURE = 0.2  # seconds between looks whether there is still time for a frame of the executor's
+_SECONDS_STUCK = 4.0  # at the program's end: without a frame that gets done there is no sense in waiting
+_SECONDS_TO_LEAVE_OUT = 0.7  # for the frames that are not reduced any more
 _SECONDS_TO_TELL = 10.0  # until that is told
 
 
@@ -69,6 +73,7 @@ class _InHand:
     step: Step
     outcome: Future[FrameOutcome] | None = None
     image: Path | None = None
+    left_out: bool = False
 
 
 class Reduction:
@@ -177,6 +182,9 @@ class Reduction:
         self._failing: set[int] = set()
         self._at_work: Step | None = None  # what the thread is about that has frames reduced
         self._giving_up = threading.Lock()
+        self._hurry = threading.Event()  # the program ends: frames that are not begun are left out
+        self._left_out = 0
+        handle_signals()
 
     # The RunEngine's thread
 
@@ -202,7 +210,7 @@ class Reduction:
             self._start_thread(target)
         # Daemons, since a thread that waits for documents would keep the interpreter from ending; what
         # is accepted by then is done all the same.
-        atexit.register(self.close, _SECONDS_AT_EXIT)
+        at_program_end(self.leave, Turn.REDUCTIONS)
 
     def reducer(self, detector: str = "") -> Reducer:
         """What reduces the images of a detector; without a name, those of any."""
@@ -326,11 +334,45 @@ class Reduction:
             threads = list(self._threads)
         if not threads:
             return True
-        atexit.unregister(self.close)
+        forget(self.leave)
         self._inbox.put(_CLOSE)
         for thread in threads:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in threads) and self.wait(timeout)
+
+    def leave(self, until: float) -> None:
+        """Do until a moment, by ``time.monotonic``, what `close` does, and leave out the frames that are left then.
+
+        For the end of a program. The stop document of a reduced run with frames that are left out says "abort", and
+        how many they are.
+        """
+        with self._changed:
+            self._closed = True
+        self._inbox.put(_CLOSE)
+        if not self._finished_until(until):
+            self._hurry.set()
+            with suppress(queue.Full):
+                self._in_hand.put_nowait(_LOOK)
+        for thread in list(self._threads):
+            if thread.name.endswith(self._deliver.__name__):
+                thread.join(_SECONDS_TO_LEAVE_OUT)
+        if self._left_out or self.waiting:
+            _log.warning(
+                "the program ends, and %d frames and %d documents are not reduced any more; reduce_run reduces a run "
+                "again",
+                self._left_out,
+                self.waiting,
+            )
+
+    def _finished_until(self, until: float) -> bool:
+        """Wait until all is done, as long as something gets done."""
+        before = -1
+        with self._changed:
+            while self.waiting and not self._ended and before != self._finished and time.monotonic() < until:
+                before = self._finished
+                seconds = min(_SECONDS_STUCK, until - time.monotonic())
+                self._changed.wait_for(lambda: not self.waiting, seconds)
+            return not self.waiting
 
     def abandon(self) -> None:
         """Deliver nothing more, and end the threads without waiting for them: what is in hand is lost.
@@ -377,6 +419,8 @@ class Reduction:
             self._in_hand.put_nowait(item)
 
     def _begun(self, step: Step) -> _InHand:
+        if self._hurry.is_set() and step.task is not None:
+            return _InHand(step, left_out=True)
         try:
             return self._begin(step)
         # A fault here costs its frame, and must not end the thread; SystemExit is one that a user's recipe may raise.
@@ -452,15 +496,20 @@ class Reduction:
             self._open_files.look()
             pause = min(_LOOK_EVERY, self._open_files.pause())
             try:
-                return self._in_hand.get(timeout=pause)
+                item = self._in_hand.get(timeout=pause)
             except queue.Empty:
                 if self._is_closing and self._abandoned:
                     return _CLOSE
+            else:
+                if item is not _LOOK:
+                    return item
             # Looks are counted, and not time, since a program that was stopped meanwhile has not waited.
             now, before = self._at_work, waited
             seen, waited = now, waited + pause if now is seen else pause
             if seen is None or seen.task is None:
                 continue
+            if self._hurry.is_set() and self._give_up(seen):
+                return _InHand(seen, left_out=True)
             path = self._work[self._name(seen.task)].describe(seen.task)
             if before < _SECONDS_TO_TELL <= waited:
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
@@ -517,16 +566,28 @@ class Reduction:
     def _known(self, item: _InHand) -> FrameOutcome | None:
         """What became of a frame; None where there is none, or it was not tried."""
         if item.step.task is None or item.outcome is None:
-            return None
+            return _LEFT_OUT if item.left_out else None
         try:
+            if not self._is_awaited(item.outcome):
+                return _LEFT_OUT
             return self._outcome(item, item.step.task, item.outcome)
         except Exception as error:  # noqa: BLE001
             _log.exception("the outcome of a frame cannot be known")
             return FrameOutcome(reason_of(error))
 
+    def _is_awaited(self, future: Future[FrameOutcome]) -> bool:
+        """Wait until a frame is done; False where the program ends before."""
+        while not (future.done() or self._hurry.is_set()):
+            wait([future], _LOOK_AT_FUTURE)
+        return future.done()
+
     def _finish(self, step: Step, outcome: FrameOutcome | None) -> None:
         try:
-            if step.task is not None and step.run is not None and outcome is not None:
+            if step.task is not None and step.run is not None and outcome is _LEFT_OUT:
+                self._intake.release(step.task)
+                step.run.reduced.leave_out(step.task)
+                self._left_out += 1
+            elif step.task is not None and step.run is not None and outcome is not None:
                 self._deliver_frame(step.run, step.task, outcome)
             if step.closing and step.run is not None:
                 for name, doc in step.run.reduced.stop(step.stop):

@@ -13,6 +13,7 @@ from typing import Any
 
 from saxs_bluesky.catalog._clients import SPEC, clients, with_own_v1
 from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.program_end import end_first
 
 
 def from_folder(folder: Path, readable: Sequence[str | Path]) -> Any:
@@ -44,9 +45,11 @@ def from_folder(folder: Path, readable: Sequence[str | Path]) -> Any:
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     app = build_app(tree, serialization_registry=_serializers())
     try:
-        return with_own_v1(from_context(Context.from_app(app), clients()))
+        catalog = with_own_v1(from_context(Context.from_app(app), clients()))
     except Exception as error:  # whatever SQLAlchemy, Alembic and the server raise at what lies in the folder
         raise CatalogError(f"{folder}: wanted a catalog that opens, found {error}") from error
+    end_first()  # what is in hand at the program's end is delivered before the embedded server ends
+    return catalog
 
 
 def _create_database(database: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -47,6 +48,9 @@ def leave(name: str, code: int) -> None:
     code
         Exit code.
     """
+    # What is there goes with the process. The interpreter would look through all of it several times, which takes
+    # seconds where a catalog was loaded.
+    gc.freeze()
     if threading.active_count() == 1:
         return
 
@@ -55,6 +59,7 @@ def leave(name: str, code: int) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, now)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is ending
 
     def watch() -> None:
         threading.main_thread().join()  # until the interpreter begins to end

@@ -131,7 +131,10 @@ class Stop:
 
 @contextmanager
 def stop_signals(command: str) -> Iterator[Stop]:
-    """Note the first SIGINT or SIGTERM; the second ends the process at once, whatever it waits for."""
+    """Note the first SIGINT or SIGTERM; the second ends the process at once, whatever it waits for.
+
+    SIGHUP is noted too, unless it is ignored (``nohup``): a terminal that is closed may send it several times.
+    """
     stop = Stop()
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -139,7 +142,12 @@ def stop_signals(command: str) -> Iterator[Stop]:
             end_at_once(Exit.INTERRUPTED, f"{command}: interrupted, and ended at once by a second signal")
         stop.asked = True
 
+    def note_hang_up(_number: int, _frame: FrameType | None) -> None:
+        stop.asked = True
+
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, note_hang_up)
     try:
         yield stop
     finally:

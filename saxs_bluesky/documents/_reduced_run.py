@@ -103,6 +103,8 @@ class ReducedRun:
         self._streams: dict[str, Any] = {}
         self._failed = 0
         self._frames = 0
+        #: How many frames are not reduced any more.
+        self.left_out = 0
 
     @property
     def start(self) -> Named:
@@ -181,6 +183,10 @@ class ReducedRun:
         status: Literal["success", "abort", "fail"]
         if self._failed:
             reasons.append(f"{self._failed} of {self._frames} frames failed, each says why")
+        if self.left_out:
+            reasons.append(
+                f"{self.left_out} frames were not reduced: the program ended before; reduce_run does it again"
+            )
         if raw_stop is None:
             status = "abort"
             reasons.append("the raw run has no stop document")
@@ -188,6 +194,8 @@ class ReducedRun:
             status = raw_stop.get("exit_status", "abort")
             if raw_stop.get("reason"):
                 reasons.append(f"raw run: {raw_stop['reason']}")
+            if self.left_out and status == "success":
+                status = "abort"
         if self._failed and self._failed == self._frames:
             status = "fail"
         return "stop", dict(self._bundle.compose_stop(exit_status=status, reason="; ".join(reasons)))
@@ -236,6 +244,12 @@ class RunReduction:
         yield from run.describe(task.stream, task.coordinate_keys)
         curves, failure = (None, result) if isinstance(result, str) else (result, "")
         yield run.event(task, curves, failure, files)
+
+    def leave_out(self, task: FrameTask) -> None:
+        """Count a frame that is not reduced any more; the stop document tells."""
+        run = self._runs.get(task.detector)
+        if run is not None:
+            run.left_out += 1
 
     def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[Named]:
         """Yield the stop documents; ``raw_stop`` is None where the raw run never stopped."""

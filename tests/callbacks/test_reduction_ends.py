@@ -19,7 +19,7 @@ from saxs_bluesky.errors import PipelineError
 from saxs_bluesky.pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
 class Collected(list[tuple[str, dict[str, Any]]]):
@@ -86,6 +86,37 @@ def test_frame_that_hangs_in_the_reductions_own_thread_fails_alone(
     assert reduction.close(PATIENCE)
     assert collected.failures == ["", "", text, "", ""]
     assert (reduction.status.reduced, reduction.status.failed) == (4, 1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_frames_that_are_not_reduced_when_the_program_ends_are_told_in_the_stop_document(
+    images: Path,
+    calibration: Calibration,
+    hanging: threading.Event,
+    caplog: pytest.LogCaptureFixture,
+    workers: int,
+) -> None:
+    executor = ThreadPoolExecutor(workers) if workers else None
+    reduction, collected = reduce(images, calibration, executor=executor)
+    until(lambda: len(collected.failures) == 2)
+    reduction.leave(time.monotonic() + 0.5)
+    assert collected.failures == ["", ""]
+    assert collected[-1][1]["exit_status"] == "abort"
+    text = "3 frames were not reduced: the program ended before; reduce_run does it again"
+    assert collected[-1][1]["reason"] == text
+    assert "the program ends, and 3 frames and 0 documents are not reduced any more" in caplog.text
+    hanging.set()
+    assert reduction.close(PATIENCE)
+    if executor is not None:
+        executor.shutdown()
+    assert len(collected.failures) == 2
+
+
+def test_all_is_reduced_when_the_program_ends_where_there_is_time(images: Path, calibration: Calibration) -> None:
+    reduction, collected = reduce(images, calibration)
+    reduction.leave(time.monotonic() + PATIENCE)
+    assert collected.failures == [""] * 5
+    assert collected[-1][1]["exit_status"] == "success"
 
 
 @pytest.mark.logs_errors

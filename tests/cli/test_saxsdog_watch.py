@@ -66,7 +66,7 @@ def test_images_become_curves_as_they_come(
     assert results.left_over() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_only_new_images_where_asked(
     beamtime: Path, start: Start, rng: np.random.Generator, number: signal.Signals
 ) -> None:
