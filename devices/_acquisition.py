@@ -15,6 +15,19 @@ Document: TypeAlias = dict[str, Any]
 NamedDocument: TypeAlias = tuple[str, Document]
 
 
+def told(status: DeviceStatus) -> str:
+    """Why a status has failed; empty if it has not."""
+    error = status.exception(timeout=0) if status.done else None
+    return "" if error is None else str(error)
+
+
+class ToldStatus(DeviceStatus):  # type: ignore[misc]
+    """Status that as text is the reason of its failure: what a RunEngine shows, and keeps in the stop document."""
+
+    def __str__(self) -> str:
+        return told(self) or super().__str__()
+
+
 class Background:
     """One piece of work at a time for a device, in a thread of its own."""
 
@@ -33,7 +46,7 @@ class Background:
         """
         if self._status is not None and not self._status.done:
             raise SaxsError(f"{self._device.name}: wanted one exposure after the other, found the last one going on")
-        status = self._status = DeviceStatus(self._device)
+        status = self._status = ToldStatus(self._device)
 
         def run() -> None:
             try:

@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
 from pathlib import PurePosixPath
 from typing import Any
 
 import ophyd
 from ophyd import Component, PilatusDetector, Signal, SingleTrigger
-from ophyd.areadetector.filestore_mixins import FileStoreTIFFIterativeWrite
-from ophyd.areadetector.plugins import TIFFPlugin_V34
-from ophyd.areadetector.trigger_mixins import ADTriggerStatus
-from ophyd.device import Staged
+from ophyd.device import Staged, do_not_wait_for_lazy_connection
 from ophyd.status import AndStatus
+from ophyd.utils import RedundantStaging
 
+from saxs_bluesky.devices._connection import Connection
+from saxs_bluesky.devices._exposure import Exposure, TriggerStatus
+from saxs_bluesky.devices._pilatus_tiff import PilatusTiff
 from saxs_bluesky.devices._scene import described_image
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.devices._staged_settings import Settings, put_back, staged_devices
+from saxs_bluesky.errors import SaxsError
+
+_log = logging.getLogger(__name__)
 
 READOUT_TIME = 0.003
 """Seconds between two exposures; longer than the readout of any Pilatus (2.28 ms, DECTRIS, Pilatus manuals)."""
 
 _INTERNAL_TRIGGER = 0  # TriggerMode of ADPilatus
-_FOLDERS_TO_MAKE = -3  # CreateDirectory of areaDetector: that many levels, where they are missing
-
-
-class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[misc]
-    """TIFF plugin that writes a file a frame and makes resource and datum documents of them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.stage_sigs["file_template"] = "%s%s_%6.6d.tif"
-
-    def stage(self) -> None:
-        """Get ready to write files of a new name.
-
-        Raises
-        ------
-        OutputError
-            The IOC has no such folder and cannot make it.
-        """
-        # The IOC makes folders when it is told the path, which ophyd does before it applies stage_sigs.
-        self.create_directory.set(_FOLDERS_TO_MAKE).wait()
-        try:
-            super().stage()
-        except OSError as error:
-            raise OutputError(
-                f"{self.name}: wanted a folder where the IOC can write, found {error} (write_path_template)"
-            ) from error
-
-    def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Resource and datum documents; the path of the resource, a folder, ends in ``/``."""
-        for kind, document in super().collect_asset_docs():
-            if kind == "resource":
-                document["resource_path"] = document["resource_path"].rstrip("/") + "/"
-            yield kind, document
 
 
 class ExposureTime(Signal):  # type: ignore[misc]
@@ -78,20 +50,17 @@ class ExposureTime(Signal):  # type: ignore[misc]
         return AndStatus(cam.acquire_period.set(value + READOUT_TIME, **kwargs), cam.acquire_time.set(value, **kwargs))
 
 
-class PatientStatus(ADTriggerStatus):  # type: ignore[misc]
-    """Status of a trigger that fails when the detector is much later than its frames should take."""
-
-    def __init__(self, device: Pilatus) -> None:
-        frames = device.cam.num_images.get() * max(device.cam.acquire_period.get(), device.cam.acquire_time.get())
-        super().__init__(device, timeout=frames + device.patience)
-
-
 class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
     """A Pilatus detector with the TIFF plugin of its EPICS IOC (``cam1:`` and ``TIFF1:``).
 
     A trigger takes ``num_images`` frames; an event holds ``<name>_image``, a datum of shape (frames,
     rows, columns). Settable are ``exposure_time`` (s) and ``num_images``; ``cam`` and ``tiff`` have
     everything else.
+
+    A trigger succeeds when the TIFF plugin has written the files that its datum names, and no others;
+    otherwise its status fails with a sentence that tells what was wanted and found. It waits for an
+    acquisition that is going on; its own, which a pause has cut off, is stopped. Unstaging puts all
+    settings back.
 
     Parameters
     ----------
@@ -121,7 +90,6 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
     """
 
     _default_read_attrs = ("tiff",)
-    _status_type = PatientStatus
 
     patience = 30.0
     """Seconds that a trigger may last beyond its exposures before it fails."""
@@ -149,27 +117,143 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
         self.stage_sigs["cam.trigger_mode"] = _INTERNAL_TRIGGER
         self.tiff.write_path_template = write_path_template
         self.tiff.read_path_template = read_path_template
+        self._exposure: Exposure | None = None
+        self._not_put_back: Settings = OrderedDict()
+        self.connection = Connection(name, prefix, self.tiff.plugin_type, self._connection_changed)
 
     @property
     def num_images(self) -> Any:
         """Signal of the number of frames of a trigger."""
         return self.cam.num_images
 
-    def trigger(self) -> PatientStatus:
-        """Take ``num_images`` frames; finished when the IOC has them.
+    def stage(self) -> None:
+        """Get ready for triggers, whose files have a new name.
+
+        Raises
+        ------
+        OutputError
+            The IOC has no folder to write to.
+        SaxsError
+            The IOC is not connected.
+        RedundantStaging
+            The device is staged already.
+        """
+        if self._staged != Staged.no:
+            raise RedundantStaging(f"{self.name} is staged already: call unstage() first")
+        self.connection.require()
+        put_back(self._not_put_back)
+        self._exposure = None
+        with do_not_wait_for_lazy_connection(self.cam):
+            self._armed = self.cam.armed  # ADPilatus has it, others need not
+        try:
+            super().stage()
+        except TimeoutError as error:
+            raise self.connection.explain(error) from None
+
+    def unstage(self) -> None:
+        """Cut off what is going on, and put back all settings that were staged.
+
+        Those of an IOC that is not connected are told of, and put back by the next unstage() or stage();
+        those of a detector that another session has staged since are left to it.
 
         Raises
         ------
         SaxsError
-            The device is not staged.
+            A setting was not taken.
+        """
+        if self._exposure is not None:
+            self._exposure.cut_off("unstage()")
+            self._exposure.join()
+        failed = self._put_back()
+        super().unstage()
+        if failed:
+            self._staged = Staged.partially
+            raise SaxsError(
+                f"{self.name}: settings that the IOC did not take back: {', '.join(failed)}; "
+                "set them by hand, or call unstage() again"
+            )
+
+    def _put_back(self) -> list[str]:
+        """Put back the settings of this device and of its parts; those that failed."""
+        settings: Settings = OrderedDict()
+        for part in reversed(staged_devices(self)):
+            settings.update(self.tiff.settings_found() if part is self.tiff else part._original_vals)  # noqa: SLF001
+            part._original_vals.clear()  # noqa: SLF001 (ophyd would stop at the first that fails)
+        names = ", ".join(signal.name for signal in settings)
+        if self.connection.lost:
+            if settings:
+                _log.warning("%s; settings left as they were for the scan: %s", self.connection.sentence(), names)
+            self._not_put_back.update(settings)
+            return []
+        other = self.tiff.taken_by() if settings else ""
+        if other:
+            _log.warning(
+                "%s: another session has staged the detector %s since (its files are %s); settings left to it: %s",
+                self.name,
+                self.prefix,
+                other,
+                names,
+            )
+            return []
+        self._not_put_back.update(settings)
+        return put_back(self._not_put_back)
+
+    def trigger(self) -> TriggerStatus:
+        """Take ``num_images`` frames; finished when the IOC has written them.
+
+        Raises
+        ------
+        SaxsError
+            The device is not staged or not connected, ``num_images`` was changed since stage(), or
+            somebody else uses the detector.
         """
         if self._staged != Staged.yes:
             raise SaxsError(f"{self.name}: wanted stage() before trigger(), found it not staged")
-        # Unlike ophyd's own, this one keeps the status, which a short exposure may end before we return.
-        status = self._status = self._status_type(self)
-        self.generate_datum(self._image_name, time.time(), {})
-        self._acquisition_signal.put(1, wait=False)
-        return status
+        self.connection.require()
+        try:
+            wanted, found = self.tiff.frames_per_point, int(self.cam.num_images.get())
+            if wanted != found:
+                raise SaxsError(f"{self.name}: wanted num_images as it was at stage(), {wanted}, found {found}")
+            if self._exposure is not None and self._exposure.void:
+                self.tiff.forget_last_datum()
+            exposure = Exposure(self, self.tiff.next_point(), self._exposure)
+            self.generate_datum(self._image_name, time.time(), {})
+        except TimeoutError as error:
+            raise self.connection.explain(error) from None
+        self._exposure = exposure
+        exposure.start()
+        return exposure.status
+
+    def pause(self) -> None:
+        """Cut off the exposure that is going on; a RunEngine that resumes takes it again."""
+        if self._exposure is not None and self._exposure.running:
+            self._exposure.cut_off("pause()")
+        super().pause()
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Datum of the last trigger.
+
+        Raises
+        ------
+        SaxsError
+            It has failed, or was cut off.
+        """
+        if self._exposure is not None and self._exposure.failure is not None:
+            raise self._exposure.failure
+        reading: dict[str, dict[str, Any]] = super().read()
+        return reading
+
+    def busy(self) -> bool:
+        """Whether the detector acquires, or has not yet ended what it was told to end."""
+        return bool(self.cam.acquire.get() or (self._armed.connected and self._armed.get()))
+
+    def _acquire_changed(self, value: Any = None, **_: Any) -> None:
+        if self._exposure is not None:
+            self._exposure.acquiring(bool(value))
+
+    def _connection_changed(self) -> None:
+        if self._exposure is not None:
+            self._exposure.wake()
 
     def make_data_key(self) -> dict[str, Any]:
         """Data key of the images; shape (frames, rows, columns)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 from area_detector_handlers.handlers import AreaDetectorHDF5Handler, AreaDetectorTiffHandler
 from bluesky import RunEngine
 from event_model import DocumentNames, Filler, schema_validators, unpack_event_page
+
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 HANDLERS = {"AD_TIFF": AreaDetectorTiffHandler, "AD_HDF5": AreaDetectorHDF5Handler}
@@ -71,28 +74,38 @@ def run_engine(documents: Documents) -> Iterator[RunEngine]:
 
 @dataclass(frozen=True)
 class PilatusIOC:
-    """A running IOC: the ``prefix`` of its records, a ``directory`` for its frames, and the
+    """A running IOC: the ``prefix`` of its records, a ``directory`` for its frames, the ``process``, and the
     ``environment`` of processes that shall find it. From other environments it cannot be seen.
     """
 
     prefix: str
     directory: Path
     environment: dict[str, str]
+    process: subprocess.Popen[str]
 
-    def run(self, script: Path, *arguments: str, timeout: float = 40) -> subprocess.CompletedProcess[str]:
-        """Run a Python script that finds the IOC."""
-        return subprocess.run(
+    def start(self, script: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start a Python script that finds the IOC."""
+        return subprocess.Popen(
             [sys.executable, str(script), *arguments],
-            env=self.environment,
-            capture_output=True,
+            env=self.environment | {"IOC_PID": str(self.process.pid)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
-            check=False,
         )
 
+    def run(self, script: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+        """Run a Python script that finds the IOC."""
+        with self.start(script, *arguments) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
-@pytest.fixture(scope="session")
-def pilatus_ioc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilatusIOC]:
+
+@contextlib.contextmanager
+def running_ioc(directory: Path) -> Iterator[PilatusIOC]:
+    """Run an IOC in a process of its own."""
     environment = os.environ | {
         "EPICS_CA_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
@@ -105,15 +118,20 @@ def pilatus_ioc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilatusIOC
     for variable in ("EPICS_CA_SERVER_PORT", "EPICS_CAS_SERVER_PORT"):
         environment[variable] = str(server)
     environment["EPICS_CA_REPEATER_PORT"] = str(repeater)
-    ioc = PilatusIOC("TEST:PIL:", tmp_path_factory.mktemp("pilatus_ioc"), environment)
-    command = [sys.executable, str(HERE / "pilatus_ioc.py"), ioc.prefix]
+    command = [sys.executable, str(HERE / "pilatus_ioc.py"), "TEST:PIL:"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().strip() == "ready", "the IOC did not start"
-            yield ioc
+            yield PilatusIOC(command[-1], directory, environment, process)
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def pilatus_ioc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilatusIOC]:
+    with running_ioc(tmp_path_factory.mktemp("pilatus_ioc")) as ioc:
+        yield ioc
 
 
 def free_ports(number: int) -> list[int]:
