@@ -12,11 +12,13 @@ from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
 from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.callbacks._reduction import Reduction, Status
+from saxs_bluesky.callbacks._run_file import CUT_OFF, numbers_of
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks._live_curves import LiveCurves
 
 __all__ = [
+    "CUT_OFF",
     "CatalogCounters",
     "CatalogWriter",
     "ChiFiles",
@@ -30,6 +32,7 @@ __all__ = [
     "ReducedRuns",
     "Reduction",
     "Status",
+    "numbers_of",
     "publish",
 ]
 

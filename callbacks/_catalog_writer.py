@@ -16,6 +16,7 @@ from typing import Any
 from saxs_bluesky.callbacks._delivery import Delivery
 from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
+from saxs_bluesky.callbacks._run_ends import aborted
 from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
 from saxs_bluesky.catalog import open_catalog
 from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
@@ -206,12 +207,44 @@ class CatalogWriter:
         counters = self.counters
         return not (counters.rejected or counters.lost)
 
+    def end_left_over(self, reason: str = "the program ended before its time") -> None:
+        """End the runs that an earlier program left without a stop document, as aborted.
+
+        To be called by who does not go on with them.
+
+        Parameters
+        ----------
+        reason
+            What their stop documents tell.
+        """
+        self._end_runs(reason, left_over=True)
+
+    def _end_runs(self, reason: str, *, left_over: bool = False) -> bool:
+        """End runs without a stop document; whether there were any."""
+        with self._changed:
+            files = [delivery.file for delivery in self._deliveries]
+        ended = [file for file in files if not file.complete and (file.left_over or not left_over)]
+        for file in ended:
+            try:
+                stop = aborted(file, reason)
+            except (OSError, ValueError, KeyError) as error:
+                _log.warning(
+                    "%s: the run gets no stop document, since its journal cannot be read (%s)", file.path, error
+                )
+            else:
+                self(*stop)
+        return bool(ended)
+
     def close(self, timeout: float = 10.0) -> bool:
         """Deliver what waits, as far as the timeout in seconds allows, and end; what is left stays in the journal.
 
-        Runs that have not stopped are over for this journal. Returns whether the catalog has everything, as `wait`.
+        Runs that have not stopped are aborted, if all of them is in the catalog; else the journal keeps them open.
+        Returns whether the catalog has everything, as `wait`.
         """
+        again, end = self._ended.is_set(), time.monotonic() + timeout
         settled = self.wait(timeout)
+        if settled and not again and self._end_runs("the catalog's writer was closed before the run's stop document"):
+            settled = self.wait(max(0.0, end - time.monotonic()))
         self._end(_JOIN_TIMEOUT)
         return settled
 
@@ -220,7 +253,7 @@ class CatalogWriter:
         with self._changed:
             self._hurry += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._settled() or self._pause, max(0.0, until - time.monotonic()))
+            self._changed.wait_for(lambda: self._settled() or self._told, max(0.0, until - time.monotonic()))
         self._end(_SECONDS_TO_LEAVE)
         if not self.has_ended:
             end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
@@ -371,7 +404,8 @@ class CatalogWriter:
         if not self._inbox.has_ended:
             return  # the journal is still being written to
         with self._changed:
-            for delivery in [delivery for delivery in self._deliveries if not delivery.pending]:
+            # One that is open stays in the journal: the next writer ends it.
+            for delivery in [delivery for delivery in self._deliveries if delivery.is_over]:
                 self._retire(delivery)
         self._journal.close()
         if self._own and self._catalog is not None:

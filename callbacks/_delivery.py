@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from saxs_bluesky.callbacks._away import is_away, takes_writes
 from saxs_bluesky.callbacks._journal import Journal
-from saxs_bluesky.callbacks._run_file import Glance, RunFile, decode
+from saxs_bluesky.callbacks._run_file import CUT_OFF, Glance, RunFile, decode
 from saxs_bluesky.errors import CatalogError
+
+_log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # for errors that may pass, of a catalog that takes other things
 _MOST_SKIPPED = 10  # documents of a run; with more of them refused there is no sense in the rest
 _LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that takes nothing
 _READ_AT_ONCE = 500  # documents
+_TRIMMED_AT = 64 * 2**20  # bytes of a journal that the catalog has
+_KEPT = 1000  # documents
 _CONFLICT = 409
 _NEEDED = ("start", "descriptor", "resource", "stream_resource")
 
@@ -46,6 +51,7 @@ class Delivery:
         self._culprit: int | None = None
         self._attempts = 0
         self._pause = 0.0
+        self._next_trim = _TRIMMED_AT
         self._writer: Any = None
         self._sink: Any = None
 
@@ -71,12 +77,19 @@ class Delivery:
     @property
     def written(self) -> int:
         """How many documents the catalog has."""
-        return 0 if self._refused else self._written - sum(number < self._written for number in self._skipped)
+        if self._refused:
+            return 0
+        return self.file.cut + self._written - sum(number < self._written for number in self._skipped)
 
     @property
     def finished(self) -> bool:
         """Whether the run has stopped and nothing of it waits."""
         return self.file.complete and not self.pending
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will become of it: it has stopped and is in the catalog, or is refused."""
+        return self.finished or self._refused
 
     def deliver(self, catalog: Any, line: int, limit: int) -> None:
         """Write up to ``limit`` documents before a line; after any error the catalog is asked what it has."""
@@ -92,6 +105,26 @@ class Delivery:
             self._let_go()
             raise
         self._pause = 0.0
+        self._trim()
+
+    def _trim(self) -> None:
+        """Cut off what the catalog has of a run that is long open; the last events stay, for who looks back."""
+        size, line = self.file.bytes_read, self._written - _KEPT
+        if size < self._next_trim or line <= 0 or self._skipped or self._suspects:
+            return
+        keys = {
+            glance.doc["uid"]: glance.doc["data_keys"] for glance in self.file.glances() if glance.name == "descriptor"
+        }
+
+        def is_cut(glance: Glance) -> bool:
+            told = keys.get(glance.descriptor, {})
+            # Files are found by their documents, and the reduction of files asks for its raw run's.
+            return bool(told) and not any("external" in entry or key == "file_stamp" for key, entry in told.items())
+
+        shift = self.file.trim(line, is_cut)
+        self._written -= shift
+        self._position -= shift
+        self._next_trim = self.file.bytes_read + _TRIMMED_AT
 
     def _begin(self, catalog: Any) -> None:
         from saxs_bluesky.catalog._run_writer import RunWriter, normalized
@@ -99,6 +132,12 @@ class Delivery:
         root = _container(catalog, self.file.uid)
         if root is not None and not self.file.begun:
             raise AlreadyThereError(f"run {self.file.uid}: wanted to write it, found it in the catalog already")
+        if root is None and self.file.cut:
+            _log.warning(
+                "run %s is no longer in the catalog, which had %d events of it: they are not in the journal any more",
+                self.file.uid,
+                self.file.cut,
+            )
         self.file.mark_begun()
         self._writer = RunWriter(catalog, root, self._leave_out)
         self._sink = normalized(self._writer)
@@ -140,7 +179,9 @@ class Delivery:
 
     def _is_there(self, line: bytes) -> bool:
         glance = Glance(line)
-        return glance.name == "event" and bool(self._writer.has(glance.descriptor, glance.number))
+        if glance.name == "event":
+            return bool(self._writer.has(glance.descriptor, glance.number))
+        return glance.name == CUT_OFF
 
     def _flush(self) -> None:
         self._culprit = None

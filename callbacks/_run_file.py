@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 from saxs_bluesky.journal_lines import check, is_sealed, sealed, sync_folder, unsealed, write_synced
 
 Named = tuple[str, dict[str, Any]]
+
+#: Name of lines that stand for events that were cut off.
+CUT_OFF = "cut off"
 
 _ARRAY = "__ndarray__"
 
@@ -84,6 +88,11 @@ class Glance:
         return int(self.doc["data"]["frame_index"]) if found is None else found
 
     @property
+    def is_of_frame(self) -> bool:
+        """Whether an event tells which frame it is of."""
+        return self._line.find(_FRAME) >= 0 or "frame_index" in self.doc["data"]
+
+    @property
     def descriptor(self) -> str:
         """The descriptor of an event."""
         begin = self._line.rfind(_DESCRIPTOR)
@@ -123,6 +132,52 @@ def _array(found: dict[str, Any]) -> Any:
     return np.frombuffer(base64.b64decode(data), dtype=dtype).reshape(shape).copy()
 
 
+class CutOff:
+    """Events that are no longer in a file: their numbers and frames, by their descriptors."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[str, set[int]]] = {}
+
+    def add(self, glance: Glance) -> None:
+        """Note an event."""
+        sets = self._sets(glance.descriptor)
+        sets["numbers"].add(glance.number)
+        if glance.is_of_frame:
+            sets["frames"].add(glance.frame)
+
+    def merge(self, doc: Mapping[str, Any]) -> None:
+        """Note what was cut off before."""
+        for name, found in self._sets(doc["descriptor"]).items():
+            found.update(numbers_of(doc[name]))
+
+    def lines(self, uid: str) -> list[bytes]:
+        """Lines for the journal, one for each descriptor."""
+        return [
+            encode(
+                CUT_OFF, {"run_start": uid, "descriptor": one} | {name: _ranges(found) for name, found in sets.items()}
+            )
+            for one, sets in self._numbers.items()
+        ]
+
+    def _sets(self, descriptor: str) -> dict[str, set[int]]:
+        return self._numbers.setdefault(descriptor, {"numbers": set(), "frames": set()})
+
+
+def numbers_of(ranges: Iterable[Sequence[int]]) -> set[int]:
+    """Numbers from ranges: each its first, and the one behind its last."""
+    return set(itertools.chain.from_iterable(range(*each) for each in ranges))
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number:
+            found[-1][1] = number + 1
+        else:
+            found.append([number, number + 1])
+    return found
+
+
 class RunFile:
     """The documents of one run, a line each.
 
@@ -142,6 +197,8 @@ class RunFile:
         self.path = path
         self.uid = uid
         self.lines = 0
+        #: How many documents were cut off, since the catalog has them.
+        self.cut = 0
         self.complete = False
         #: Whether an earlier owner of the journal began it.
         self.left_over = False
@@ -185,8 +242,8 @@ class RunFile:
             except OSError:
                 file.truncate(size)
                 raise
-        self.lines += len(lines)
-        self.complete |= complete
+            self.lines += len(lines)
+            self.complete |= complete
 
     def _keep(self, opening: Iterable[bytes]) -> None:
         kept = self.opening.read_bytes().splitlines(keepends=True) if self.opening.exists() else []
@@ -204,15 +261,59 @@ class RunFile:
 
     def documents(self) -> Iterator[Named]:
         """Yield the documents that are in the file now, apart from `read`."""
-        with self.path.open("rb") as file:
-            for _ in range(self.lines):
-                yield decode(file.readline())
+        for line in self._all_lines():
+            yield decode(line)
 
     def glances(self) -> Iterator[Glance]:
         """Yield what the lines are that are in the file now, without decoding all of them."""
-        with self.path.open("rb") as file:
-            for _ in range(self.lines):
-                yield Glance(file.readline())
+        for line in self._all_lines():
+            yield Glance(line)
+
+    def _all_lines(self) -> Iterator[bytes]:
+        with self._moving:
+            file, lines = self.path.open("rb"), self.lines
+        with file:
+            for _ in range(lines):
+                yield file.readline()
+
+    @property
+    def bytes_read(self) -> int:
+        """Where `read` goes on, from the begin of the file."""
+        return self._offset
+
+    def trim(self, line: int, is_cut: Callable[[Glance], bool]) -> int:
+        """Cut off events before a line, which has been read; what they were stays in the file as ranges of numbers.
+
+        Returns
+        -------
+        By how much the numbers of all later lines are lower now.
+
+        Raises
+        ------
+        OSError
+            The disk has no room for the rest; nothing was cut off.
+        """
+        with self._moving:
+            kept, cut = [], CutOff()
+            with self.path.open("rb") as file:
+                for _ in range(line):
+                    each = file.readline()
+                    glance = Glance(each)
+                    if glance.name == CUT_OFF:
+                        cut.merge(glance.doc)
+                    elif glance.name == "event" and is_cut(glance):
+                        cut.add(glance)
+                    else:
+                        kept.append(each)
+                kept += cut.lines(self.uid)
+                offset = sum(map(len, kept))
+                moved = self._offset - file.tell()
+                write_synced(self.path, itertools.chain(kept, file))
+            shift = line - len(kept)
+            self._offset, self._next = offset + moved, self._next - shift
+            self.lines -= shift
+            self.cut += shift
+        return shift
 
     def rewind(self) -> None:
         """Read from the first line again."""

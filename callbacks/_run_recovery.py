@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks._run_file import Glance, RunFile
+from saxs_bluesky.callbacks._run_file import CUT_OFF, Glance, RunFile, numbers_of
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.journal_lines import Damage, keep, whole_lines, write_synced
@@ -124,6 +124,8 @@ def _look_at(line: bytes, lines: _Lines, numbers: Mapping[str, set[int]]) -> boo
             if number in own:
                 return False
             own.add(number)
+        elif name == CUT_OFF:
+            numbers_of(glance.doc["numbers"])
         elif name == "start" or name in RUN_REFERENCES:
             if name in _ONCE and line in lines.named(name):
                 return False

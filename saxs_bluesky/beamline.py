@@ -99,10 +99,12 @@ def open_writer(settings: BeamlineSettings) -> CatalogWriter:
     Where another session has the journal already, this one has a temporary one, and says so.
     """
     try:
-        return CatalogWriter(settings.catalog, journal=settings.journal)
+        writer = CatalogWriter(settings.catalog, journal=settings.journal)
     except OutputError as error:
         _log.warning("%s; this session's journal is a temporary one", error)
         return CatalogWriter(settings.catalog)
+    writer.end_left_over("the session ended before the run")
+    return writer
 
 
 def show_where_possible(live: LiveCurves) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from saxs_bluesky.callbacks import JournaledRun
+from saxs_bluesky.callbacks import CUT_OFF, JournaledRun, numbers_of
 from saxs_bluesky.sources import Interrupted, file_of
 
 Named = tuple[str, dict[str, Any]]
@@ -48,6 +48,11 @@ class _Seen:
                     seen.frames.add(glance.frame)
                 else:
                     seen.numbers.add(glance.number)
+            elif glance.name == CUT_OFF:
+                numbers = numbers_of(glance.doc["numbers"])
+                seen.counts[glance.doc["descriptor"]] += len(numbers)
+                seen.numbers |= numbers
+                seen.frames |= numbers_of(glance.doc["frames"])
             elif glance.name == "start":
                 seen.start = glance.doc
             elif glance.name == "stop":
@@ -276,6 +281,8 @@ class Recovery:
         """Documents of reduced runs whose frames are in the catalog, and not known to be in the list of curves."""
         for one in self._reduced:
             for glance in one.run.glances():
+                if glance.name == CUT_OFF:
+                    continue
                 if glance.name != "event" or glance.frame >= self.first_in_doubt:
                     yield glance.name, glance.doc
 

@@ -80,7 +80,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
                 self._desc_nodes[name],
                 doc["data_keys"],
                 self.access_tags,
-                lambda *found: self._leave_out(name, *found),
+                lambda *found: self.leave_out(name, *found),
                 is_new=there is None,
             )
         self._streams[uid] = self._streams[name]
@@ -96,7 +96,8 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
         stream = self._streams.get(descriptor)
         return stream is not None and stream.is_internal and stream.has(number)
 
-    def _leave_out(self, stream: str, key: str, number: int, value: Any, reason: str) -> None:
+    def leave_out(self, stream: str, key: str, number: int, value: Any, reason: str) -> None:
+        """Note a value that is not written."""
         note = f"{key} of event {number} in stream {stream} is left out: {reason}"
         if len(self.notes) < _MOST_NOTES and note not in self.notes:
             self.notes.append(note)
@@ -168,6 +169,31 @@ def _extent(source: Any) -> int:
 
 
 class _Normalizer(RunNormalizer):  # type: ignore[misc] # the library has no types
+    def __init__(self, left_out: LeftOut) -> None:
+        super().__init__()
+        self._left_out = left_out
+        self._known: dict[str, tuple[str, set[str]]] = {}
+
+    def descriptor(self, doc: dict[str, Any]) -> None:
+        """Pass on without the keys that the schema of documents has no place for."""
+        known = {key: entry for key, entry in doc["data_keys"].items() if key and not set(key) & set("./")}
+        self._known[doc["uid"]] = doc["name"], set(known)
+        if len(known) < len(doc["data_keys"]):
+            objects = {name: [key for key in keys if key in known] for name, keys in doc.get("object_keys", {}).items()}
+            doc = doc | {"data_keys": known, "object_keys": objects}
+        super().descriptor(doc)
+
+    def event(self, doc: dict[str, Any]) -> None:
+        """Pass on without values of keys that the descriptor does not tell of."""
+        stream, known = self._known.get(doc["descriptor"], ("", set(doc["data"])))
+        for key in sorted(doc["data"].keys() - known):
+            reason = "no valid descriptor tells of this key"
+            self._left_out(stream, key, doc["seq_num"], doc["data"][key], reason)
+        if not known >= doc["data"].keys():
+            own = {name: {key: doc[name][key] for key in doc[name] if key in known} for name in ("data", "timestamps")}
+            doc = doc | own
+        super().event(doc)
+
     def emit(self, name: DocumentNames, doc: dict[str, Any]) -> None:
         """Check and pass on; the schema's validator would print every array into messages that nobody sees."""
         checked = doc
@@ -180,6 +206,6 @@ class _Normalizer(RunNormalizer):  # type: ignore[misc] # the library has no typ
 
 def normalized(writer: RunWriter) -> Any:
     """A callback that brings documents of all ages into today's form (``resource`` and ``datum`` too) for a writer."""
-    normalizer = _Normalizer()
+    normalizer = _Normalizer(writer.leave_out)
     normalizer.subscribe(writer)
     return normalizer

@@ -170,6 +170,8 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
         executor = WorkerPool(options.workers, task_seconds=task_limit(options.task_timeout, options.patience))
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     writer = open_writer(options.catalog, options.journal, stack)
+    if writer is not None:
+        writer.end_left_over()  # nobody publishes the rest of a run a second time
     chi = None if options.chi is None else _chi_files(options.chi)
     # Only to be called and not to be waited for: a catalog that is away must not keep the reduction from its end.
     sinks: list[Sink] = [sink.__call__ for sink in (writer, chi) if sink is not None]
