@@ -1,8 +1,19 @@
 """The catalog: Bluesky runs in a folder of one's own or behind a Tiled server, and curves read back from them."""
 
 from saxs_bluesky.catalog._curves import read_curves
+from saxs_bluesky.catalog._errors import words
+from saxs_bluesky.catalog._keys import split_key, without_key
 from saxs_bluesky.catalog._open import close_catalog, open_catalog
 from saxs_bluesky.catalog._reduce import reduce_run
 from saxs_bluesky.catalog._runs import reduced_runs
 
-__all__ = ["close_catalog", "open_catalog", "read_curves", "reduce_run", "reduced_runs"]
+__all__ = [
+    "close_catalog",
+    "open_catalog",
+    "read_curves",
+    "reduce_run",
+    "reduced_runs",
+    "split_key",
+    "without_key",
+    "words",
+]

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.catalog._embedded import from_folder
+from saxs_bluesky.catalog._root_map import Folders, RootMap, remember, root_map_of
 from saxs_bluesky.catalog._server import from_server
 
 _embedded: dict[Path, Any] = {}
 _lock = threading.RLock()
 
 
-def open_catalog(where: str | Path, *, readable: Sequence[str | Path] = ("/",)) -> Any:
+def open_catalog(
+    where: str | Path,
+    *,
+    readable: Sequence[str | Path] = ("/",),
+    root_map: Folders | None = None,
+    group: bool = False,
+) -> Any:
     """Open a catalog of Bluesky runs; databroker's ways of asking it work: ``catalog[-1]``, ``catalog.v1[-1].table()``.
 
     A folder holds an embedded Tiled catalog (SQLite, and one folder of arrays), made on first use, which takes some
@@ -24,11 +31,16 @@ def open_catalog(where: str | Path, *, readable: Sequence[str | Path] = ("/",)) 
     Parameters
     ----------
     where
-        A folder, or the URI of a Tiled catalog (``http://host:8000/api/v1``); the key for it is taken from
-        ``TILED_API_KEY``.
+        A folder, or the URI of a Tiled catalog (``http://host:8000/api/v1``). The server's key is taken from the
+        environment variable ``TILED_API_KEY``, or out of a URI that has it (``?api_key=``); it is sent as a header.
     readable
         Folders from which an embedded catalog hands out the files that raw runs refer to. All by default: it serves
         the user who opened it, who could read them anyway.
+    root_map
+        Where files of raw runs are now that were moved: new folders by old ones, such as ``{"/raid": "/archive"}``.
+        An embedded catalog reads them there; of a Tiled server, whose own files they are, `reduce_run` alone does.
+    group
+        Whether the group of an embedded catalog's folder may write to all that is and will be in it.
 
     Returns
     -------
@@ -40,11 +52,15 @@ def open_catalog(where: str | Path, *, readable: Sequence[str | Path] = ("/",)) 
         The folder cannot be written, the server does not answer, or what it serves is no catalog of Bluesky runs.
     """
     if isinstance(where, str) and "://" in where:
-        return from_server(where)
+        catalog = from_server(where)
+        remember(catalog, RootMap(root_map))
+        return catalog
     folder = Path(where).expanduser().resolve()
     with _lock:
         if folder not in _embedded:
-            _embedded[folder] = from_folder(folder, readable)
+            _embedded[folder] = from_folder(folder, readable, RootMap(root_map, is_served=True), group=group)
+        elif root_map is not None:
+            root_map_of(_embedded[folder]).replace(root_map)
         return _embedded[folder]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
+from saxs_bluesky.catalog._root_map import RootMap, root_map_of
 from saxs_bluesky.catalog._runs import is_ours, reduced_runs
-from saxs_bluesky.documents import difference, reduced_documents
+from saxs_bluesky.documents import FILE_SOURCE, difference, reduced_documents
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 
@@ -69,7 +70,7 @@ def reduce_run(
     before = {start["detector"]: start for start in starts if is_ours(start)}
     whole = reducers if isinstance(calibration, Mapping) else reducers[""]
     with ReducedWriting(catalog) as writing:
-        for name, doc in reduced_documents(_documents(raw), whole):
+        for name, doc in reduced_documents(_documents(raw, root_map_of(catalog)), whole):
             if name == "start" and doc["detector"] in before:
                 doc["provenance"]["differs_from"] = difference(before[doc["detector"]], doc)
             writing(name, doc)
@@ -79,27 +80,34 @@ def reduce_run(
     return [catalog[new] for new in writing.uids]
 
 
-def _documents(raw: Any) -> Iterator[tuple[str, Any]]:
+def _documents(raw: Any, root_map: RootMap) -> Iterator[tuple[str, Any]]:
     """Documents of a run, with the names of its TIFF files: the exporter gives the first one only."""
+    paths: dict[str, list[str]] = {}  # data keys whose values are paths, by descriptor
     for name, doc in raw.documents():
         if name == "stop" and not doc:
             continue  # what the exporter gives for a run that has none
-        if name == "stream_resource" and "type=image/tiff" in doc["mimetype"] and "template" not in doc["parameters"]:
-            nodes = [getattr(stream, "base", stream) for stream in raw.base.values()]
-            sources = [
-                source for node in nodes if doc["data_key"] in node for source in _sources(node, doc["data_key"])
-            ]
-            assets = [asset for source in sources for asset in source.assets if _holds(source, doc["uri"])]
-            files = [
-                unquote(urlparse(asset.data_uri).path) for asset in sorted(assets, key=lambda asset: asset.num or 0)
-            ]
-            doc = doc | {"parameters": doc["parameters"] | {"files": files}}  # noqa: PLW2901
+        if name == "descriptor":
+            paths[doc["uid"]] = [key for key, entry in doc["data_keys"].items() if entry["source"] == FILE_SOURCE]
+        if name == "event" and root_map.folders and (keys := paths.get(doc["descriptor"])):
+            moved = {key: root_map.path(doc["data"][key]) for key in keys if key in doc["data"]}
+            doc = doc | {"data": doc["data"] | moved}  # noqa: PLW2901
+        if name == "stream_resource":
+            doc = _with_files(raw, doc if root_map.is_served else root_map.document(name, doc), root_map)  # noqa: PLW2901
         yield name, doc
+
+
+def _with_files(raw: Any, doc: dict[str, Any], root_map: RootMap) -> dict[str, Any]:
+    if "type=image/tiff" not in doc["mimetype"] or "template" in doc["parameters"]:
+        return doc
+    nodes = [getattr(stream, "base", stream) for stream in raw.base.values()]
+    sources = [source for node in nodes if doc["data_key"] in node for source in _sources(node, doc["data_key"])]
+    files: list[str] = []
+    for source in map(root_map.source, sources):
+        if any(asset.data_uri == doc["uri"] for asset in source.assets):
+            assets = sorted(source.assets, key=lambda asset: asset.num or 0)
+            files += [unquote(urlparse(asset.data_uri).path) for asset in assets]
+    return doc | {"parameters": doc["parameters"] | {"files": files}}
 
 
 def _sources(node: Any, key: str) -> list[Any]:
     return list(node[key].include_data_sources().data_sources() or [])
-
-
-def _holds(source: Any, uri: str) -> bool:
-    return any(asset.data_uri == uri for asset in source.assets)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tifffile
 from bluesky_tiled_plugins import TiledWriter
+from event_model import compose_run
 
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Reducer
@@ -28,3 +32,28 @@ def write(catalog: Any, documents: list[Any]) -> Any:
     for name, doc in documents:
         writer(name, doc)
     return catalog[documents[0][1]["uid"]]
+
+
+def raw_documents(folder: Path, frames: list[Any], **metadata: Any) -> list[tuple[str, Any]]:
+    """A raw run of TIFF images, with a motor that counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = compose_run(metadata=metadata)
+    image = {"dtype": "array", "shape": [1, 60, 80], "dtype_numpy": "<i4", "source": "SIM", "external": "FILESTORE:"}
+    keys = {"pilatus_image": image, "motor": {"dtype": "integer", "shape": [], "source": "SIM"}}
+    bundle = run.compose_descriptor(name="primary", data_keys=keys, object_keys={"pilatus": ["pilatus_image"]})
+    resource = run.compose_resource(
+        spec="AD_TIFF",
+        root="/",
+        resource_path=str(folder).lstrip("/") + "/",
+        resource_kwargs={"template": "%s%s_%05d.tif", "filename": "frame", "frame_per_point": 1},
+    )
+    documents: list[tuple[str, Any]] = [("start", run.start_doc), ("descriptor", bundle.descriptor_doc)]
+    documents.append(("resource", resource.resource_doc))
+    for index, frame in enumerate(frames):
+        tifffile.imwrite(folder / f"frame_{index:05d}.tif", frame.astype(np.int32))
+        datum = resource.compose_datum(datum_kwargs={"point_number": index})
+        stamps = {"pilatus_image": 1.0, "motor": 1.0}
+        event = bundle.compose_event(data={"pilatus_image": datum["datum_id"], "motor": index}, timestamps=stamps)
+        event["filled"] = {"pilatus_image": False}
+        documents += [("datum", datum), ("event", event)]
+    return [*documents, ("stop", run.compose_stop())]

@@ -2,49 +2,21 @@ from __future__ import annotations
 
 import copy
 import logging
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import tifffile
 from event_model import compose_run
 
 from saxs_bluesky.catalog import read_curves, reduce_run, reduced_runs
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration
-from tests.catalog.runs import write
+from tests.catalog.runs import raw_documents, write
 
 
 @pytest.fixture
 def calibration(document: dict[str, Any]) -> Calibration:
     return Calibration.from_dict(document)
-
-
-def raw_documents(folder: Path, frames: list[Any], **metadata: Any) -> list[tuple[str, Any]]:
-    """A raw run of TIFF images, with a motor that counts."""
-    folder.mkdir(exist_ok=True)
-    run = compose_run(metadata=metadata)
-    image = {"dtype": "array", "shape": [1, 60, 80], "dtype_numpy": "<i4", "source": "SIM", "external": "FILESTORE:"}
-    keys = {"pilatus_image": image, "motor": {"dtype": "integer", "shape": [], "source": "SIM"}}
-    bundle = run.compose_descriptor(name="primary", data_keys=keys, object_keys={"pilatus": ["pilatus_image"]})
-    resource = run.compose_resource(
-        spec="AD_TIFF",
-        root="/",
-        resource_path=str(folder).lstrip("/") + "/",
-        resource_kwargs={"template": "%s%s_%05d.tif", "filename": "frame", "frame_per_point": 1},
-    )
-    documents: list[tuple[str, Any]] = [("start", run.start_doc), ("descriptor", bundle.descriptor_doc)]
-    documents.append(("resource", resource.resource_doc))
-    for index, frame in enumerate(frames):
-        tifffile.imwrite(folder / f"frame_{index:05d}.tif", frame.astype(np.int32))
-        datum = resource.compose_datum(datum_kwargs={"point_number": index})
-        stamps = {"pilatus_image": 1.0, "motor": 1.0}
-        event = bundle.compose_event(data={"pilatus_image": datum["datum_id"], "motor": index}, timestamps=stamps)
-        event["filled"] = {"pilatus_image": False}
-        documents += [("datum", datum), ("event", event)]
-    return [*documents, ("stop", run.compose_stop())]
 
 
 def test_run_without_stop_is_reduced_and_says_so(catalog, calibration, frames, tmp_path):
