@@ -27,6 +27,13 @@ class ToldStatus(DeviceStatus):  # type: ignore[misc]
     def __str__(self) -> str:
         return told(self) or super().__str__()
 
+    def _handle_failure(self) -> None:
+        """Leave the device alone, which ophyd would stop: it may have begun with something else."""
+
+
+class CutOffError(SaxsError):
+    """Work was cut off by somebody who expects no result of it."""
+
 
 class Background:
     """One piece of work at a time for a device, in a thread of its own."""
@@ -39,18 +46,22 @@ class Background:
     def start(self, work: Callable[[], None]) -> DeviceStatus:
         """Start ``work``; the status finishes when it returns, and fails with what it raises.
 
+        That of work that raises `CutOffError` finishes: nobody waits for it, and a RunEngine that has
+        paused would take a failure for one of the plan.
+
         Raises
         ------
         SaxsError
             The work before is still going on.
         """
-        if self._status is not None and not self._status.done:
-            raise SaxsError(f"{self._device.name}: wanted one exposure after the other, found the last one going on")
+        self.require_idle()
         status = self._status = ToldStatus(self._device)
 
         def run() -> None:
             try:
                 work()
+            except CutOffError:
+                status.set_finished()
             # Whatever happened, who waits for the status must hear of it.
             except Exception as error:  # noqa: BLE001
                 status.set_exception(error)
@@ -60,6 +71,14 @@ class Background:
         self._thread = threading.Thread(target=run, name=f"{self._device.name} exposure", daemon=True)
         self._thread.start()
         return status
+
+    def require_idle(self) -> None:
+        """Raise SaxsError while work is going on."""
+        if self._status is not None and not self._status.done:
+            raise SaxsError(
+                f"{self._device.name}: wanted one exposure after the other, found the last one going on; "
+                f"{self._device.name}.stop() ends it"
+            )
 
     def join(self) -> None:
         """Wait until the work is done."""

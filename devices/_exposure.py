@@ -30,6 +30,9 @@ class TriggerStatus(ADTriggerStatus):  # type: ignore[misc]
     def __str__(self) -> str:
         return told(self) or super().__str__()
 
+    def _handle_failure(self) -> None:
+        """Leave the detector alone, which ophyd would stop: the exposure has stopped it."""
+
 
 class Exposure:
     """An exposure in a thread of its own, which ends the status of its trigger.

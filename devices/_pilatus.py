@@ -230,6 +230,12 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
             self._exposure.cut_off("pause()")
         super().pause()
 
+    def stop(self, *, success: bool = False) -> None:
+        """Cut off the exposure that is going on."""
+        if self._exposure is not None and self._exposure.running:
+            self._exposure.cut_off("stop()")
+        super().stop(success=success)
+
     def read(self) -> dict[str, dict[str, Any]]:
         """Datum of the last trigger.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from ophyd import Component, Device, DeviceStatus
 
-from saxs_bluesky.devices._acquisition import Background, Document, NamedDocument, Outbox
+from saxs_bluesky.devices._acquisition import Background, CutOffError, Document, NamedDocument, Outbox
 from saxs_bluesky.devices._frame_files import FILE_FORMATS, Recording, writable_folder
 from saxs_bluesky.devices._quantity import Quantity
 from saxs_bluesky.devices._scene import Positioner, SampleProfile, Scene, counted, described_image
@@ -29,7 +29,6 @@ from saxs_bluesky.simulation import (
 )
 
 _MASK_FILE = "mask.tif"
-_FLY_STREAM = "primary"
 
 
 class SimPilatus(Device):  # type: ignore[misc]
@@ -37,7 +36,8 @@ class SimPilatus(Device):  # type: ignore[misc]
 
     Settable are ``exposure_time`` (s) and ``num_images``: the frames of one trigger, or of one
     flight. An event holds ``<name>_image`` (a datum, shape (frames, rows, columns)) and
-    ``<name>_total`` (counts of all pixels and frames).
+    ``<name>_total`` (counts of all pixels and frames). The events of a flight are in stream
+    ``<name>_fly``, so that it can fly beside a step scan, whose stream is ``primary``.
 
     Parameters
     ----------
@@ -104,6 +104,7 @@ class SimPilatus(Device):  # type: ignore[misc]
         self._background = Background(self)
         self._outbox = Outbox()
         self._cut = threading.Event()
+        self._cut_by = "unstage()"
         self._recording: Recording | None = None
         self._image: Document | None = None
         self._flight: DeviceStatus | None = None
@@ -146,8 +147,7 @@ class SimPilatus(Device):  # type: ignore[misc]
 
     def unstage(self) -> list[object]:
         """Cut off what is still going on, and close the files."""
-        self._cut.set()
-        self._background.join()
+        self._cut_off("unstage()")
         if self._recording is not None:
             self._recording.close()
             self._recording = None
@@ -171,6 +171,8 @@ class SimPilatus(Device):  # type: ignore[misc]
                 f"{self.name}: wanted num_images as it was at stage(), {recording.frames_per_point}, found {frames}"
             )
 
+        self._ready_for_work()
+
         def take() -> None:
             documents, total = self._take_point(recording, exposure_time)
             self._outbox.put(documents)
@@ -179,16 +181,27 @@ class SimPilatus(Device):  # type: ignore[misc]
 
         return self._background.start(take)
 
+    def pause(self) -> None:
+        """Cut off the exposure that is going on; a RunEngine that resumes takes it again. A flight goes on."""
+        if self._flight is None or self._flight.done:
+            self._cut_off("pause()")
+        super().pause()
+
+    def stop(self, *, success: bool = False) -> None:
+        """Cut off the exposure or the flight that is going on."""
+        self._cut_off("stop()")
+        super().stop(success=success)
+
     def read(self) -> dict[str, Document]:
         """Total and datum of the last trigger.
 
         Raises
         ------
         SaxsError
-            There was none since stage().
+            There was none since stage(), or it is going on, has failed, or was cut off.
         """
         if self._image is None:
-            raise SaxsError(f"{self.name}: wanted trigger() before read(), found no frame taken since stage()")
+            raise SaxsError(f"{self.name}: wanted trigger() before read(), found no frame taken by it")
         return {**super().read(), self._image_key: self._image}
 
     def describe(self) -> dict[str, Document]:
@@ -214,9 +227,10 @@ class SimPilatus(Device):  # type: ignore[misc]
         writable_folder(self.directory)
         frames, exposure_time = self.num_images.get(), self.exposure_time.get()
         recording = self._new_recording(1)
+        self._ready_for_work()
+        self._outbox.clear()
 
         def fly() -> None:
-            self._forget_last_scan()
             try:
                 for _ in range(frames):
                     documents, total = self._take_point(recording, exposure_time)
@@ -243,7 +257,7 @@ class SimPilatus(Device):  # type: ignore[misc]
 
     def describe_collect(self) -> dict[str, dict[str, Document]]:
         """Data keys of a series' events, below the name of their stream."""
-        return {_FLY_STREAM: self._describe(1)}
+        return {f"{self.name}_fly": self._describe(1)}
 
     def collect(self) -> Iterator[Document]:
         """Events of the frames whose documents `collect_asset_docs` gave."""
@@ -253,9 +267,26 @@ class SimPilatus(Device):  # type: ignore[misc]
 
     def _forget_last_scan(self) -> None:
         """Drop what a scan that was aborted left."""
-        self._cut.clear()
+        self._ready_for_work()
         self._outbox.clear()
+
+    def _ready_for_work(self) -> None:
+        """Forget the frame of the last trigger, which is not that of the next.
+
+        Raises
+        ------
+        SaxsError
+            The work before is still going on.
+        """
+        self._background.require_idle()
+        self._cut.clear()
         self._image = None
+
+    def _cut_off(self, by: str) -> None:
+        """Cut off what is going on, and wait for its end."""
+        self._cut_by = by
+        self._cut.set()
+        self._background.join()
 
     def _new_recording(self, frames_per_point: int) -> Recording:
         return Recording(self.directory, self.name, self._file_format, frames_per_point)
@@ -266,7 +297,8 @@ class SimPilatus(Device):  # type: ignore[misc]
         total = 0
         for frame in range(recording.frames_per_point):
             if self._cut.wait(exposure_time if self._real_time else 0):
-                raise SaxsError(f"{self.name}: wanted {exposure_time:g} s of exposure, found it cut off by unstage()")
+                kind = CutOffError if self._cut_by == "pause()" else SaxsError
+                raise kind(f"{self.name}: wanted {exposure_time:g} s of exposure, found it cut off by {self._cut_by}")
             image = self._scene.expose(exposure_time)
             recording.write(point, frame, image, simulated_header(self._scene.detector.geometry, exposure_time))
             total += counted(image)

@@ -47,10 +47,12 @@ class Documents:
         return found
 
     def images(self, key: str = "pilatus_image") -> list[np.ndarray]:
-        """Images of all events, as the handlers of area-detector-handlers read them."""
+        """Images of all events that have some, as the handlers of area-detector-handlers read them."""
         with Filler(HANDLERS, inplace=False) as filler:
             filled = [filler(name, document) for name, document in self.all]
-            return [np.asarray(event["data"][key]) for name, event in filled if name == "event"]
+            return [
+                np.asarray(event["data"][key]) for name, event in filled if name == "event" and key in event["data"]
+            ]
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from bluesky.plan_stubs import collect_while_completing, kickoff
+from bluesky.plan_stubs import collect, collect_while_completing, kickoff
 from bluesky.plans import count, fly, grid_scan, scan
-from bluesky.preprocessors import run_decorator, stage_decorator
-from bluesky.utils import FailedStatus
+from bluesky.preprocessors import fly_during_wrapper, plan_mutator, run_decorator, stage_decorator
+from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
 
 from saxs_bluesky.devices import SampleProfile, SimPilatus, SimSampleStage
 from saxs_bluesky.devices._frame_files import Hdf5File, TiffFiles
@@ -162,9 +162,9 @@ def test_flight_gives_an_event_a_frame(make, run_engine, documents, tmp_path, fi
     pilatus.num_images.set(4).wait(1)
     run_engine(fly([pilatus]))
     run_engine(fly([pilatus]))
-    assert [stop["num_events"] for stop in documents.of("stop")] == [{"primary": 4}] * 2
+    assert [stop["num_events"] for stop in documents.of("stop")] == [{"pilatus_fly": 4}] * 2
     descriptor = documents.of("descriptor")[0]
-    assert descriptor["name"] == "primary"
+    assert descriptor["name"] == "pilatus_fly"
     assert descriptor["data_keys"]["pilatus_image"]["shape"] == [1, *SHAPE]
     assert len(documents.of("resource")) == 2
     assert all(event["filled"] == {"pilatus_image": False} for event in documents.of("event"))
@@ -191,6 +191,75 @@ def test_flight_can_be_collected_while_it_lasts(make, run_engine, documents) -> 
     assert [event["seq_num"] for event in documents.of("event")] == [1, 2, 3, 4, 5]
     kinds = [name for name, _ in documents.all]
     assert kinds.index("event") < len(kinds) - 1 - kinds[::-1].index("datum")  # collected in several pieces
+
+
+@pytest.mark.parametrize("collected", ["at_the_end", "meanwhile"])
+def test_flight_beside_a_step_scan_has_a_stream_of_its_own(make, run_engine, documents, tmp_path, collected) -> None:
+    flying = SimPilatus("waxs", tmp_path / "waxs", detector="100K")
+    flying.num_images.set(4).wait(1)
+    stage, stepping = SimSampleStage(name="sample"), make()
+    plan = scan([stepping], stage.x, -1, 1, 3)
+    if collected == "meanwhile":
+        plan = collecting(plan, flying)
+    run_engine(fly_during_wrapper(plan, [flying]))
+    assert documents.of("stop")[0]["num_events"] == {"primary": 3, "waxs_fly": 4}
+    assert [set(event["data"]) for event in documents.of("event", "waxs_fly")] == [{"waxs_total", "waxs_image"}] * 4
+    assert [event["seq_num"] for event in documents.of("event", "primary")] == [1, 2, 3]
+    totals = [event["data"]["waxs_total"] for event in documents.of("event", "waxs_fly")]
+    assert totals == [np.maximum(image, 0).sum() for image in documents.images("waxs_image")]
+
+
+def collecting(plan: Any, flyer: SimPilatus) -> Any:
+    """The plan, with what the flyer has by then collected at each step."""
+
+    def collect_too(message: Msg) -> Any:
+        if message.command == "checkpoint":
+            return None, collect(flyer)
+        return None, None
+
+    return plan_mutator(plan, collect_too)
+
+
+def in_mid_exposure(engine: RunEngine, plan: Any, what: Callable[[], Any]) -> None:
+    """Run a plan that is paused in mid-exposure, and do what comes then."""
+    threading.Timer(0.3, engine.request_pause).start()
+    with pytest.raises(RunEngineInterrupted):
+        engine(plan)
+    what()
+
+
+def test_scan_that_is_paused_in_mid_exposure_takes_the_frame_again(make, run_engine, documents, tmp_path) -> None:
+    pilatus = make(real_time=True)
+    pilatus.exposure_time.set(0.8).wait(1)
+    in_mid_exposure(run_engine, count([pilatus], 2), run_engine.resume)
+    assert documents.of("stop")[0]["num_events"] == {"primary": 2}
+    assert len(files(tmp_path)) == len(documents.of("datum")) == len(documents.images()) == 2
+
+
+@pytest.mark.logs_errors  # the RunEngine logs that it aborts the run
+def test_abort_after_a_pause_in_mid_exposure_tells_of_no_failure(make, run_engine, documents) -> None:
+    pilatus = make(real_time=True)
+    pilatus.exposure_time.set(60).wait(1)
+    in_mid_exposure(run_engine, count([pilatus], 2), run_engine.abort)
+    assert [(stop["exit_status"], stop["num_events"]) for stop in documents.of("stop")] == [("abort", {})]
+
+
+def test_frame_before_is_not_read_as_that_of_a_trigger_that_goes_on_or_failed(make, tmp_path) -> None:
+    pilatus = make(real_time=True)
+    pilatus.exposure_time.set(0.01).wait(1)
+    pilatus.stage()
+    pilatus.trigger().wait(5)
+    pilatus.read()
+    pilatus.exposure_time.set(60).wait(1)
+    status = pilatus.trigger()
+    with pytest.raises(SaxsError, match=r"wanted trigger\(\) before read\(\), found no frame taken by it"):
+        pilatus.read()
+    pilatus.stop()
+    with pytest.raises(SaxsError, match=r"cut off by stop\(\)"):
+        status.wait(5)
+    with pytest.raises(SaxsError, match=r"wanted trigger\(\) before read\(\), found no frame taken by it"):
+        pilatus.read()
+    pilatus.unstage()
 
 
 def test_real_time_takes_its_time(make, run_engine, documents) -> None:
