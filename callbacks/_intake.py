@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from saxs_bluesky.documents import (
     RUN_REFERENCES,
     Assets,
     FrameTask,
+    Handler,
     InlineFrame,
     RawRun,
     RunReduction,
@@ -71,14 +73,23 @@ class Intake:
         How many bytes of images may wait in memory.
     files
         Whether the events of reduced runs tell the files of the curves.
+    handlers
+        What reads files by the ``spec`` of their resource, before all that is known here.
     """
 
     def __init__(
-        self, put: Callable[[Step], None], detectors: frozenset[str] | None, inline_limit: int, *, files: bool = False
+        self,
+        put: Callable[[Step], None],
+        detectors: frozenset[str] | None,
+        inline_limit: int,
+        *,
+        files: bool = False,
+        handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         self._put = put
         self._detectors = detectors
         self._files = files
+        self._handlers = handlers
         #: Whether files must still have the content that their events describe, in runs that begin from now on.
         self.live = False
         self._inline_limit = inline_limit
@@ -104,7 +115,7 @@ class Intake:
     def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
         if name == "start":
             if "original_run_uid" not in doc:
-                raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets)
+                raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
                 self._runs[doc["uid"]] = RunState(raw, RunReduction(doc, files=self._files))
             return
         if name in ASSETS:

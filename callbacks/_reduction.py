@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
 from saxs_bluesky.callbacks._open_files import OpenFiles
-from saxs_bluesky.documents import FrameTask, Hdf5Frame, known, page_of
+from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
 from saxs_bluesky.program_end import Turn, at_program_end, forget, handle_signals
@@ -115,11 +116,18 @@ class Reduction:
     task_seconds
         For how long a frame that is reduced in this object's own thread may keep it, beyond the patience; then it has
         failed, and another thread goes on. 0: no limit. An executor has limits of its own.
+    handlers
+        What reads files by the ``spec`` of their resource: databroker's handler classes, called with the path and
+        ``resource_kwargs``, and what they give with ``datum_kwargs``. They come before what is known here and the
+        handlers of installed packages. One that was defined in the session itself, which no other process can import,
+        reads in this object's own thread.
 
     Raises
     ------
     CalibrationError, MaskError
         As `Reducer` does.
+    PluginError
+        A handler is none.
     """
 
     def __init__(
@@ -135,6 +143,7 @@ class Reduction:
         deviation: bool = False,
         inline_megabytes: float = 256.0,
         task_seconds: float = 60.0,
+        handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
         self._reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
@@ -164,7 +173,15 @@ class Reduction:
 
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._intake = Intake(self._steps.put, self._detectors, int(inline_megabytes * 1e6), files=files is not None)
+        handlers = check_handlers(handlers)
+        self._specs_here = frozenset(spec for spec, handler in handlers.items() if not travels(handler))
+        self._intake = Intake(
+            self._steps.put,
+            self._detectors,
+            int(inline_megabytes * 1e6),
+            files=files is not None,
+            handlers=handlers,
+        )
         self._inline = InlineImages(self._detectors)
         self._in_hand: queue.Queue[Any] = queue.Queue(window)
         self._open_files = OpenFiles(self._steps.put, patience)
@@ -450,12 +467,16 @@ class Reduction:
     def _submit(
         self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float, uid: str
     ) -> Future[FrameOutcome]:
-        if self._executor is not None and task.reference is not None and not task.failure:
+        if self._executor is not None and task.reference is not None and not task.failure and not self._is_here(task):
             try:
                 return self._executor.submit(work, task, image, deadline, uid)
             except RuntimeError as error:  # an executor that is broken or shut down: the frame is done here
                 self._tell_broken(error)
         return _done(work(task, image, deadline, uid))
+
+    def _is_here(self, task: FrameTask) -> bool:
+        """Whether the frame is read by a handler that other processes cannot have."""
+        return isinstance(task.reference, HandlerFrame) and task.reference.spec in self._specs_here
 
     def _image(self, run: RunState, task: FrameTask) -> Path | None:
         """After which the files of a frame are named; None where none are written.

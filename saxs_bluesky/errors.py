@@ -59,6 +59,10 @@ class UnfilledError(FrameError):
     """An image may not be filled with pixels yet."""
 
 
+class HandlerError(FrameError):
+    """No handler reads the files of a spec, or not with these arguments."""
+
+
 class StillOpenError(FrameError):
     """A file may not be readable before the program that writes it closes it."""
 

@@ -8,6 +8,7 @@ from saxs_bluesky.documents._assets import ASSETS, Assets
 from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_task import FrameTask
+from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handlers, travels
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
@@ -15,7 +16,6 @@ from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction
 from saxs_bluesky.documents._references import (
     FileContent,
     FrameReference,
-    HandlerFrame,
     Hdf5Frame,
     InlineFrame,
     LoadedFrame,
@@ -37,6 +37,7 @@ __all__ = [
     "FileContent",
     "FrameReference",
     "FrameTask",
+    "Handler",
     "HandlerFrame",
     "Hdf5Frame",
     "InlineFrame",
@@ -50,6 +51,7 @@ __all__ = [
     "TiffFrame",
     "WrittenFiles",
     "axis_key",
+    "check_handlers",
     "difference",
     "dimensions_of",
     "holds",
@@ -62,4 +64,5 @@ __all__ = [
     "read_values",
     "reduce_task",
     "reduced_documents",
+    "travels",
 ]

@@ -19,6 +19,7 @@ from saxs_bluesky.documents._assets import ASSETS, Assets
 from saxs_bluesky.documents._data_keys import ImageKey, coordinate_keys, image_keys, is_streamed
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_task import FrameTask
+from saxs_bluesky.documents._handlers import Handler
 from saxs_bluesky.documents._references import FileContent, FrameReference, InlineFrame, TiffFrame
 from saxs_bluesky.documents._resources import (
     MOST_FRAMES,
@@ -88,6 +89,8 @@ class RawRun:
         a run is read long after, from files that were copied or moved.
     assets
         What is known of resources and datums, where others take their documents in; None: this object does.
+    handlers
+        What reads files by the ``spec`` of their resource, before all that is known here.
     """
 
     def __init__(
@@ -97,10 +100,12 @@ class RawRun:
         *,
         live: bool = False,
         assets: Assets | None = None,
+        handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         self.start_document = start
         self._detectors = detectors
         self._live = live
+        self._handlers = handlers
         self._dimensions = tuple(one for fields, _ in dimensions_of(start) for one in fields if one != "time")
         self._streams: dict[str, _Stream] = {}
         self._assets = Assets() if assets is None else assets
@@ -219,7 +224,7 @@ class RawRun:
         if resource is None:
             raise FrameError(f"wanted a resource {datum['resource']}, found none")
         try:
-            return from_datum(resource, datum, image.frames)
+            return from_datum(resource, datum, image.frames, self._handlers)
         except FrameError:
             raise
         # What is missing or of another type in documents that others wrote.

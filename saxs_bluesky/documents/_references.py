@@ -6,8 +6,6 @@ import math
 import os
 import time
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, Protocol
@@ -19,7 +17,7 @@ import numpy as np
 from saxs_bluesky.documents._hdf5_detector import Detectors
 from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
 from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
-from saxs_bluesky.errors import FrameError, StillOpenError, SupersededError, UnfilledError
+from saxs_bluesky.errors import FrameError, HandlerError, StillOpenError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction._types import Image
 
@@ -61,7 +59,7 @@ class InlineFrame:
 
     def read(self) -> LoadedFrame:
         """Take the frame out of the event's array."""
-        return LoadedFrame(_frame_of(np.asarray(self.array), self.index, "the event's array"))
+        return LoadedFrame(frame_of(np.asarray(self.array), self.index, "the event's array"))
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Hdf5Frame:
         StillOpenError
             No frame of the file can be read before its writer closes it.
         """
-        _check_that_it_opens(self.path)
+        check_that_it_opens(self.path)
         return read_file(self.path, self._read)
 
     def _read(self, file: h5py.File) -> LoadedFrame:
@@ -189,34 +187,6 @@ class Hdf5Frame:
         if why := why_unwritten(data, place, image, self.path):
             raise UnfilledError(why, loaded)
         return loaded
-
-
-@dataclass(frozen=True)
-class HandlerFrame:
-    """A frame that a handler registered with databroker reads (entry point group ``databroker.handlers``)."""
-
-    spec: str
-    path: str
-    resource_kwargs: tuple[tuple[str, Any], ...]
-    datum_kwargs: tuple[tuple[str, Any], ...]
-    index: int
-    frames: int = 0  # that the stack should hold; 0: any number
-
-    def read(self) -> LoadedFrame:
-        """Let the handler read the event's stack, and take the frame out of it."""
-        _check_that_it_opens(self.path)
-        handler = _handler_class(self.spec)(self.path, **dict(self.resource_kwargs))
-        try:
-            stack = np.asarray(handler(**dict(self.datum_kwargs)))
-        finally:
-            close = getattr(handler, "close", None)
-            if close is not None:
-                close()
-        found = 1 if stack.ndim == 2 else math.prod(stack.shape[:-2])
-        # Those behind would be lost without a word.
-        if self.frames and stack.ndim > 1 and found > self.frames:
-            raise FrameError(f"{self.path}: wanted {self.frames} images as its documents say, found {found}")
-        return LoadedFrame(_frame_of(stack, self.index, self.path))
 
 
 def page_of(reference: FrameReference | None) -> tuple[int, int]:
@@ -244,6 +214,8 @@ def load(reference: FrameReference, deadline: float, *, wait_for_writer: bool = 
         Its file holds newer content: that is not waited for.
     StillOpenError
         It can be read when the file is closed.
+    HandlerError
+        No handler reads it: that is not waited for.
     FrameError
         It could not be read; the message is that of the last attempt.
     """
@@ -251,7 +223,7 @@ def load(reference: FrameReference, deadline: float, *, wait_for_writer: bool = 
     while True:
         try:
             return reference.read()
-        except SupersededError:
+        except (SupersededError, HandlerError):
             raise
         except StillOpenError:
             if not wait_for_writer or time.time() + pause > deadline:
@@ -269,7 +241,7 @@ def load(reference: FrameReference, deadline: float, *, wait_for_writer: bool = 
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _check_that_it_opens(path: str) -> None:
+def check_that_it_opens(path: str) -> None:
     """Raise FrameError for a named pipe, a socket or a device: to open one may take for ever."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
@@ -284,7 +256,14 @@ def _reason(error: Exception, reference: FrameReference) -> str:
     return text if reference.path in text else f"{reference.path}: {text}"
 
 
-def _frame_of(stack: Image, index: int, where: str) -> Image:
+def frame_of(stack: Image, index: int, where: str) -> Image:
+    """One image of a stack, which may be a single image.
+
+    Raises
+    ------
+    FrameError
+        There is none of this index.
+    """
     if stack.ndim == 2:
         stack = stack[None]
     frames = stack.reshape(-1, *stack.shape[-2:]) if stack.ndim > 2 else stack
@@ -292,10 +271,3 @@ def _frame_of(stack: Image, index: int, where: str) -> Image:
         raise FrameError(f"{where}: wanted frame {index} of an image stack, found shape {stack.shape}")
     frame: Image = frames[index]
     return frame
-
-
-@lru_cache
-def _handler_class(spec: str) -> Any:
-    for entry in entry_points(group="databroker.handlers", name=spec):
-        return entry.load()
-    raise FrameError(f"wanted a handler for files of spec {spec}, found none in group databroker.handlers")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import PurePath, PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
-from saxs_bluesky.documents._references import FrameReference, HandlerFrame, Hdf5Frame, TiffFrame
+from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_spec
+from saxs_bluesky.documents._references import FrameReference, Hdf5Frame, TiffFrame
 from saxs_bluesky.documents._streamed_values import StreamedValue
 from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
 from saxs_bluesky.errors import FrameError
@@ -52,7 +55,9 @@ def path_of_resource(resource: Document) -> str:
     return str(found) + ("/" if path.endswith("/") else "")
 
 
-def from_datum(resource: Document, datum: Document, frames: int) -> list[FrameReference]:
+def from_datum(
+    resource: Document, datum: Document, frames: int, handlers: Mapping[str, Handler] = MappingProxyType({})
+) -> list[FrameReference]:
     """References to the frames of a classic ``resource`` and ``datum``: as many as the resource says.
 
     Parameters
@@ -61,15 +66,21 @@ def from_datum(resource: Document, datum: Document, frames: int) -> list[FrameRe
         The documents.
     frames
         How many the descriptor says, where the resource does not.
+    handlers
+        By spec: what reads its files, before all that is known here.
 
     Raises
     ------
     FrameError
-        The documents lead to no file.
+        The documents lead to no file, or to one that nobody reads.
     """
     spec, kwargs, at = resource["spec"], resource.get("resource_kwargs") or {}, datum.get("datum_kwargs") or {}
-    path = path_of_resource(resource)
     per_point = _frames_per_point(kwargs, at)
+    if spec in handlers:
+        # What a handler of one's own makes of a path is its own affair.
+        path = os.path.join(resource.get("root") or "", resource["resource_path"])  # noqa: PTH118
+        return _handled(spec, path, kwargs, at, per_point or frames, handlers[spec])
+    path = path_of_resource(resource)
     if spec in (*_HDF5_FILES, "AD_TIFF", "AD_HDF5_SINGLE"):
         point = _point(at, path)
         numbers = range(point * (per_point or 1), (point + 1) * (per_point or 1))
@@ -81,8 +92,15 @@ def from_datum(resource: Document, datum: Document, frames: int) -> list[FrameRe
         if spec == "AD_TIFF":
             return [TiffFrame(name) for name in names]
         return [Hdf5Frame(name, _dataset(kwargs, _DATASET), 0) for name in names]
-    count = per_point or frames
-    return [HandlerFrame(spec, path, tuple(kwargs.items()), tuple(at.items()), index, count) for index in range(count)]
+    check_spec(spec)
+    return _handled(spec, path, kwargs, at, per_point or frames, None)
+
+
+def _handled(
+    spec: str, path: str, kwargs: Document, at: Document, count: int, handler: Handler | None
+) -> list[FrameReference]:
+    arguments, place = tuple(kwargs.items()), tuple(at.items())
+    return [HandlerFrame(spec, path, arguments, place, index, count, handler) for index in range(count)]
 
 
 def _frames_per_point(kwargs: Document, at: Document) -> int:

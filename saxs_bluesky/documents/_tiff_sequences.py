@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import FrameError
@@ -61,6 +61,21 @@ def file_of(folder: str, parameters: Mapping[str, Any], number: int) -> str:
         if number >= len(files):
             raise FrameError(f"wanted file {number} (from 0), found a list of {len(files)}")
         return str(files[number])
-    template = str(parameters["template"])
-    name = template % number if "%" in template else template.format(number)
-    return str(Path(folder) / name)
+    return _in(folder, _name(str(parameters["template"]), str(parameters.get("filename") or ""), number))
+
+
+def _name(template: str, filename: str, number: int) -> str:
+    """Name by a template of today, ``x_{:06d}.tif``, or of areaDetector, ``%s%s_%06d.tif`` of folder, name, number."""
+    if "%" not in template:
+        return template.format(number, filename=filename)
+    texts = template.count("%s")
+    return template % (*("", filename)[2 - min(texts, 2) :], number)
+
+
+def _in(folder: str, name: str) -> str:
+    """Path of a file: URI and name may each have the slash between them, or the URI is the beginning of the name."""
+    if not (folder.endswith("/") or name.startswith("/")) and not os.path.isdir(folder):  # noqa: PTH112
+        above = folder.rpartition("/")[0]
+        if os.path.isdir(above or "/"):  # noqa: PTH112
+            return folder + name
+    return f"{folder.rstrip('/')}/{name.lstrip('/')}"

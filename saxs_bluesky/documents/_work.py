@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from saxs_bluesky.documents._frame_task import FrameTask
+from saxs_bluesky.documents._handlers import Handler
 from saxs_bluesky.documents._raw_run import RawRun
 from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
 from saxs_bluesky.documents._references import load
@@ -52,7 +54,10 @@ def reduce_task(
 
 
 def reduced_documents(
-    documents: Iterable[tuple[str, Mapping[str, Any]]], reducers: Mapping[str, Reducer] | Reducer
+    documents: Iterable[tuple[str, Mapping[str, Any]]],
+    reducers: Mapping[str, Reducer] | Reducer,
+    *,
+    handlers: Mapping[str, Handler] = MappingProxyType({}),
 ) -> Iterator[Named]:
     """Reduce a whole run, and yield the documents of the reduced runs, one run for each detector.
 
@@ -62,13 +67,15 @@ def reduced_documents(
         Those of one raw run, from its start.
     reducers
         What makes the curves: for the images of any detector, or for each by name.
+    handlers
+        What reads files by the ``spec`` of their resource, beside those of installed packages.
     """
     remaining = iter(documents)
     first = next(remaining, None)
     if first is None:
         return
     start = first[1]
-    raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers))
+    raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers), handlers=handlers)
     reduced = RunReduction(start)
     stop: Mapping[str, Any] | None = None
     compared: set[str] = set()

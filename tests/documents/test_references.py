@@ -268,7 +268,7 @@ def test_files_of_other_kinds_are_read_by_the_registered_handler(tmp_path: Path)
     resource = {"spec": "NPY_SEQ", "root": str(tmp_path), "resource_path": "x", "resource_kwargs": kwargs}
     references = from_datum(resource, {"datum_kwargs": {"index": 0}}, 3)
     np.testing.assert_array_equal(load(references[1], 0).image, STACK[1])
-    with pytest.raises(FrameError, match="wanted a handler for files of spec UNHEARD_OF, found none"):
+    with pytest.raises(FrameError, match="no handler reads files of spec UNHEARD_OF"):
         load(HandlerFrame("UNHEARD_OF", "/x", (), (), 0), 0)
 
 
