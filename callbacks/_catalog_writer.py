@@ -18,7 +18,7 @@ from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_ends import aborted
 from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
-from saxs_bluesky.catalog import open_catalog
+from saxs_bluesky.catalog import open_catalog, words
 from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
@@ -426,4 +426,4 @@ def _opener(catalog: Any) -> Callable[[], Any]:
 
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return words(error)

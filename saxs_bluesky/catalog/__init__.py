@@ -3,7 +3,7 @@
 from saxs_bluesky.catalog._curves import read_curves
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._keys import split_key, without_key
-from saxs_bluesky.catalog._open import close_catalog, open_catalog
+from saxs_bluesky.catalog._open import close_catalog, open_catalog, why_away
 from saxs_bluesky.catalog._reduce import reduce_run
 from saxs_bluesky.catalog._runs import reduced_runs
 
@@ -14,6 +14,7 @@ __all__ = [
     "reduce_run",
     "reduced_runs",
     "split_key",
+    "why_away",
     "without_key",
     "words",
 ]

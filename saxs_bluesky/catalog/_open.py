@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from saxs_bluesky.catalog._embedded import from_folder
 from saxs_bluesky.catalog._root_map import Folders, RootMap, remember, root_map_of
 from saxs_bluesky.catalog._server import from_server
+from saxs_bluesky.errors import CatalogError
 
 _embedded: dict[Path, Any] = {}
 _lock = threading.RLock()
@@ -62,6 +64,24 @@ def open_catalog(
         elif root_map is not None:
             root_map_of(_embedded[folder]).replace(root_map)
         return _embedded[folder]
+
+
+def why_away(where: str | Path) -> str:
+    """Why a catalog cannot be used now; empty where nothing is seen that speaks against it.
+
+    A server is asked; of a folder, which takes seconds to open, only the rights are looked at.
+    """
+    if isinstance(where, str) and "://" in where:
+        try:
+            from_server(where).context.close()
+        except CatalogError as error:
+            return str(error)
+        return ""
+    folder = Path(where).expanduser().absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        return f"{there} is not a folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
 
 
 def close_catalog(where: str | Path) -> None:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import platformdirs
 
 from saxs_bluesky.callbacks import CatalogWriter
+from saxs_bluesky.catalog import without_key
 from saxs_bluesky.cli._command import complain, task_limit, tell
 from saxs_bluesky.cli._file_ends import files_not_done, no_image
 from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
@@ -306,7 +307,7 @@ def _named(names: OutputNames) -> list[str | None]:
 def _catalog(where: str | None) -> str:
     """Which catalog, however it was spelled."""
     if where is None or "://" in where:
-        return str(where).rstrip("/")
+        return "None" if where is None else without_key(where).rstrip("/")
     return os.path.realpath(Path(where).expanduser())
 
 

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 from saxs_bluesky.cli._command import Exit, complain, tell
 from saxs_bluesky.cli._leaving import end_at_once
 from saxs_bluesky.cli._output import is_terminal, show
+from saxs_bluesky.errors import printable
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter
+
+_log = logging.getLogger(__name__)
 
 _SECONDS_TO_CLOSE = 5.0  # for an embedded catalog
 _CLEAR = "\r\x1b[K"
@@ -103,13 +106,20 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
     if where is None:
         return None
     from saxs_bluesky.callbacks import CatalogWriter
-    from saxs_bluesky.catalog import close_catalog
+    from saxs_bluesky.catalog import close_catalog, without_key
 
     is_folder = "://" not in where
     if is_folder:
         where = str(Path(where).expanduser().absolute())  # the current folder may go while the command works
+    elif (shown := without_key(where)) != where:
+        _log.warning(
+            "--catalog %s: all users of this computer see the key in the list of processes; set TILED_API_KEY instead",
+            printable(shown),
+        )
     catalog = where
     writer = CatalogWriter(catalog, journal=journal)
+    looking = (catalog, printable(str(writer.journal)))
+    threading.Thread(target=_tell_if_away, args=looking, name="look for the catalog", daemon=True).start()
 
     def close() -> None:
         writer.close(0)
@@ -121,6 +131,14 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
 
     stack.callback(close)
     return writer
+
+
+def _tell_if_away(where: str, journal: str) -> None:
+    """Say at the start, not at the first run, that a catalog cannot be reached."""
+    from saxs_bluesky.catalog import why_away
+
+    if trouble := why_away(where):
+        _log.warning("the catalog is away (%s): documents will wait in %s", trouble, journal)
 
 
 class Stop:

@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         "saxs-reduce",
         "Reduce the images of the runs that a bluesky 0MQ proxy hands out, until interrupted (SIGINT, SIGTERM); then "
         "finish what has come, and end. A second signal ends at once. "
-        "Exit code 0: all curves were delivered; 1: some were not; 2: wrong usage.",
+        "Exit code 0: all curves were delivered; 1: some were not, or documents were lost or passed over; 2: wrong "
+        "usage. The key of a Tiled server is taken from TILED_API_KEY.",
     )
     option = parser.add_argument
     option("address", nargs="?", metavar="ADDRESS", help="out port of the proxy: PORT, HOST:PORT, tcp://HOST:PORT")
@@ -114,7 +115,15 @@ class _Parts:
     @property
     def not_done(self) -> list[str]:
         """What was asked for and did not get where it belongs, in sentences."""
-        sentences = results_not_delivered(self.reduction, self.writer)
+        seen, unreadable = self.guard.report, self.receiver.counters.unreadable
+        told = {
+            "{} events and frames were lost on the way and have no curves": seen.lost,
+            "{} documents were passed over, since the beginning of their run was not seen": seen.passed_over,
+            "{} documents were senseless": seen.senseless,
+            "{} messages were unreadable (do both sides have the same --serializer?)": unreadable,
+        }
+        sentences = [sentence.format(number) for sentence, number in told.items() if number]
+        sentences += results_not_delivered(self.reduction, self.writer)
         if self.chi is not None and self.chi.failed:
             sentences.append(f"{self.chi.failed} files of curves were not written, see above")
         return sentences

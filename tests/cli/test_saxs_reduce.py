@@ -222,9 +222,12 @@ def test_lost_and_late_documents_and_strangers_are_told(
     for name, doc in [*late[5:], *lossy]:
         publisher(name, doc)
     command.wait_for("reduced 5, failed 0, waiting 0, lag 0.0 s, lost 1, passed over 4, unreadable 1$")
-    assert command.end() == 0
+    assert command.end() == 1
     assert_reduced(beamtime, [*images[:2], *images[3:]])
     complaints = "\n".join(command.complaints)
+    assert (
+        "saxs-reduce: not done: 1 events and frames were lost on the way and have no curves; 4 documents" in complaints
+    )
     assert f"saxs-reduce: joined late: 4 documents of run {late[0][1]['uid']} passed over" in complaints
     assert "lost on the way: 1 of 6 events of stream primary (seq_num 3)" in complaints
     assert "wanted a document in msgpack" in complaints
@@ -260,6 +263,21 @@ def test_curves_that_cannot_be_written_make_another_exit_code(
         publisher(name, doc)
     command.wait_for("not delivered")
     assert command.end() == 1
+
+
+def test_catalog_that_is_away_is_told_at_the_start_and_its_key_never(
+    beamtime: Path, start: Start, ports: tuple[int, int]
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}/api/v1"
+    command = start("--proxy", *map(str, ports), "--catalog", f"{address}?api_key=s3cret", "--journal", "journal")
+    command.wait_for(
+        rf"the catalog is away \({address}: wanted a Tiled server that answers.*documents will wait in .*journal"
+    )
+    assert command.end() == 0  # nothing was to be done
+    told = "\n".join([*command.lines, *command.complaints])
+    assert "set TILED_API_KEY instead" in told
+    assert "s3cret" not in told
+    assert not [path for path in (beamtime / "journal").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
 
 
 def test_terminal_sees_one_line(beamtime: Path, ports: tuple[int, int]) -> None:
