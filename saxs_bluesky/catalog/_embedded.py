@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from saxs_bluesky.catalog._clients import SPEC, clients, with_own_v1
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._group import share_with_group
+from saxs_bluesky.catalog._new_database import create_database
 from saxs_bluesky.catalog._place import put_right
 from saxs_bluesky.catalog._root_map import MappedAdapter, RootMap, mapped_exporter, remember
 from saxs_bluesky.catalog._sqlite import let_share, wait_for_locks
@@ -41,7 +40,7 @@ def from_folder(
     from tiled.server.app import build_app
 
     if not (folder / "catalog.db").exists():
-        _create_database(folder / "catalog.db")
+        create_database(folder / "catalog.db")
     let_share(folder, [folder / "catalog.db", folder / "tables.db"])
     put_right(folder)
     if group:
@@ -82,22 +81,6 @@ def _tree(folder: Path, readable: Sequence[str | Path], root_map: RootMap) -> An
     # The very object that the tree has: Tiled has one for each address.
     wait_for_locks(tree.context.engine, parse_storage(tables)._connection_pool)  # noqa: SLF001 - no other way in
     return tree
-
-
-def _create_database(database: Path) -> None:
-    """Let Tiled make the tables under another name, so that no process ever sees half of them."""
-    draft = database.with_name(f".{database.name}.{os.getpid()}")
-    command = [sys.executable, "-m", "tiled", "catalog", "init", f"sqlite:///{draft}"]
-    # In a folder that is there, as the current one may not be.
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=database.parent)  # noqa: S603 - no user's words in it
-    try:
-        if made.returncode:
-            raise CatalogError(f"{database}: wanted a new database, found {made.stderr.strip()[-500:]}")
-        database.hardlink_to(draft)
-    except FileExistsError:
-        pass  # another process made it meanwhile
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _serializers(root_map: RootMap) -> Any:
