@@ -24,6 +24,7 @@ from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, fo
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
+_TELL_EACH = 1000  # of the documents that are lost
 _ANSWER_TIMEOUT = 5.0  # seconds
 _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
 _SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
@@ -118,7 +119,9 @@ class CatalogWriter:
         self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
         self._deliveries = [Delivery(file, self._journal) for file in self._journal.left_over()]
         self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
-        self._written = self._rejected = self._left_out = self._lost = self._failures = self._hurry = 0
+        self._written = self._rejected = self._left_out = self._lost = self._not_taken = self._failures = (
+            self._hurry
+        ) = 0
         self._last_error = ""
         self._pause = 0.0  # more than zero while the catalog does not answer
         self._told = False  # that it is away
@@ -135,8 +138,13 @@ class CatalogWriter:
         with self._changed:
             self._accepted += taken
             self._lost += not taken
-        if not taken:
-            _log.error("a %s document is lost: the disk does not keep up, or the writer is closed", name)
+            self._not_taken += not taken
+            tell = not taken and self._not_taken % _TELL_EACH == 1
+        if tell:
+            why = (
+                "the writer is closed" if self._ended.is_set() else "the disk does not keep up, or the writer is closed"
+            )
+            _log.error("a document (%s) is lost: %s; those after it are counted", name, why)
 
     @property
     def counters(self) -> CatalogCounters:

@@ -37,6 +37,7 @@ _CLOSE = object()
 _END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
 _LOOK = object()
 _LEFT_OUT = FrameOutcome("not reduced: the program ended before")
+_TELL_EACH = 1000  # of the documents that are not reduced
 _LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
 _LOOK_AT_FUTURE = 0.2  # seconds between looks whether there is still time for a frame of the executor's
 _SECONDS_STUCK = 4.0  # at the program's end: without a frame that gets done there is no sense in waiting
@@ -209,10 +210,7 @@ class Reduction:
         """Accept a document of a raw run."""
         doc = self._inline.taken(name, doc)
         with self._changed:
-            if self._closed:
-                _log.warning("a %s document came after the reduction was closed and is not reduced", name)
-                return
-            if self._ended:
+            if self._closed or self._ended:
                 self._refuse(name)
                 return
             if not self._threads:
@@ -255,9 +253,9 @@ class Reduction:
             self._put_in_hand(_CLOSE)
 
     def _refuse(self, name: str) -> None:
-        if self._refused % 1000 == 0:
-            text = "a %s document is not reduced, nor are those after it: the reduction has ended (%s)"
-            _log.error(text, name, self._ended)
+        if self._refused % _TELL_EACH == 0:
+            text = "a document (%s) is not reduced, nor are those after it: the reduction has ended (%s)"
+            _log.log(logging.ERROR if self._ended else logging.WARNING, text, name, self._ended or "it was closed")
         self._refused += 1
 
     @property

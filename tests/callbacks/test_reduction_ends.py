@@ -135,7 +135,7 @@ def test_thread_that_ends_before_its_time_is_told_and_waited_for_by_nobody(
             assert not reduction.wait(PATIENCE)
             assert reduction.status.ended == f"unexpected MemoryError in its thread {method[1:]}: no room"
             reduction("start", {"uid": str(uuid4()), "time": 0.0})
-            assert "document is not reduced, nor are those after it: the reduction has ended" in caplog.text
+            assert "is not reduced, nor are those after it: the reduction has ended" in caplog.text
             caplog.clear()
             begin = time.monotonic()
             assert not reduction.close(PATIENCE)
@@ -225,3 +225,22 @@ def test_journal_that_fails_loses_what_it_was_given_and_goes_on(
     assert "1 documents are lost: the journal could not take them (input/output error)" in caplog.text
     writer.close(0)
     assert writer.has_ended
+
+
+@pytest.mark.logs_errors
+def test_documents_after_the_end_are_told_once(
+    images: Path, calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reduction, collected = reduce(images, calibration)
+    assert reduction.close(PATIENCE)
+    writer = CatalogWriter(str(tmp_path / "away"), journal=tmp_path / "journal")
+    writer.close(0)
+    for _ in range(20):
+        reduction("event", {"descriptor": ""})
+        writer("event", {"descriptor": ""})
+    assert [record.message for record in caplog.records if "document" in record.message] == [
+        "a document (event) is not reduced, nor are those after it: the reduction has ended (it was closed)",
+        "a document (event) is lost: the writer is closed; those after it are counted",
+    ]
+    assert writer.counters.lost == 20
+    assert len(collected.failures) == 5
