@@ -167,6 +167,11 @@ class CatalogWriter:
         return self._journal.folder
 
     @property
+    def is_away(self) -> bool:
+        """Whether the catalog took nothing at the last attempt."""
+        return self._told
+
+    @property
     def has_room(self) -> bool:
         """Whether the disk keeps up: half the memory for documents that wait for it is free."""
         return self._inbox.has_room

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from saxs_bluesky.callbacks._catalog_writer import CatalogCounters
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
@@ -54,7 +55,8 @@ class Status:
     document was accepted, in seconds; ``unwritten`` counts frames of which a file could not be written.
     ``superseded`` counts frames whose files were overwritten before they were reduced, which are not among ``failed``;
     ``outdated`` files have newer content that is not reduced yet. ``ended`` says why nothing more will be reduced,
-    where a thread has ended of an unexpected error; empty as long as all is well.
+    where a thread has ended of an unexpected error; empty as long as all is well. ``set_aside`` counts documents and
+    values that a sink's catalog will not have (see `CatalogCounters`).
     """
 
     waiting: int
@@ -66,6 +68,13 @@ class Status:
     superseded: int = 0
     outdated: int = 0
     ended: str = ""
+    set_aside: int = 0
+
+
+def _set_aside(sink: object) -> int:
+    """How much a sink that is a catalog's writer has set aside."""
+    counters = getattr(sink, "counters", None)
+    return counters.rejected + counters.left_out + counters.lost if isinstance(counters, CatalogCounters) else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,15 +275,15 @@ class Reduction:
     @property
     def status(self) -> Status:
         """Where the reduction stands; may be asked for at any time, from any thread."""
+        aside = sum(_set_aside(sink) for sink in self.sinks)
         with self._changed:
             waiting = self.waiting
             since = min(self._waiting_since[0] if self._waiting_since else time.time(), self._open_files.oldest)
             lag = max(0.0, time.time() - since) if waiting else 0.0
             contents = self._contents
             newer = (0, 0) if contents is None else (contents.superseded, contents.outdated)
-            return Status(
-                waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten, *newer, self._ended
-            )
+            numbers = waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten
+            return Status(*numbers, *newer, self._ended, aside)
 
     @property
     def waiting(self) -> int:

@@ -229,7 +229,7 @@ class Session:
         # The frames are done; what may take long is a catalog that is slow or away.
         self._work.reduction.close(_CATALOG_SECONDS)
         if self._writer is not None:
-            self._writer.close(0 if self._writer.counters.failures else _SLOW_CATALOG_SECONDS)
+            self._writer.close(0 if self._writer.is_away else _SLOW_CATALOG_SECONDS)
         self._line.clear()
         for remark in self._work.remarks():
             complain(f"saxsdog: {remark}")

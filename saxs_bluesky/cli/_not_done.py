@@ -32,12 +32,24 @@ def results_not_delivered(
         sentences.append(f"{curves.failed} lines were not written to {where} (the curves are on disk all the same)")
     if status.sink_errors:
         sentences.append(f"{status.sink_errors} documents were not taken by a sink, named above")
+    return sentences + not_catalogued(writer)
+
+
+def not_catalogued(writer: CatalogWriter | None) -> list[str]:
+    """Sentences on what the catalog does not have, each with its remedy."""
     if writer is None:
-        return sentences
+        return []
+    sentences = []
     counters, journal = writer.counters, printable(str(writer.journal))
+    remedy = f"saxs-bluesky journal list {journal} tells why"
     if counters.rejected:
         where = f"{journal}/rejected"
-        sentences.append(f"{counters.rejected} documents were refused by the catalog and are kept in {where}")
+        sentences.append(
+            f"{counters.rejected} documents were refused by the catalog and are kept in {where} ({remedy})"
+        )
+    if counters.left_out:
+        where = f"{journal}/rejected"
+        sentences.append(f"{counters.left_out} values of events were left out and are kept in {where} ({remedy})")
     if counters.lost:
         sentences.append(f"{counters.lost} documents for the catalog are lost, see above")
     if counters.journaled:

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from saxs_bluesky.addresses import tcp_address
-from saxs_bluesky.cli._command import Exit, task_limit, tell
+from saxs_bluesky.cli._command import Exit, complain, task_limit, tell
+from saxs_bluesky.cli._not_done import not_catalogued
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
@@ -70,7 +71,10 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
             server.end()
         line.show(_stamped("; ".join(server.described for server in servers)), now=True)
         line.end()
-    return Exit.SOME_FAILED if died else Exit.DONE
+        set_aside = [server.set_aside for server in servers if server.set_aside]
+        for sentence in set_aside:
+            complain(f"saxsdogserver: not done: {sentence}")
+    return Exit.SOME_FAILED if died or set_aside else Exit.DONE
 
 
 class _Served:
@@ -124,6 +128,14 @@ class _Served:
         self._desk.suspend()
         if self._writer is not None:
             self._writer.close(_CATALOG_SECONDS)
+
+    @property
+    def set_aside(self) -> str:
+        """What the catalog does not have, and will not get by itself at the next start; empty: nothing."""
+        counters = self._writer.counters if self._writer else None
+        if counters is None or not (counters.rejected or counters.left_out or counters.lost):
+            return ""
+        return f"{self._name}: {'; '.join(not_catalogued(self._writer))}"
 
     @property
     def described(self) -> str:

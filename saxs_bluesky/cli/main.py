@@ -1,4 +1,4 @@
-"""``saxs-bluesky``: a simulated beamline to try everything on."""
+"""``saxs-bluesky``: a simulated beamline to try everything on, and work on the journals of catalogs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from saxs_bluesky.cli._command import Exit, make_parser, positive, run, tell
 from saxs_bluesky.cli._demo import demo
+from saxs_bluesky.cli._journal import add_journal
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import (
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("saxs-bluesky", "A simulated beamline to try everything on.")
+    parser = make_parser(
+        "saxs-bluesky", "A simulated beamline to try everything on, and work on the journals of catalogs."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     simulate = commands.add_parser("simulate", help="write simulated Pilatus frames with their calibration and mask")
@@ -50,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.set_defaults(command=demo)
 
+    add_journal(commands)
     for command, frames in ((simulate, 10), (show, 15)):
         command.add_argument("directory", type=Path, help="folder to write into; made where it is missing")
         command.add_argument("--frames", type=positive, default=frames, metavar="N", help=f"default: {frames}")

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from event_model import compose_run
 from tiled.client.dataframe import DataFrameClient
 
 from saxs_bluesky.callbacks import _delivery
@@ -22,12 +20,11 @@ from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_ends import aborted
 from saxs_bluesky.callbacks._run_file import encode
 from saxs_bluesky.catalog import close_catalog, open_catalog
+from tests.callbacks.scans import COUNT, Scan, feed
 from tests.crashing import KILLED
 from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
-POINTS = 400
-COUNT = 60
 
 Named = tuple[str, dict[str, Any]]
 
@@ -66,50 +63,6 @@ def make_writer(tmp_path: Path) -> Iterator[Callable[..., CatalogWriter]]:
     yield make
     for writer in made:
         writer.close(timeout=0)
-
-
-class Scan:
-    """A raw run with a number, a whole number, a text and a curve in each event."""
-
-    def __init__(self, count: int = COUNT) -> None:
-        self.run = compose_run()
-        self.uid = self.run.start_doc["uid"]
-        keys = {
-            "x": {"dtype": "number", "shape": [], "source": "SIM"},
-            "n": {"dtype": "integer", "shape": [], "source": "SIM"},
-            "text": {"dtype": "string", "shape": [], "source": "SIM"},
-            "curve": {"dtype": "array", "shape": [POINTS], "source": "SIM", "dtype_numpy": "<f8"},
-        }
-        self._bundle = self.run.compose_descriptor(name="primary", data_keys=keys)
-        self.curves = np.random.default_rng(count).random((count, POINTS))
-
-    def begin(self) -> list[Named]:
-        return [("start", self.run.start_doc), ("descriptor", self._bundle.descriptor_doc)]
-
-    def event(self, index: int, **data: Any) -> Named:
-        values = {"x": index / 8, "n": index, "text": f"point {index}", "curve": self.curves[index]} | data
-        return "event", self._bundle.compose_event(data=values, timestamps=dict.fromkeys(values, 1.5))
-
-    def events(self, *numbers: int) -> list[Named]:
-        return [self.event(index) for index in range(*numbers)]
-
-    def stop(self) -> Named:
-        return "stop", self.run.compose_stop()
-
-    def assert_whole(self, catalog: Any, count: int = COUNT) -> None:
-        stream = catalog[self.uid].base["primary"].base
-        table = stream["internal"].read()
-        assert table["seq_num"].tolist() == list(range(1, count + 1))
-        assert table["x"].tolist() == [index / 8 for index in range(count)]
-        assert table["n"].tolist() == list(range(count))
-        assert table["text"].tolist() == [f"point {index}" for index in range(count)]
-        np.testing.assert_array_equal(stream["curve"].read(), self.curves[:count])
-        assert catalog[self.uid].metadata["stop"]["num_events"] == {"primary": count}
-
-
-def feed(writer: CatalogWriter, *documents: Named) -> None:
-    for name, doc in documents:
-        writer(name, doc)
 
 
 def assert_nothing_aside(writer: CatalogWriter, caplog: pytest.LogCaptureFixture) -> None:
@@ -200,20 +153,6 @@ def test_folder_without_permission_is_waited_for(opened, make_writer, tmp_path, 
     feed(writer, *scan.begin(), *scan.events(COUNT), scan.stop())
     until(lambda: writer.counters.failures > 3)
     arrays.chmod(0o700)
-    assert_nothing_aside(writer, caplog)
-    scan.assert_whole(catalog)
-
-
-def test_read_only_disk_is_waited_for(opened, make_writer, small_disk, caplog):
-    catalog = opened(small_disk / "catalog")
-    scan = Scan()
-    writer = make_writer(catalog)
-    feed(writer, *scan.begin(), *scan.events(20))
-    until(lambda: writer.counters.journaled == 0)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    feed(writer, *scan.events(20, COUNT), scan.stop())
-    until(lambda: writer.counters.failures > 3)
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert_nothing_aside(writer, caplog)
     scan.assert_whole(catalog)
 

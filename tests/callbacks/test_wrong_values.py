@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from event_model import compose_run
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
+from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import close_catalog, open_catalog
+from saxs_bluesky.reduction import Calibration
 from tests.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
@@ -131,3 +132,13 @@ def test_text_keeps_what_it_can_hold(written, tmp_path):
 def test_arrays_that_the_descriptor_tells_to_vary_are_stored_as_they_are(written):
     stream = written({"dtype": "array", "shape": [None]}, [[1.0], [], [2.0, 3.0]])
     assert [json.loads(text) for text in stream["internal"].read()["k"]] == [[1.0], [], [2.0, 3.0]]
+
+
+def test_what_is_set_aside_is_told_by_the_status_of_the_reduction(catalog, tmp_path, document):
+    writer = CatalogWriter(catalog, journal=tmp_path / "journal")
+    reduction = Reduction(Calibration.from_dict(document), [writer])
+    assert reduction.status.set_aside == 0
+    writer("event", {"descriptor": "of no run", "data": {}})
+    assert not reduction.close(PATIENCE)
+    assert reduction.status.set_aside == 1
+    writer.close()
