@@ -139,6 +139,6 @@ def test_what_is_set_aside_is_told_by_the_status_of_the_reduction(catalog, tmp_p
     reduction = Reduction(Calibration.from_dict(document), [writer])
     assert reduction.status.set_aside == 0
     writer("event", {"descriptor": "of no run", "data": {}})
-    assert not reduction.close(PATIENCE)
+    assert not reduction.wait(PATIENCE)
     assert reduction.status.set_aside == 1
     writer.close()
