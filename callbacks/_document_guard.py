@@ -25,6 +25,7 @@ _OPEN_RUNS = 100
 _IDLE_SECONDS = 86400.0  # a plan that is paused overnight goes on in the morning
 _FINISHED_RUNS = 1000
 _TOLD = 100
+_RESOURCES = 10_000
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class DocumentGuard:
         self._runs: dict[str, RunRecord] = {}
         # By the uids of descriptors and resources: the run, and the stream's name or the data key.
         self._owners: dict[str, tuple[RunRecord, str]] = {}
+        # Data keys by the uids of resources: those of a run that has stopped, or of none, are of use to others too.
+        self._resources: dict[str, str] = {}
         self._late = LateRuns()
         self._finished: deque[str] = deque(maxlen=_FINISHED_RUNS)
         self._told: deque[str] = deque(maxlen=_TOLD)
@@ -145,7 +148,9 @@ class DocumentGuard:
     def _of_a_run(self, name: str, doc: Document) -> Iterator[Named]:
         run = self._run_of(name, doc)
         if run is None:
-            if name == "stop" and doc["run_start"] in self._finished:
+            if self._is_of_any_run(name, doc):
+                yield name, doc
+            elif name == "stop" and doc["run_start"] in self._finished:
                 self._duplicates += 1
             else:
                 self._tell(self._late.take(name, doc, alone=not self._runs))
@@ -156,18 +161,37 @@ class DocumentGuard:
 
     def _run_of(self, name: str, doc: Document) -> RunRecord | None:
         if name in ("descriptor", "resource", "stream_resource", "stop"):
-            return self._runs.get(doc["run_start"])
+            return self._runs.get(doc["run_start"]) if "run_start" in doc else None
         found = self._owners.get(doc["resource"] if name in ("datum", "datum_page") else doc["descriptor"])
         return None if found is None else found[0]
+
+    def _is_of_any_run(self, name: str, doc: Document) -> bool:
+        """Whether a document is of use though its run has stopped, or it names none.
+
+        A detector that is staged once for two runs tells of its resource in the first and of its datums in both.
+        """
+        if name in ("resource", "stream_resource"):
+            if "run_start" in doc and doc["run_start"] not in self._finished:
+                return False
+            self._note_resource(name, doc)
+            return True
+        return name in ("datum", "datum_page") and doc["resource"] in self._resources
+
+    def _note_resource(self, name: str, doc: Document) -> str:
+        if "uri" not in doc and "resource_path" not in doc:
+            raise ValueError("wanted a uri or a resource_path, found none")
+        source = str(doc["data_key"]) if name == "stream_resource" else ""
+        self._resources[doc["uid"]] = source
+        if len(self._resources) > _RESOURCES:
+            del self._resources[next(iter(self._resources))]
+        return source
 
     def _noted(self, run: RunRecord, name: str, doc: Document) -> Document:
         if name == "descriptor":
             run.describe(doc["name"], doc["data_keys"])
             self._owners[doc["uid"]] = run, doc["name"]
-        elif name == "resource":
-            self._owners[doc["uid"]] = run, ""
-        elif name == "stream_resource":
-            self._owners[doc["uid"]] = run, doc["data_key"]
+        elif name in ("resource", "stream_resource"):
+            self._owners[doc["uid"]] = run, self._note_resource(name, doc)
         elif name == "event":
             stream = self._owners[doc["descriptor"]][1]
             self._tell_of(run, run.take(stream, doc["seq_num"], doc["seq_num"] + 1))
@@ -177,10 +201,10 @@ class DocumentGuard:
 
     def _stream_datum(self, run: RunRecord, doc: Document) -> None:
         resource = doc["stream_resource"]
-        if resource not in self._owners:
+        if resource not in self._resources:
             self._tell_of(run, f"stream_datum without its stream_resource {resource}: its frames are lost")
             return
-        stream, source = self._owners[doc["descriptor"]][1], self._owners[resource][1]
+        stream, source = self._owners[doc["descriptor"]][1], self._resources[resource]
         self._tell_of(run, run.take(stream, doc["seq_nums"]["start"], doc["seq_nums"]["stop"], source))
 
     def _tell_of(self, run: RunRecord, text: str) -> None:

@@ -177,6 +177,31 @@ def test_lost_stream_resource_loses_its_frames() -> None:
     assert "without its stream_resource" in guard.report.told[0]
 
 
+@pytest.mark.parametrize("by", ["its own run", "no run", "a run that has stopped"])
+def test_resource_of_another_run_is_of_use_to_datums(by: str) -> None:
+    """A detector that is staged once for two runs tells of its resource in the first only; old ones name no run."""
+    first, second = event_model.compose_run(), event_model.compose_run()
+    keys = {"camera": {"dtype": "array", "shape": [1, 60, 80], "source": "test", "external": "FILESTORE:"}}
+    made = first.compose_resource(spec="AD_TIFF", root="/", resource_path="x", resource_kwargs={})
+    resource = dict(made.resource_doc)
+    if by == "no run":
+        del resource["run_start"]
+    documents: list[Named] = [("start", dict(first.start_doc)), ("stop", dict(first.compose_stop()))]
+    documents.insert(2 if by == "a run that has stopped" else 1, ("resource", resource))
+    stream = second.compose_descriptor(name="primary", data_keys=keys)
+    documents += [("start", dict(second.start_doc)), ("descriptor", dict(stream.descriptor_doc))]
+    for number in range(2):
+        datum = made.compose_datum(datum_kwargs={"point_number": number})
+        event = stream.compose_event(
+            data={"camera": datum["datum_id"]}, timestamps={"camera": 1.0}, filled={"camera": False}
+        )
+        documents += [("datum", dict(datum)), ("event", dict(event))]
+    documents.append(("stop", dict(second.compose_stop())))
+    guard, passed = guarded(documents)
+    assert passed == documents
+    assert guard.report.told == ()
+
+
 def test_duplicates_are_left_out() -> None:
     documents = run_documents(4)
     guard, passed = guarded([named for named in documents for _ in range(2)])

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
 from saxs_bluesky.simulation import simulated_calibration
+from saxs_bluesky.workers import WorkerPool
 from tests.conftest import small_document
 from tests.waiting import PATIENCE, until
 
@@ -149,19 +149,19 @@ class Scan:
         self.reduction("stop", dict(self.run.compose_stop()))
 
 
-@pytest.mark.parametrize(("libver", "in_threads"), [("latest", False), ("earliest", False), ("v110", True)])
+@pytest.mark.parametrize(("libver", "by_workers"), [("latest", False), ("earliest", False), ("v110", True)])
 def test_frames_wait_until_the_file_is_closed_and_the_other_detector_goes_on(
     reduced: Reduced,
     writer: Callable[..., Writer],
     tmp_path: Path,
     rng: np.random.Generator,
     libver: str,
-    in_threads: bool,
+    by_workers: bool,
 ) -> None:
     calibration = Calibration.from_dict(small_document())
     slow, fast = rng.poisson(10, (2, 6, 60, 80)).astype("i4")
     # A patience that is over long before the file is closed.
-    executor = ThreadPoolExecutor(2) if in_threads else None
+    executor = WorkerPool(2) if by_workers else None
     reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=0.2, executor=executor)
     program = writer(tmp_path / "a.h5", slow, libver)
     scan = Scan(reduction, tmp_path / "a.h5")
@@ -245,13 +245,19 @@ def test_file_that_is_never_closed_is_told_after_the_run(
     assert "3 of 3 frames failed, each says why" in reasons
 
 
-@pytest.mark.parametrize("by", ["close", "finish", "abandon"])
+@pytest.mark.parametrize("by", ["close", "finish", "abandon", "leave"])
 def test_reduction_that_ends_while_frames_wait(
-    reduced: Reduced, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator, by: str
+    reduced: Reduced,
+    writer: Callable[..., Writer],
+    tmp_path: Path,
+    rng: np.random.Generator,
+    caplog: pytest.LogCaptureFixture,
+    by: str,
 ) -> None:
     calibration = Calibration.from_dict(small_document())
     slow, fast = rng.poisson(10, (2, 2, 60, 80)).astype("i4")
-    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=0.3)
+    patience = PATIENCE if by == "leave" else 0.3
+    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=patience)
     program = writer(tmp_path / "a.h5", slow)
     scan = Scan(reduction, tmp_path / "a.h5")
     for number in range(2):
@@ -262,12 +268,16 @@ def test_reduction_that_ends_while_frames_wait(
     match by:
         case "abandon":
             reduction.abandon()
+        case "leave":  # the end of a program
+            reduction.leave(time.monotonic() + 0.1)
         case "close":
             assert reduction.close(PATIENCE)
         case "finish":
             reduction.finish(scan.run.start_doc["uid"])
             assert reduction.wait(PATIENCE)
-    assert len(events_of(found, "slow")) == (0 if by == "abandon" else 2)
+    assert len(events_of(found, "slow")) == (2 if by in ("close", "finish") else 0)
+    if by == "leave":
+        assert "the program ends, and 2 frames and 0 documents are not reduced any more" in caplog.text
     if by != "finish":
         for thread in threads:
             thread.join(PATIENCE)
