@@ -64,6 +64,11 @@ class Postgres:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)
         until(self._answers, lambda: (self._data.parent / "log").read_text()[-2000:])
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
     def _answers(self) -> bool:
         try:
             self.execute("SELECT 1")

@@ -67,6 +67,11 @@ class TiledOnPostgres:
         if wait:
             until(self.answers, lambda: self.log.read_text()[-2000:])
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
     def answers(self) -> bool:
         """Whether it answers now."""
         headers = {"Authorization": f"Apikey {self.key}"}

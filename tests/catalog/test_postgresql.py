@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bluesky import RunEngine
+from bluesky.plans import count
 
-from saxs_bluesky.catalog import read_curves, reduced_runs
+from saxs_bluesky.callbacks import CatalogWriter, Reduction
+from saxs_bluesky.catalog import read_curves, reduce_run, reduced_runs
 from saxs_bluesky.catalog._run_writer import RunWriter, normalized
+from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.postgres import Postgres
-from tests.tiled_servers import TiledOnPostgres
+from tests.tiled_servers import TiledOnPostgres, documented
+from tests.waiting import PATIENCE
 
 POINTS = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
 
@@ -93,3 +100,31 @@ def test_curves_stay_with_their_frames_where_rows_fill_the_space_of_deleted_ones
     assert postgres_catalog.v1[again.uid].table()["frame_index"].tolist() == expected
     events = [doc["data"] for name, doc in run.documents() if name == "event"]
     assert [data["frame_index"] for data in events] == [data["R0_intensity"][0] for data in events] == expected
+
+
+def test_session_on_the_documented_server(
+    tiled_on_postgres: TiledOnPostgres, postgres_catalog: Any, tmp_path: Path
+) -> None:
+    (example,) = documented("python")
+    names: dict[str, Any] = {}
+    exec(example.replace("http://127.0.0.1:8000/api/v1", tiled_on_postgres.uri), names)
+    catalog = names["catalog"]
+    pilatus = SimPilatus("pilatus", tmp_path / "frames", detector="100K")
+    with closing(CatalogWriter(catalog, journal=tmp_path / "journal")) as writer:
+        reduction = Reduction(pilatus.calibration(), [writer])
+        engine = RunEngine({}, call_returns_result=False)
+        engine.subscribe(writer)
+        engine.subscribe(reduction)
+        (uid,) = engine(count([pilatus], 3), sample="water")
+        assert reduction.close(PATIENCE)
+        assert writer.wait(PATIENCE)
+    raw = postgres_catalog[uid]
+    assert raw["primary"]["pilatus_image"].read().shape[0] == 3  # from files, through the readable storage
+    assert [name for name, _ in raw.documents()].count("event") == 3
+    assert postgres_catalog.v1[uid].table()["time"].size == 3
+    (run,) = reduced_runs(postgres_catalog, uid)
+    (again,) = reduce_run(postgres_catalog, uid, pilatus.calibration())
+    found = read_curves(run)
+    assert found.frame_index.values.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(read_curves(again).R0_intensity, found.R0_intensity)
+    catalog.context.close()
