@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from saxs_bluesky.callbacks._live_data import LiveData
 from saxs_bluesky.callbacks._live_picture import SIZE, LivePicture
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.plotting import save_figure
+from saxs_bluesky.plotting import avoid_broken_qt, save_figure
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +161,7 @@ class LiveCurves:
         # pyplot chooses a backend when it is imported: only those who want a window need one.
         import matplotlib.pyplot as plt
 
+        avoid_broken_qt()
         if self.figure.canvas.manager is None or not plt.fignum_exists(self.figure.number):
             self.figure = plt.figure(figsize=SIZE, layout="constrained")
             self._picture = LivePicture(self.figure)

@@ -19,6 +19,7 @@ from matplotlib.backends.registry import BackendFilter, backend_registry
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveCurves
 from saxs_bluesky.errors import OutputError, SchemaError
+from saxs_bluesky.plotting import avoid_broken_qt
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 _log = logging.getLogger(__name__)
@@ -122,15 +123,16 @@ def show_where_possible(live: LiveCurves) -> bool:
     if shell is None or not has_windows(os.environ.get("MPLBACKEND", "auto")):
         return False
     try:
+        avoid_broken_qt()
         # Lets windows live while the prompt waits for input.
         _, backend = shell.enable_matplotlib()
+        if not has_windows(backend):
+            return False
+        live.show()
     # No display, no toolkit, a toolkit that does not start: a session goes on without the window.
-    except (ImportError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (each toolkit has errors of its own)
         _log.warning("no window for the live plot: %s", error)
         return False
-    if not has_windows(backend):
-        return False
-    live.show()
     return True
 
 
@@ -145,6 +147,10 @@ class LiveWindows(DefaultDuringTask):
 
     bluesky's own does so for Qt alone.
     """
+
+    def __init__(self) -> None:
+        avoid_broken_qt()  # bluesky's starts Qt if Matplotlib would use it
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def block(self, blocking_event: threading.Event) -> None:
         """Wait until the plan has ended."""

@@ -31,6 +31,9 @@ def figure_in_window(name: str, *, example: str) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.backend_bases import FigureManagerBase
 
+    from saxs_bluesky.plotting import avoid_broken_qt
+
+    avoid_broken_qt()
     wanted = f"wanted a display to open a window on, found none; name a file to draw into, such as {example}"
     try:
         figure = plt.figure(name, figsize=_SIZE, layout="constrained")

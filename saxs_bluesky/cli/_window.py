@@ -8,6 +8,7 @@ from collections.abc import Callable
 from saxs_bluesky.beamline import has_windows
 from saxs_bluesky.callbacks import LiveCurves
 from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.plotting import avoid_broken_qt
 
 _PAUSE = 0.05  # seconds
 
@@ -28,6 +29,8 @@ class Window:
 
     def __init__(self, live: LiveCurves) -> None:
         import matplotlib.pyplot as plt  # chooses a toolkit
+
+        avoid_broken_qt()
 
         if not has_windows(plt.get_backend()):
             raise SaxsError("wanted a display and a toolkit for a window (Tk, or pip install pyside6), found none")

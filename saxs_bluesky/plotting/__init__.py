@@ -9,12 +9,14 @@ from saxs_bluesky.plotting._curves import plot_curve, plot_curves
 from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
 from saxs_bluesky.plotting._saving import figure_bytes, save_figure
 from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale
+from saxs_bluesky.plotting._toolkit import avoid_broken_qt
 
 __all__ = [
     "DEVIATION_COLOR",
     "INVALID_COLOR",
     "SIGMA_COLOR",
     "Scale",
+    "avoid_broken_qt",
     "compare_curves",
     "figure_bytes",
     "plot_curve",
