@@ -165,13 +165,19 @@ class FrameWork:
     def _with_values(self, task: FrameTask, image: Path | None, deadline: float, run: str) -> FrameOutcome:
         """Do the work on a frame of which scanned axes are in files."""
         rest = replace(task, streamed={})
+        key = (self.token, run)
         try:
-            values = read_values(task, deadline, wait_for_writer=False)
+            # What could not be read for one frame is not waited for again.
+            values = read_values(task, 0 if key in _GIVEN_UP else deadline, wait_for_writer=False)
         except StillOpenError as error:
             # Its files are written when the values are known.
             outcome = self(rest, None, deadline, run)
             files = WrittenFiles() if image is None else WrittenFiles((), str(error))
             return replace(outcome, files=files, coordinates=dict.fromkeys(task.streamed, str(error)), waits=True)
+        if any(isinstance(value, str) for value in values.values()):
+            if len(_GIVEN_UP) >= _MOST_COMPARED:
+                _GIVEN_UP.clear()
+            _GIVEN_UP.add(key)
         return replace(self(rest, image, deadline, run), coordinates=values)
 
     def _remark(self, header: PilatusHeader | None, path: str, run: str) -> str:
@@ -268,6 +274,8 @@ def _told_with(path: str, error: Exception) -> str:
 # Which runs this process has compared an image of.
 _COMPARED: set[tuple[str, str]] = set()
 _MOST_COMPARED = 1000
+# In which runs an axis could not be read.
+_GIVEN_UP: set[tuple[str, str]] = set()
 
 
 def warn(remarks: Iterable[str]) -> None:

@@ -31,9 +31,9 @@ class ImageKey:
 
 def image_keys(doc: Document, detectors: frozenset[str] | None) -> Iterator[ImageKey]:
     """The images among the data keys of a descriptor."""
-    owners = {key: name for name, keys in doc.get("object_keys", {}).items() for key in keys}
+    owners = {key: name for name, keys in (doc.get("object_keys") or {}).items() for key in keys}
     for key, entry in doc["data_keys"].items():
-        shape = entry.get("shape") or []
+        shape = _shape(entry)
         is_file = entry.get("dtype") == "string" and entry.get("source") == FILE_SOURCE
         if not is_file and (entry.get("dtype") != "array" or len(shape) < 2):
             continue
@@ -45,7 +45,7 @@ def image_keys(doc: Document, detectors: frozenset[str] | None) -> Iterator[Imag
             kind: Literal["inline", "external", "file"] = "external" if "external" in entry else "inline"
             dtype = str(entry.get("dtype_numpy", ""))
             frames = frames if frames <= _MOST_FRAMES else 1
-            yield ImageKey(key, detector, frames, "file" if is_file else kind, tuple(shape), is_streamed(entry), dtype)
+            yield ImageKey(key, detector, frames, "file" if is_file else kind, shape, is_streamed(entry), dtype)
 
 
 def inline_keys(descriptor: Document, detectors: frozenset[str] | None = None) -> tuple[str, ...]:
@@ -78,14 +78,20 @@ def coordinate_keys(doc: Document, dimensions: Iterable[str]) -> dict[str, Docum
         if entry is None:
             continue
         if not is_streamed(entry):
-            if not entry.get("shape"):
+            if not _shape(entry):
                 found[key] = entry
         # One value for each index has the shape (1,).
-        elif tuple(entry.get("shape") or ()) in ((), (1,)):
+        elif _shape(entry) in ((), (1,)):
             number = "integer" if entry.get("dtype") == "integer" else "number"
             plain = {name: value for name, value in entry.items() if name not in ("external", "dims", "chunks")}
             found[key] = plain | {"dtype": number, "shape": []}
     return found
+
+
+def _shape(entry: Document) -> tuple[Any, ...]:
+    """Shape that a data key announces; () where it says none."""
+    shape = entry.get("shape")
+    return tuple(shape) if isinstance(shape, list | tuple) else ()
 
 
 def is_streamed(entry: Document) -> bool:

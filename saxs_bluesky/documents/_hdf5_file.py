@@ -23,6 +23,7 @@ _WAYS: tuple[tuple[bool, bool | None], ...] = (
 # Of HDF5 (H5Fint.c), where the file is open in this process in another way, or one that it links to.
 _OPENED_OTHERWISE = ("flag values don't match", "flag not the same for file that is already open")
 _LOCKS = "/proc/locks"
+_OPEN = "open for writing"
 
 
 def read_file(path: str | Path, read: Callable[[h5py.File], T]) -> T:
@@ -76,8 +77,8 @@ def _is_readable_file(path: str) -> bool:
 def _reason(text: str) -> str:
     if "already open for" in text:
         return (
-            "wanted a file that is closed or written in SWMR mode, found one that is open for writing; if the program "
-            "that wrote it has ended without closing it, h5clear -s makes it readable"
+            f"wanted a file that is closed or written in SWMR mode, found one that is {_OPEN}; if the program that "
+            " wrote it has ended without closing it, h5clear -s makes it readable"
         )
     return f"wanted a whole HDF5 file, found one that cannot be opened ({text})"
 
@@ -114,6 +115,11 @@ def not_yet(path: str, text: str) -> FrameError:
         What was wanted and what was found.
     """
     return StillOpenError(text) if is_written_to(path) else FrameError(text)
+
+
+def is_open(path: str, error: StillOpenError) -> bool:
+    """Whether a file that cannot be read is known to be open, and not only of no use as it is."""
+    return _OPEN in str(error) or is_written_to(path)
 
 
 def is_written_to(path: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
+from saxs_bluesky.documents._hdf5_file import dataset_of, is_open, not_yet, read_file
 from saxs_bluesky.errors import StillOpenError, reason_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _read(place: StreamedValue, deadline: float, *, wait_for_writer: bool) -> fl
         try:
             return place.read()
         except StillOpenError as error:
-            if not wait_for_writer:
+            if not wait_for_writer and is_open(place.path, error):
                 raise
             reason = reason_of(error)
         # A file that is half written fails in as many ways as there are readers; it costs a value, not the frame.

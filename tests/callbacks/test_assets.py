@@ -546,3 +546,17 @@ def test_streams_that_lead_nowhere(reductions: Make, calibration: Calibration, t
     assert len(failures) == 2
     for failure in failures:
         assert why in failure
+
+
+def test_data_key_that_makes_no_sense_costs_no_other(
+    reductions: Make, calibration: Calibration, images: np.ndarray, tmp_path: Path
+) -> None:
+    run = Run({"camera": tiff(tmp_path, images)})
+    descriptor = run.begin[1][1]
+    for name, shape in {"a": 7, "b": None, "c": "60x80", "d": {}}.items():
+        descriptor["data_keys"][name] = {"dtype": "array", "shape": shape, "source": "test", "external": "STREAM:"}
+    descriptor["object_keys"] = None
+    run.begin[0][1]["hints"] = {"dimensions": [(list("abcd"), "primary")]}
+    reduction, found = reductions(calibration, patience=0.0)
+    run.feed(reduction, 6)
+    assert_curves(events_of(found, "camera"), images, calibration)

@@ -44,6 +44,14 @@ with h5py.File(path, "w", libver=libver) as file:
 print("closed", flush=True)
 """
 
+AXIS_WRITER = """
+import sys, h5py
+with h5py.File(sys.argv[1], "w", libver="latest") as file:
+    file["data"] = [0.5, 1.5]
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
 
 class Writer:
     """A program that writes an HDF5 file without SWMR."""
@@ -335,3 +343,49 @@ def test_frames_of_a_detector_of_ophyd_async_are_live(reduced: Reduced, tmp_path
     (path,) = tmp_path.glob("*.h5")
     with h5py.File(path) as file:
         assert_curves(events_of(found), file["entry/data/data"][()], calibration)
+
+
+def test_axis_in_a_file_that_is_open_is_waited_for_too(
+    reduced: Reduced, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    calibration = Calibration.from_dict(small_document())
+    images = rng.poisson(10, (2, 60, 80)).astype("i4")
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["data"] = images
+    angles = subprocess.Popen(
+        [sys.executable, "-c", AXIS_WRITER, str(tmp_path / "axis.h5")],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert angles.stdout is not None
+    try:
+        assert angles.stdout.readline() == "written\n"
+        reduction, found = reduced(calibration, patience=0.2)
+        run = event_model.compose_run(metadata={"hints": {"dimensions": [(["angle"], "primary")]}})
+        keys = {
+            "camera": KEY | {"external": "STREAM:"},
+            "angle": {"dtype": "number", "shape": [1], "source": "test", "external": "STREAM:"},
+        }
+        stream = run.compose_descriptor(name="primary", data_keys=keys)
+        reduction("start", dict(run.start_doc))
+        reduction("descriptor", dict(stream.descriptor_doc))
+        for key, name in (("camera", "images.h5"), ("angle", "axis.h5")):
+            resource = run.compose_stream_resource(
+                mimetype="application/x-hdf5",
+                uri=f"file://localhost{tmp_path}/{name}",
+                data_key=key,
+                parameters={"dataset": "data"},
+            )
+            reduction("stream_resource", dict(resource.stream_resource_doc))
+            ranges = ({"start": 0, "stop": 2}, {"start": 1, "stop": 3})
+            reduction("stream_datum", dict(resource.compose_stream_datum(*ranges, stream.descriptor_doc)))
+        time.sleep(0.6)
+        assert events_of(found) == []
+        angles.communicate()
+        assert reduction.wait(PATIENCE)
+        assert_curves(events_of(found), images, calibration)
+        assert [event["data"]["angle"] for event in events_of(found)] == [0.5, 1.5]
+    finally:
+        angles.kill()
+        angles.communicate()
