@@ -189,8 +189,8 @@ def _number(group: h5py.Group, name: str) -> float | None:
 
 
 def _item(group: h5py.Group, name: str) -> Any:
-    """What a group has under a name; None also where that is a link to nowhere."""
+    """What a group has under a name; None also where that is a link to nowhere, or cannot be read."""
     try:
         return group[name]
-    except (KeyError, OSError):
+    except (KeyError, OSError, RuntimeError):  # the last of what is half written
         return None

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from saxs_bluesky.documents._hdf5_detector import Detectors
-from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
+from saxs_bluesky.documents._hdf5_file import dataset_of, is_written_to, not_yet, read_file
 from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
 from saxs_bluesky.errors import FrameError, HandlerError, StillOpenError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
@@ -182,11 +182,21 @@ class Hdf5Frame:
         if self.index >= frames:
             raise not_yet(self.path, f"{self.path}: wanted frame {self.index} in {self.dataset}, found {frames}")
         place = tuple(map(int, np.unravel_index(self.index, data.shape[:-2])))
-        image = np.asarray(data[place])
+        image = _pixels(data, place, self.path)
         loaded = LoadedFrame(image, *told)
         if why := why_unwritten(data, place, image, self.path):
             raise UnfilledError(why, loaded)
         return loaded
+
+
+def _pixels(data: Any, place: tuple[int, ...], path: str) -> Image:
+    try:
+        return np.asarray(data[place])
+    except (OSError, RuntimeError) as error:
+        # What the index says is there may be on its way to the file.
+        if is_written_to(path):
+            raise StillOpenError(f"{path}: wanted frame {place} in {data.name}, found {error}") from error
+        raise
 
 
 def page_of(reference: FrameReference | None) -> tuple[int, int]:

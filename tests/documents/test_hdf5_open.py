@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -234,3 +235,21 @@ def test_file_that_is_no_hdf5_file_may_become_one(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="No such file or directory") as caught:
         load(Hdf5Frame(str(tmp_path / "b.h5"), "data", 0), 0)
     assert not isinstance(caught.value, StillOpenError)
+
+
+def test_chunk_that_is_not_whole_may_be_when_the_file_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=STACK, chunks=(1, 32, 5), compression="gzip")
+        chunk = data.id.get_chunk_info_by_coord((1, 0, 0))
+    content = path.read_bytes()
+    path.write_bytes(content[: chunk.byte_offset] + bytes(chunk.size) + content[chunk.byte_offset + chunk.size :])
+    frame = Hdf5Frame(str(path), "data", 1)
+    with path.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)  # as HDF5 does
+        with pytest.raises(StillOpenError, match=r"wanted frame .* in /data, found"):
+            load(frame, 0)
+    with pytest.raises(FrameError) as caught:
+        load(frame, 0)
+    assert not isinstance(caught.value, StillOpenError)
+    np.testing.assert_array_equal(load(Hdf5Frame(str(path), "data", 2), 0).image, STACK[2])
