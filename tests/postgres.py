@@ -53,6 +53,10 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(folder, USER)
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "root", "-E", "UTF8", "--locale=C", "-N")
+        access = self._data / "pg_hba.conf"
+        # The superuser comes in as he is; all others need their password.
+        mine = "host all root 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        access.write_text(mine + access.read_text())
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

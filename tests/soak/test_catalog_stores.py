@@ -28,6 +28,7 @@ pytestmark = pytest.mark.soak
 
 SECONDS = float(os.environ.get("SAXS_SOAK_SECONDS", "120"))
 FRAMES = 40
+LEAST_KILLS = 4  # processes are killed at least as often
 LONGEST = 600.0  # seconds for what waits at the end
 X = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
 
@@ -85,7 +86,7 @@ def test_every_curve_comes_back_with_its_frame(store: Any, tmp_path: Path, monke
     end = time.monotonic() + SECONDS
     number = 0
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(done) < LEAST_KILLS:
             # A session of a few runs; what it cannot deliver at its end, the next one does.
             writer = CatalogWriter(store.uri, journal=tmp_path / "journal", batch_seconds=0.2)
             for _ in range(chance.randint(1, 4)):
@@ -103,7 +104,6 @@ def test_every_curve_comes_back_with_its_frame(store: Any, tmp_path: Path, monke
         disturbing.join()
     with closing(CatalogWriter(store.uri, journal=tmp_path / "journal")) as writer:
         assert writer.wait(LONGEST), writer.counters
-    assert len(done) > 3, done
     print(f"{len(uids)} runs; {len(done)} times: {', '.join(sorted(set(done)))}")  # noqa: T201
 
     catalog = open_catalog(store.uri)
