@@ -386,11 +386,7 @@ class CatalogWriter:
         except Exception as error:  # noqa: BLE001
             if self._ended.is_set():
                 return  # what an embedded catalog says while the program ends is no answer
-            away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
-            if away:
-                self._tell_away(error)
-            else:
-                self._tell_refused(delivery, error, outcome)
+            self._failed(delivery, error)
         else:
             if self._told:
                 _log.info("the catalog takes documents again")
@@ -399,6 +395,17 @@ class CatalogWriter:
             if delivery.finished:
                 self._retire(delivery)
             self._changed.notify_all()
+
+    def _failed(self, delivery: Delivery, error: Exception) -> None:
+        try:
+            away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
+        except OSError as full:  # what the catalog refuses cannot be set aside
+            self._away(full)
+        else:
+            if away:
+                self._tell_away(error)
+            else:
+                self._tell_refused(delivery, error, outcome)
 
     def _tell_refused(self, delivery: Delivery, error: Exception, outcome: str) -> None:
         _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, _words(error), outcome)

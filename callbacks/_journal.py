@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,18 +98,27 @@ class Journal:
             if not self._add(run, own, run in complete, openings.get(run, [])):
                 lost += len(own)
         if stray:
-            _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
-            self._reject(stray)
+            lost += self._set_aside(stray)
         return Appended([run for run in new if run.lines], len(stray), lost)
 
+    def _set_aside(self, stray: list[bytes]) -> int:
+        """Keep documents of no known run; return how many are lost."""
+        _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
+        reason = "they refer to no run that has begun, or are no documents"
+        return 0 if self._kept(self.rejected, lambda: self.aside.documents("no-run", stray, reason)) else len(stray)
+
     def _add(self, run: RunFile, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
+        return self._kept(run.path, lambda: run.append(lines, complete=complete, opening=opening))
+
+    def _kept(self, path: Path, keep: Callable[[], object]) -> bool:
+        """Write to the disk, again and again while it is full; False where that was given up."""
         told = False
         while True:
             try:
-                run.append(lines, complete=complete, opening=opening)
+                keep()
             except OSError as error:
                 if not told:
-                    _log.warning("%s: wanted to add to the journal, found %s; trying again", run.path, error.strerror)
+                    _log.warning("%s: wanted to add to the journal, found %s; trying again", path, error.strerror)
                 told = True
                 if self.abandoned.wait(_DISK_PAUSE):
                     return False
@@ -140,9 +149,6 @@ class Journal:
         """Let go of a run that will get no more documents."""
         self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
         self.aside.forget(run.uid)
-
-    def _reject(self, lines: list[bytes]) -> None:
-        self.aside.documents("no-run", lines, "they refer to no run that has begun, or are no documents")
 
     def close(self) -> None:
         """Let another process have the folder."""

@@ -213,7 +213,9 @@ class RunFile:
 
     def mark_begun(self) -> None:
         """Note that what the catalog has of this run is ours."""
-        self.path.with_suffix(".begun").touch()
+        if not self.begun:
+            self.path.with_suffix(".begun").touch()
+            sync_folder(self.path.parent)
 
     @property
     def opening(self) -> Path:

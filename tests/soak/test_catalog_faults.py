@@ -121,6 +121,8 @@ def test_each_run_holds_every_event_with_its_own_values(kind, tmp_path, request)
     assert set(ends) == {"success", "abort"}
     if kind == "sqlite":
         close_catalog(store.where)
+    else:
+        catalog.context.close()
 
 
 def begin(folder: Path, store: Store, seed: int) -> subprocess.Popen[bytes]:
