@@ -46,10 +46,17 @@ def share_with_group(folder: Path) -> None:
 
 
 def _all(folder: Path) -> Iterator[Path]:
+    """What may need other rights; folders after what is in them.
+
+    So once the arrays' folder has its list, all in it was given its rights, or gets them when it is made.
+    """
+    if _has_list(folder / "arrays"):
+        yield from (path for path in folder.iterdir() if not path.is_dir())
+    else:
+        for parent, folders, files in os.walk(folder, topdown=False):
+            for name in (*folders, *files):
+                yield Path(parent, name)
     yield folder
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            yield Path(parent, name)
 
 
 def _has_list(path: Path) -> bool:

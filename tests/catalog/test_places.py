@@ -112,6 +112,8 @@ def test_group_may_write_to_all_that_is_and_will_be(written, opened, reducer, fr
         except CatalogError as error:
             pytest.skip(str(error))
         write(catalog, reduced(reducer, frames, "raw-group"))
+        close_catalog(folder)
+        write(opened(folder, group=True), reduced(reducer, frames, "raw-group-again"))
     finally:
         os.umask(before)
     found = [folder, *folder.rglob("*")]
