@@ -67,7 +67,7 @@ class SqliteStore:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(self.uri, timeout=5.0).is_success
+            return httpx.get(f"{self.uri}/", timeout=5.0).is_success
         except httpx.HTTPError:
             return False
 
