@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK = 0.5  # seconds between two looks at a detector that tells nothing
 _BEGUN = 2.0  # seconds after which an exposure has begun though nothing was heard of it
-_RECONNECTED = 5.0  # seconds for a connection that was lost to come back
+_RECONNECTED = 5.0  # seconds for a connection that was lost, or an IOC that is silent, to come back
 _STOPPED = 5.0  # seconds for an exposure to end that was told to
 
 
@@ -59,6 +59,7 @@ class Exposure:
         self._wake = threading.Event()
         self._begun = threading.Event()
         self._ordered = False
+        self._silent_since = 0.0
         self._cut = ""
         self.failure: SaxsError | None = None
         self._thread = ophyd.cl.thread_class(target=self._run, name=f"{detector.name} exposure", daemon=True)
@@ -142,7 +143,7 @@ class Exposure:
             self._wait(_LOOK)
             elapsed = time.monotonic() - begin
             # Before it has begun it seems to have ended.
-            if (self._begun.is_set() or elapsed > _BEGUN) and not self._detector.cam.acquire.get():
+            if (self._begun.is_set() or elapsed > _BEGUN) and not self._acquires():
                 return
             if elapsed > allowed:
                 raise SaxsError(
@@ -150,6 +151,18 @@ class Exposure:
                     f"{self._detector.tiff.frames_per_point} frame(s) within {allowed:g} s, found the detector "
                     f"{self._detector.prefix} acquiring: look at its TriggerMode, and at what triggers it"
                 )
+
+    def _acquires(self) -> bool:
+        """Whether the detector acquires, as it does while an IOC does not answer for a moment."""
+        try:
+            on = bool(self._detector.cam.acquire.get())
+        except TimeoutError:
+            self._silent_since = self._silent_since or time.monotonic()
+            if time.monotonic() - self._silent_since > _RECONNECTED:
+                raise
+            return True
+        self._silent_since = 0.0
+        return on
 
     def _wait(self, seconds: float) -> None:
         """Wait until something happens, but not for long; raise if there is nothing to wait for any more."""

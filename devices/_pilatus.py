@@ -185,7 +185,12 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
                 _log.warning("%s; settings left as they were for the scan: %s", self.connection.sentence(), names)
             self._not_put_back.update(settings)
             return []
-        other = self.tiff.taken_by() if settings else ""
+        try:
+            other = self.tiff.taken_by() if settings else ""
+        except TimeoutError as error:  # each setting would wait for its own
+            _log.warning("%s; settings left as they were for the scan: %s", self.connection.explain(error), names)
+            self._not_put_back.update(settings)
+            return []
         if other:
             _log.warning(
                 "%s: another session has staged the detector %s since (its files are %s); settings left to it: %s",

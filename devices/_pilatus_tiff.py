@@ -19,13 +19,16 @@ from saxs_bluesky.errors import OutputError, SaxsError
 _FOLDERS_TO_MAKE = -3  # CreateDirectory of areaDetector: that many levels, where they are missing
 _WRITE_OK = 0  # WriteStatus of areaDetector
 _SESSION_NAME = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}")  # what ophyd names files at each stage()
-_READBACK = 5.0  # seconds for readbacks to follow a plugin that lets the detector wait until it has written
+_READBACK = 5.0  # seconds for a setting to be read back
 _CLEARED = 1.0  # seconds for an error of an earlier file to be cleared when the next one is written
 _LOOK_AGAIN = 0.02  # seconds
 
 
 class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[misc]
     """TIFF plugin that writes a file a frame and makes resource and datum documents of them."""
+
+    lag = 5.0
+    """Seconds that its readbacks may be late though the detector has waited until it had written."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,10 +98,7 @@ class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[
 
     def taken_by(self) -> str:
         """Name of the files of another session that has staged the plugin since; empty if there is none."""
-        try:
-            name = str(self.file_name.get())
-        except TimeoutError:  # an IOC that does not answer is told of where its settings are put back
-            return ""
+        name = str(self.file_name.get())
         return name if name != self._named[2] and _SESSION_NAME.fullmatch(name) else ""
 
     def next_point(self) -> int:
@@ -160,7 +160,7 @@ class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[
             The files are not those that the datum names.
         """
         begin = time.monotonic()
-        late = _READBACK if self.blocking_callbacks.get() == "Yes" else patience
+        late = self.lag if self.blocking_callbacks.get() == "Yes" else patience
         wanted, last = first + self.frames_per_point, self._file(first + self.frames_per_point - 1)
         while True:
             number, found = int(self.file_number.get()), str(self.full_file_name.get())
@@ -186,7 +186,7 @@ class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[
 
     def _wrong_files(self, written: int, last: str, found: str) -> SaxsError:
         wanted = f"{self.parent.name}: wanted {self.frames_per_point} new file(s) up to {last}, found"
-        if written >= self.frames_per_point:
+        if written >= self.frames_per_point or self.taken_by():
             return SaxsError(f"{wanted} {written} up to {found}: {self._another_session()}")
         return SaxsError(
             f"{wanted} {written}, and {found} as the last one: the TIFF plugin {self.prefix} did not get every frame, "

@@ -53,6 +53,7 @@ class Session:
         self.prefix = prefix
         self.pilatus = Pilatus(prefix, name="pilatus", write_path_template=folder)
         self.pilatus.wait_for_connection(timeout=30)
+        self.pilatus.tiff.lag = 2.0  # what is missing is missing for good
         self.motor = SoftPositioner(name="motor", init_pos=0)
         self.engine = RunEngine({}, call_returns_result=False)
         self.engine.subscribe(lambda name, document: self.documents.append((name, document)))
@@ -279,6 +280,20 @@ def died(session: Session) -> None:
     session.scan(3)
 
 
+def froze(session: Session) -> None:
+    """The IOC does not answer any more, and its connection stays."""
+    session.expose(30)
+
+    def freeze() -> None:
+        while session.record("cam1:Armed").get() != "Armed":
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(int(os.environ["IOC_PID"]), signal.SIGSTOP)
+
+    threading.Thread(target=freeze, daemon=True).start()
+    session.scan(3)
+
+
 def died_between_points(session: Session) -> None:
     def kill(number: int) -> None:
         if number == 2:
@@ -301,7 +316,7 @@ def main() -> None:
             globals()[name](session)
         except Exception as exception:  # noqa: BLE001 (the outcome tells it)
             error = str(exception)
-        dead = name.startswith("died")
+        dead = name.startswith(("died", "froze"))
         outcome = {
             "name": name,
             "documents": session.documents,

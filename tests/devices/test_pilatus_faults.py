@@ -193,3 +193,13 @@ def test_ioc_that_dies_is_the_first_that_is_told(mortal_ioc, tmp_path, name) -> 
     assert outcome.stop["exit_status"] == "fail"
     assert outcome.stop["reason"] == outcome.error
     assert "settings left as they were for the scan: pilatus_cam_acquire, " in finished.stderr
+
+
+@pytest.mark.soak
+def test_ioc_that_hangs_is_the_first_that_is_told(mortal_ioc, tmp_path) -> None:
+    finished = mortal_ioc.run(SCRIPT, mortal_ioc.prefix, str(tmp_path), "froze")
+    mortal_ioc.process.kill()
+    outcome = outcomes(finished.stdout)["froze"]
+    assert outcome.error.startswith("pilatus: the detector's IOC TEST:PIL: does not answer (")
+    assert outcome.stop["exit_status"] == "fail"
+    assert "settings left as they were for the scan: pilatus_cam_acquire, " in finished.stderr
