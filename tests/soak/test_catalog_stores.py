@@ -36,10 +36,9 @@ X = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore | PostgresStore]:
     if request.param == "sqlite":
-        sqlite = SqliteStore(tmp_path / "store")
-        sqlite.start()
-        yield sqlite
-        sqlite.close()
+        with closing(SqliteStore(tmp_path / "store")) as sqlite:
+            sqlite.start()
+            yield sqlite
         return
     if what := missing():
         pytest.skip(what)
@@ -47,11 +46,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStor
         Path(folder).chmod(0o755)
         postgres = Postgres(Path(folder) / "postgres")
         postgres.start()
-        server = PostgresStore(tmp_path / "store", postgres)
-        server.start()
-        yield server
-        server.close()
-        postgres.kill()
+        try:
+            with closing(PostgresStore(tmp_path / "store", postgres)) as server:
+                server.start()
+                yield server
+        finally:
+            postgres.kill()
 
 
 def one_run(reducer: Reducer, number: int) -> Iterator[tuple[str, Any]]:
