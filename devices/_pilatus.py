@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -251,8 +252,25 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
         """
         if self._exposure is not None and self._exposure.failure is not None:
             raise self._exposure.failure
-        reading: dict[str, dict[str, Any]] = super().read()
-        return reading
+        return self._answer(super().read)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Data key of the images; SaxsError where the IOC does not answer."""
+        return self._answer(super().describe)
+
+    def read_configuration(self) -> dict[str, dict[str, Any]]:
+        """Settings of the detector and its plugin; SaxsError where the IOC does not answer."""
+        return self._answer(super().read_configuration)
+
+    def describe_configuration(self) -> dict[str, dict[str, Any]]:
+        """Data keys of the settings; SaxsError where the IOC does not answer."""
+        return self._answer(super().describe_configuration)
+
+    def _answer(self, question: Callable[[], dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+        try:
+            return question()
+        except TimeoutError as error:
+            raise self.connection.explain(error) from None
 
     def busy(self) -> bool:
         """Whether the detector acquires, or has not yet ended what it was told to end."""
@@ -272,4 +290,5 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
         # An IOC that has taken no frame yet gives the array no size.
         rows = int(size.array_size_y.get() or sensor.max_size_y.get())
         columns = int(size.array_size_x.get() or sensor.max_size_x.get())
-        return described_image((rows, columns), int(self.cam.num_images.get()), f"PV:{self.prefix}")
+        frames = self.tiff.frames_per_point if self._staged == Staged.yes else int(self.cam.num_images.get())
+        return described_image((rows, columns), frames, f"PV:{self.prefix}")

@@ -138,7 +138,10 @@ class SimPilatus(Device):  # type: ignore[misc]
         ------
         OutputError
             No file can be made in the directory.
+        SaxsError
+            A flight is going on.
         """
+        self._background.require_idle()
         writable_folder(self.directory)
         staged: list[object] = super().stage()
         self._forget_last_scan()

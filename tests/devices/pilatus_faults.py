@@ -294,6 +294,23 @@ def froze(session: Session) -> None:
     session.scan(3)
 
 
+def died_before_the_reading(session: Session) -> None:
+    pilatus = session.pilatus
+
+    @bpp.stage_decorator([pilatus])
+    @bpp.run_decorator()
+    def plan() -> Any:
+        yield from bps.trigger(pilatus, wait=True)
+        os.kill(int(os.environ["IOC_PID"]), signal.SIGKILL)
+        while pilatus.tiff.plugin_type.connected:
+            time.sleep(0.02)
+        yield from bps.create()
+        yield from bps.read(pilatus)
+        yield from bps.save()
+
+    session.engine(plan())
+
+
 def died_between_points(session: Session) -> None:
     def kill(number: int) -> None:
         if number == 2:

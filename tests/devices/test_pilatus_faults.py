@@ -181,7 +181,9 @@ def mortal_ioc(tmp_path: Path) -> Iterator[PilatusIOC]:
         yield ioc
 
 
-@pytest.mark.parametrize("name", ["died", "died_between_points"])
+@pytest.mark.parametrize(
+    "name", ["died", "died_between_points", pytest.param("died_before_the_reading", marks=pytest.mark.soak)]
+)
 def test_ioc_that_dies_is_the_first_that_is_told(mortal_ioc, tmp_path, name) -> None:
     begin = time.time()
     finished = mortal_ioc.run(SCRIPT, mortal_ioc.prefix, str(tmp_path), name)
