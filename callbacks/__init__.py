@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogCounters, CatalogWriter, JournaledRun
+from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks._chi_files import ChiFiles
 from saxs_bluesky.callbacks._curve_list import CurveList
 from saxs_bluesky.callbacks._document_guard import DocumentGuard
@@ -13,6 +13,7 @@ from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.callbacks._reduction import Reduction, Status
 from saxs_bluesky.callbacks._run_file import CUT_OFF, numbers_of
+from saxs_bluesky.callbacks._writer_state import CatalogCounters, JournaledRun
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks._live_curves import LiveCurves

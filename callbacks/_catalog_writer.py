@@ -7,8 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from saxs_bluesky.callbacks._delivery import Delivery
 from saxs_bluesky.callbacks._inbox import Batch, Inbox
 from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_ends import aborted
-from saxs_bluesky.callbacks._run_file import Glance, Named, RunFile
+from saxs_bluesky.callbacks._writer_state import CatalogCounters, JournaledRun
 from saxs_bluesky.catalog import open_catalog, words
 from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
 
@@ -29,45 +28,6 @@ _ANSWER_TIMEOUT = 5.0  # seconds
 _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
 _SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
 _SECONDS_TO_LEAVE = 0.7  # at the program's end: for the disk, and for the batch that is being written
-
-
-@dataclass(frozen=True)
-class CatalogCounters:
-    """How a catalog writer stands, in documents.
-
-    ``accepted`` includes those found in the journal at the start; ``written`` are in the catalog; ``journaled`` wait;
-    ``rejected`` are refused for good, and kept in the journal's folder ``rejected``; ``left_out`` counts single values
-    of events that are in the catalog without them, kept there too; ``lost`` are those that neither disk nor memory had
-    room for. ``failures`` counts failed attempts to reach the catalog or to write to it, and ``last_error`` tells of
-    the last one.
-    """
-
-    accepted: int
-    written: int
-    journaled: int
-    rejected: int
-    left_out: int
-    lost: int
-    failures: int
-    last_error: str
-
-
-@dataclass(frozen=True)
-class JournaledRun:
-    """A run in the journal; ``left_over`` where an earlier program began it, ``stopped`` where it is complete."""
-
-    uid: str
-    left_over: bool
-    stopped: bool
-    _file: RunFile
-
-    def documents(self) -> Iterator[Named]:
-        """Read its documents, one after the other."""
-        return self._file.documents()
-
-    def glances(self) -> Iterator[Glance]:
-        """Look at its documents, one after the other, which costs a tenth of reading them."""
-        return self._file.glances()
 
 
 class CatalogWriter:

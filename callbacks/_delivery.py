@@ -52,6 +52,7 @@ class Delivery:
         self._attempts = 0
         self._pause = 0.0
         self._next_trim = _TRIMMED_AT
+        self._may_be_there = True
         self._writer: Any = None
         self._sink: Any = None
 
@@ -138,6 +139,7 @@ class Delivery:
                 self.file.uid,
                 self.file.cut,
             )
+        self._may_be_there = root is not None or self.file.left_over or self.file.cut > 0
         self.file.mark_begun()
         self._writer = RunWriter(catalog, root, self._leave_out)
         self._sink = normalized(self._writer)
@@ -178,6 +180,8 @@ class Delivery:
         return self._batch
 
     def _is_there(self, line: bytes) -> bool:
+        if not self._may_be_there:
+            return False
         glance = Glance(line)
         if glance.name == "event":
             return bool(self._writer.has(glance.descriptor, glance.number))

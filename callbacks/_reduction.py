@@ -17,11 +17,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogCounters
 from saxs_bluesky.callbacks._contents import Contents
 from saxs_bluesky.callbacks._inline import InlineImages
 from saxs_bluesky.callbacks._intake import FINISH, Intake, RunState, Step
 from saxs_bluesky.callbacks._open_files import OpenFiles
+from saxs_bluesky.callbacks._writer_state import CatalogCounters
 from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.catalog._tables import put_source, source_of
+from saxs_bluesky.catalog._values import MisfitError, array_row
 
 _BESIDE = "saxs-bluesky-array-"  # child of a run, for moments: where an array is made
 
@@ -86,3 +87,18 @@ def _drop(run: Any, name: str) -> None:
         node = Container.__getitem__(beside, key)
         put_source(node, dataclasses.replace(source_of(node), management=Management.external))
     run.delete_contents([name], recursive=True)
+
+
+def refused_key(key: str) -> str:
+    """Why no array can have this name."""
+    bad = not key or "/" in key or key.startswith(".")
+    return "wanted a name that can stand in an address, found another" if bad else ""
+
+
+def fits(value: Any, there: Any) -> bool:
+    """Whether a value can be a row of an array that is there."""
+    try:
+        array_row(value, there.dtype, there.shape[1:])
+    except MisfitError:
+        return False
+    return True

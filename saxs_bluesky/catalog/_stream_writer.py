@@ -12,9 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from saxs_bluesky.catalog import _values as values
-from saxs_bluesky.catalog._arrays import make_array, make_writable
+from saxs_bluesky.catalog._arrays import fits, make_array, make_writable, refused_key
 from saxs_bluesky.catalog._order import order_column
-from saxs_bluesky.catalog._tables import column_of, make_table, refused_name, replace_table, schema_of
+from saxs_bluesky.catalog._tables import (
+    child_of,
+    column_of,
+    counted_column,
+    make_table,
+    parts_of,
+    refused_name,
+    replace_table,
+    schema_of,
+    stored,
+)
 
 Row = dict[str, Any]
 #: Told of a value that is left out: key, number of the event, value, reason.
@@ -27,7 +37,6 @@ _TYPES = {
     values.STRING: pa.string(),
     values.JSON: pa.string(),
 }
-_MOST_COLUMNS = 1024  # of one table
 _MOST_CONVERTED = 64 * 2**20  # bytes of an array that becomes a column of text
 _OWN = ("seq_num", "time")
 _COUNT = pa.int64()
@@ -144,14 +153,14 @@ class StreamWriter:
         """Find what an earlier writer has written."""
         tables = {}
         for name in list(self._node):
-            child = _child(self._node, name)
+            child = child_of(self._node, name)
             if name.startswith("internal") and child.structure_family == "table":
                 tables[name] = child
             elif name in self._entries and "external" not in self._entries[name]:
                 make_writable(child)
                 self._arrays[name] = child
         self._tables = dict(sorted(tables.items(), key=lambda item: "seq_num" not in schema_of(item[1]).names))
-        counts = {name: column_of(table, _order(table, name)).tolist() for name, table in self._tables.items()}
+        counts = {name: column_of(table, counted_column(table, name)).tolist() for name, table in self._tables.items()}
         numbers: list[int] = next(iter(counts.values()), [])
         if not numbers:  # made, and never written to
             self._node.delete_contents(list(self._tables), external_only=False)
@@ -197,7 +206,7 @@ class StreamWriter:
             kind = values.kind_of(entry, given)
             if kind == values.ARRAY and self._has_gaps(key, given):
                 kind = values.JSON
-            reason = refused_name(key, names) if kind != values.ARRAY else _refused_node(key)
+            reason = refused_name(key, names) if kind != values.ARRAY else refused_key(key)
             if reason:
                 self._refused[key] = reason
                 continue
@@ -212,7 +221,7 @@ class StreamWriter:
         fields = [pa.field("seq_num", _COUNT), pa.field("time", pa.float64())]
         fields += [pa.field(name, _TYPES[self._kinds[name]]) for name in names if name not in _OWN]
         fields += [pa.field(name, pa.float64()) for name in stamps]
-        parts = _parts(fields)
+        parts = parts_of(fields)
         for index, part in enumerate(parts):
             name = "internal" if len(parts) == 1 else f"internal_{index}"
             schema = pa.schema(part)
@@ -264,7 +273,7 @@ class StreamWriter:
         there = self._arrays[key]
         arrays = [one for one in given if isinstance(one, list | tuple | np.ndarray)]
         floating = there.dtype.kind in "fc"
-        if all(_fits(one, there) for one in arrays) and (floating or len(arrays) == len(self._rows)):
+        if all(fits(one, there) for one in arrays) and (floating or len(arrays) == len(self._rows)):
             return kind
         size = self._count * math.prod(there.shape[1:]) * there.dtype.itemsize
         return values.JSON if size <= _MOST_CONVERTED else kind
@@ -276,7 +285,7 @@ class StreamWriter:
             (each for each in tables if wanted.keys() & set(schema_of(each[1]).names)), next(iter(tables))
         )
         found, schema = table.read(), schema_of(table)
-        columns = {field.name: _stored(found[field.name], field.type) for field in schema}
+        columns = {field.name: stored(found[field.name], field.type) for field in schema}
         for key, kind in wanted.items():
             made = self._converted(key, kind, found, schema)
             if made is None:
@@ -300,10 +309,8 @@ class StreamWriter:
             column = pa.array(found[key].to_numpy(float, na_value=math.nan), pa.float64())
             return pa.field(key, pa.float64()), column
         if kind == values.JSON and not refused_name(key, schema.names):
-            stored = self._arrays[key][: self._count]
-            return pa.field(key, pa.string()), pa.array(
-                [values.fitted(values.JSON, row) for row in stored], pa.string()
-            )
+            rows = self._arrays[key][: self._count]
+            return pa.field(key, pa.string()), pa.array([values.fitted(values.JSON, row) for row in rows], pa.string())
         return None
 
     # Rows
@@ -380,44 +387,6 @@ class StreamWriter:
     def _dimension(self, size: int) -> str:
         """Name of a dimension; those of one size have one name, so that they align."""
         return self._dims.setdefault(size, f"dim_int_{len(self._dims) + 1}")
-
-
-def _child(container: Any, key: str) -> Any:
-    from tiled.client.container import Container
-
-    return Container.__getitem__(container, key)
-
-
-def _order(table: Any, name: str) -> str:
-    """A column that each row has a value in: that of numbers, where the table has one."""
-    names = schema_of(table).names
-    order = order_column(names, name)
-    return order if order in names else str(names[0])
-
-
-def _stored(column: Any, type_: Any) -> Any:
-    """A column of a data frame as it was stored: NaN is a number, and elsewhere nothing."""
-    return pa.array(column, type=type_, from_pandas=not pa.types.is_floating(type_))
-
-
-def _parts(fields: Sequence[Any]) -> list[list[Any]]:
-    count = math.ceil(len(fields) / _MOST_COLUMNS)
-    size = math.ceil(len(fields) / count)
-    return [list(fields[begin : begin + size]) for begin in range(0, len(fields), size)]
-
-
-def _refused_node(key: str) -> str:
-    """Why no array can have this name."""
-    bad = not key or "/" in key or key.startswith(".")
-    return "wanted a name that can stand in an address, found another" if bad else ""
-
-
-def _fits(value: Any, there: Any) -> bool:
-    try:
-        values.array_row(value, there.dtype, there.shape[1:])
-    except values.MisfitError:
-        return False
-    return True
 
 
 def _stamp(value: Any) -> float:

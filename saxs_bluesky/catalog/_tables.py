@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from saxs_bluesky.catalog._order import order_column
 #: Child of a run, for moments: a table that is to take the place of one of a stream.
 REPLACEMENT = "saxs-bluesky-replacement"
 _PLACE = ("table_name", "dataset_id")  # where in the database the rows of a table are
+_MOST_COLUMNS = 1024  # of one table
 _IDENTIFIER_BYTES = 63  # PostgreSQL's limit, and Tiled's
 
 
@@ -110,7 +112,7 @@ def replace_table(
     The table.
     """
     drop_replacement(run)
-    table = _child(stream, key)
+    table = child_of(stream, key)
     old = source_of(table)
     note = {name: old.parameters[name] for name in _PLACE} | {"stream": stream.item["id"], "table": key}
     ordered = bool(old.parameters.get("order_by_args"))
@@ -118,18 +120,18 @@ def replace_table(
     apart.append_partition(0, pa.table(dict(columns), schema=schema))
     put_source(table, dataclasses.replace(source_of(apart), id=old.id))
     drop_replacement(run)
-    return _child(stream, key)
+    return child_of(stream, key)
 
 
 def drop_replacement(run: Any) -> None:
     """Remove the table apart, also one that a program left that ended in the middle; never the rows in use."""
     try:
-        apart = _child(run, REPLACEMENT)
+        apart = child_of(run, REPLACEMENT)
     except KeyError:
         return
     source, note = source_of(apart), apart.metadata
     try:
-        used = source_of(_child(_child(run, note["stream"]).base, note["table"])).parameters["dataset_id"]
+        used = source_of(child_of(child_of(run, note["stream"]).base, note["table"])).parameters["dataset_id"]
     except KeyError:
         used = None
     if used == source.parameters["dataset_id"]:
@@ -138,7 +140,8 @@ def drop_replacement(run: Any) -> None:
     run.delete_contents([REPLACEMENT], external_only=False)
 
 
-def _child(container: Any, key: str) -> Any:
+def child_of(container: Any, key: str) -> Any:
+    """A container's child; KeyError where there is none."""
     from tiled.client.container import Container
 
     return Container.__getitem__(container, key)
@@ -159,3 +162,22 @@ def put_source(node: Any, source: Any) -> None:
             node.uri.replace("/metadata/", "/data_source/", 1), content=safe_json_dump({"data_source": source})
         )
     )
+
+
+def counted_column(table: Any, name: str) -> str:
+    """A column that each row has a value in: that of numbers, where the table has one."""
+    names = schema_of(table).names
+    order = order_column(names, name)
+    return order if order in names else str(names[0])
+
+
+def parts_of(fields: Sequence[Any]) -> list[list[Any]]:
+    """Fields in as many parts as there must be tables."""
+    count = math.ceil(len(fields) / _MOST_COLUMNS)
+    size = math.ceil(len(fields) / count)
+    return [list(fields[begin : begin + size]) for begin in range(0, len(fields), size)]
+
+
+def stored(column: Any, type_: Any) -> Any:
+    """A column of a data frame as it was stored: NaN is a number, and elsewhere nothing."""
+    return pa.array(column, type=type_, from_pandas=not pa.types.is_floating(type_))
