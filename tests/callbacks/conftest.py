@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
+from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import FrameTask, InlineFrame, ReducedRun, TiffFrame
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-
-Named = tuple[str, dict[str, Any]]
+from tests.callbacks.reducing import Make, Named
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,18 @@ def make_run(reducer: Reducer, rng: np.random.Generator) -> MakeRun:
         return Run([*documents, run.stop(stop)], curves)
 
     return make
+
+
+@pytest.fixture
+def reductions() -> Iterator[Make]:
+    """Make reductions, each with the list of the documents that it hands to its sink."""
+    made: list[Reduction] = []
+
+    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[Named]]:
+        found: list[Named] = []
+        made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], **keywords))
+        return made[-1], found
+
+    yield make
+    for reduction in made:
+        assert reduction.close(PATIENCE) or reduction._abandoned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -16,48 +16,17 @@ from event_model import pack_datum_page, pack_event_page
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import PluginError
-from saxs_bluesky.reduction import Calibration, Reducer, write_frame
+from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.workers import WorkerPool
 from tests.callbacks.handlers import RawBytes
+from tests.callbacks.reducing import Make, Named, assert_curves, events_of
 from tests.conftest import small_document
 from tests.waiting import PATIENCE
-
-Named = tuple[str, dict[str, Any]]
-Make = Callable[..., tuple[Reduction, list[Named]]]
 
 
 @pytest.fixture
 def calibration() -> Calibration:
     return Calibration.from_dict(small_document())
-
-
-@pytest.fixture
-def reductions() -> Iterator[Make]:
-    made: list[Reduction] = []
-
-    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[Named]]:
-        found: list[Named] = []
-        made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], **keywords))
-        return made[-1], found
-
-    yield make
-    for reduction in made:
-        assert reduction.close(PATIENCE)
-
-
-def events_of(found: list[Named], detector: str | None = None) -> list[dict[str, Any]]:
-    for name, doc in found:
-        event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
-    runs = {doc["uid"] for name, doc in found if name == "start" and detector in (None, doc["detector"])}
-    streams = {doc["uid"] for name, doc in found if name == "descriptor" and doc["run_start"] in runs}
-    return [doc for name, doc in found if name == "event" and doc["descriptor"] in streams]
-
-
-def assert_curves(events: list[dict[str, Any]], images: Any, calibration: Calibration) -> None:
-    reducer = Reducer(calibration)
-    assert [event["data"]["failure"] for event in events] == [""] * len(images)
-    for event, image in zip(events, images, strict=True):
-        np.testing.assert_array_equal(event["data"]["R0_intensity"], reducer.reduce(image)[0].intensity)
 
 
 def key(shape: Sequence[Any] = (1, 60, 80), external: str = "FILESTORE:") -> dict[str, Any]:
@@ -385,7 +354,7 @@ def test_event_of_a_page_that_makes_no_sense_costs_no_other(
     for name, doc in run.begin + [one for point in points for one in point[:-1]] + [("event_page", dict(page))]:
         reduction(name, doc)
     assert reduction.wait(PATIENCE)
-    assert_curves(events_of(found), images[[0, 2]], calibration)
+    assert_curves(events_of(found), images[[0, 2]], calibration, (0, 2))
     assert "a document could not be followed" in caplog.text
 
 

@@ -22,14 +22,12 @@ from ophyd_async.sim import SimBlobDetector
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.devices import SimPilatus
-from saxs_bluesky.reduction import Calibration, Reducer, write_frame
+from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.simulation import simulated_calibration
 from saxs_bluesky.workers import WorkerPool
+from tests.callbacks.reducing import Make, assert_curves, events_of
 from tests.conftest import small_document
 from tests.waiting import PATIENCE, until
-
-Named = tuple[str, dict[str, Any]]
-Reduced = Callable[..., tuple[Reduction, list[Named]]]
 
 # Writes the frames of a .npy file, one for each line of its input, and closes at the end of it.
 WRITER = """
@@ -93,34 +91,6 @@ def writer() -> Iterator[Callable[..., Writer]]:
         one.end()
 
 
-@pytest.fixture
-def reduced() -> Iterator[Reduced]:
-    made: list[Reduction] = []
-
-    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[Named]]:
-        found: list[Named] = []
-        made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], **keywords))
-        return made[-1], found
-
-    yield make
-    for reduction in made:
-        assert reduction.close(PATIENCE) or reduction._abandoned
-
-
-def events_of(found: list[Named], detector: str | None = None) -> list[dict[str, Any]]:
-    runs = {doc["uid"] for name, doc in found if name == "start" and detector in (None, doc["detector"])}
-    streams = {doc["uid"] for name, doc in found if name == "descriptor" and doc["run_start"] in runs}
-    return [doc for name, doc in found if name == "event" and doc["descriptor"] in streams]
-
-
-def assert_curves(events: list[dict[str, Any]], images: Any, calibration: Calibration) -> None:
-    reducer = Reducer(calibration)
-    assert [event["data"]["failure"] for event in events] == [""] * len(images)
-    assert [event["data"]["frame_index"] for event in events] == list(range(len(images)))
-    for event, image in zip(events, images, strict=True):
-        np.testing.assert_array_equal(event["data"]["R0_intensity"], reducer.reduce(image)[0].intensity)
-
-
 KEY = {"dtype": "array", "shape": [1, 60, 80], "source": "test", "external": "FILESTORE:"}
 
 
@@ -159,7 +129,7 @@ class Scan:
 
 @pytest.mark.parametrize(("libver", "by_workers"), [("latest", False), ("earliest", False), ("v110", True)])
 def test_frames_wait_until_the_file_is_closed_and_the_other_detector_goes_on(
-    reduced: Reduced,
+    reductions: Make,
     writer: Callable[..., Writer],
     tmp_path: Path,
     rng: np.random.Generator,
@@ -170,7 +140,7 @@ def test_frames_wait_until_the_file_is_closed_and_the_other_detector_goes_on(
     slow, fast = rng.poisson(10, (2, 6, 60, 80)).astype("i4")
     # A patience that is over long before the file is closed.
     executor = WorkerPool(2) if by_workers else None
-    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=0.2, executor=executor)
+    reduction, found = reductions({"slow": calibration, "fast": calibration}, patience=0.2, executor=executor)
     program = writer(tmp_path / "a.h5", slow, libver)
     scan = Scan(reduction, tmp_path / "a.h5")
     for number in range(6):
@@ -198,11 +168,11 @@ def test_frames_wait_until_the_file_is_closed_and_the_other_detector_goes_on(
 
 
 def test_file_that_is_closed_after_the_end_of_its_run(
-    reduced: Reduced, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
+    reductions: Make, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
 ) -> None:
     calibration = Calibration.from_dict(small_document())
     slow, fast = rng.poisson(10, (2, 3, 60, 80)).astype("i4")
-    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=PATIENCE)
+    reduction, found = reductions({"slow": calibration, "fast": calibration}, patience=PATIENCE)
     program = writer(tmp_path / "a.h5", slow)
     scan = Scan(reduction, tmp_path / "a.h5")
     for number in range(3):
@@ -227,11 +197,11 @@ def test_file_that_is_closed_after_the_end_of_its_run(
 
 
 def test_file_that_is_never_closed_is_told_after_the_run(
-    reduced: Reduced, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
+    reductions: Make, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
 ) -> None:
     calibration = Calibration.from_dict(small_document())
     slow, fast = rng.poisson(10, (2, 3, 60, 80)).astype("i4")
-    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=0.3)
+    reduction, found = reductions({"slow": calibration, "fast": calibration}, patience=0.3)
     program = writer(tmp_path / "a.h5", slow)
     scan = Scan(reduction, tmp_path / "a.h5")
     for number in range(3):
@@ -255,7 +225,7 @@ def test_file_that_is_never_closed_is_told_after_the_run(
 
 @pytest.mark.parametrize("by", ["close", "finish", "abandon", "leave"])
 def test_reduction_that_ends_while_frames_wait(
-    reduced: Reduced,
+    reductions: Make,
     writer: Callable[..., Writer],
     tmp_path: Path,
     rng: np.random.Generator,
@@ -265,7 +235,7 @@ def test_reduction_that_ends_while_frames_wait(
     calibration = Calibration.from_dict(small_document())
     slow, fast = rng.poisson(10, (2, 2, 60, 80)).astype("i4")
     patience = PATIENCE if by == "leave" else 0.3
-    reduction, found = reduced({"slow": calibration, "fast": calibration}, patience=patience)
+    reduction, found = reductions({"slow": calibration, "fast": calibration}, patience=patience)
     program = writer(tmp_path / "a.h5", slow)
     scan = Scan(reduction, tmp_path / "a.h5")
     for number in range(2):
@@ -293,9 +263,9 @@ def test_reduction_that_ends_while_frames_wait(
 
 
 @pytest.mark.parametrize("patience", [0.3, 10.0])
-def test_frames_of_the_simulated_pilatus_are_live(reduced: Reduced, tmp_path: Path, patience: float) -> None:
+def test_frames_of_the_simulated_pilatus_are_live(reductions: Make, tmp_path: Path, patience: float) -> None:
     calibration = Calibration.from_dict(simulated_calibration("100K"))
-    reduction, found = reduced(calibration, patience=patience)
+    reduction, found = reductions(calibration, patience=patience)
     pilatus = SimPilatus("pilatus", tmp_path, detector="100K", file_format="hdf5", real_time=False)
     before_the_stop: list[int] = []
 
@@ -315,11 +285,11 @@ def test_frames_of_the_simulated_pilatus_are_live(reduced: Reduced, tmp_path: Pa
         assert_curves(events_of(found), file["entry/data/data"][()], calibration)
 
 
-def test_frames_of_a_detector_of_ophyd_async_are_live(reduced: Reduced, tmp_path: Path) -> None:
+def test_frames_of_a_detector_of_ophyd_async_are_live(reductions: Make, tmp_path: Path) -> None:
     document = small_document()
     document["Geometry"] |= {"Imagesize": [240, 320], "BeamCenter": [100.5, 150.2]}
     calibration = Calibration.from_dict(document)
-    reduction, found = reduced(calibration, patience=0.3)
+    reduction, found = reductions(calibration, patience=0.3)
     engine = RunEngine({}, call_returns_result=False)
     with init_devices():
         blob = SimBlobDetector(StaticPathProvider(UUIDFilenameProvider(), tmp_path), name="blob")
@@ -346,7 +316,7 @@ def test_frames_of_a_detector_of_ophyd_async_are_live(reduced: Reduced, tmp_path
 
 
 def test_axis_in_a_file_that_is_open_is_waited_for_too(
-    reduced: Reduced, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
+    reductions: Make, writer: Callable[..., Writer], tmp_path: Path, rng: np.random.Generator
 ) -> None:
     calibration = Calibration.from_dict(small_document())
     images = rng.poisson(10, (2, 60, 80)).astype("i4")
@@ -361,7 +331,7 @@ def test_axis_in_a_file_that_is_open_is_waited_for_too(
     assert angles.stdout is not None
     try:
         assert angles.stdout.readline() == "written\n"
-        reduction, found = reduced(calibration, patience=0.2)
+        reduction, found = reductions(calibration, patience=0.2)
         run = event_model.compose_run(metadata={"hints": {"dimensions": [(["angle"], "primary")]}})
         keys = {
             "camera": KEY | {"external": "STREAM:"},

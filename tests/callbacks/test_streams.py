@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from bluesky.plans import scan
 from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector, SimMotor
 
-from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer
+from tests.callbacks import reducing
+from tests.callbacks.reducing import Make, Named, assert_curves
 from tests.conftest import small_document
 from tests.waiting import PATIENCE, until
 
-Named = tuple[str, dict[str, Any]]
-Make = Callable[..., tuple[Reduction, list[Named]]]
 ROWS = 6
 
 
@@ -34,35 +32,8 @@ def calibration() -> Calibration:
     return Calibration.from_dict(small_document())
 
 
-@pytest.fixture
-def reductions() -> Iterator[Make]:
-    made: list[Reduction] = []
-
-    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[Named]]:
-        found: list[Named] = []
-        made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], **keywords))
-        return made[-1], found
-
-    yield make
-    for reduction in made:
-        assert reduction.close(PATIENCE)
-
-
 def events_of(found: list[Named], detector: str) -> list[dict[str, Any]]:
-    for name, doc in found:
-        event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
-    runs = {doc["uid"] for name, doc in found if name == "start" and doc["detector"] == detector}
-    streams = {doc["uid"] for name, doc in found if name == "descriptor" and doc["run_start"] in runs}
-    events = [doc for name, doc in found if name == "event" and doc["descriptor"] in streams]
-    return sorted(events, key=lambda event: event["data"]["frame_index"])
-
-
-def assert_curves(events: list[dict[str, Any]], images: Any, calibration: Calibration) -> None:
-    reducer = Reducer(calibration)
-    assert [event["data"]["failure"] for event in events] == [""] * len(images)
-    assert [event["data"]["frame_index"] for event in events] == list(range(len(images)))
-    for event, image in zip(events, images, strict=True):
-        np.testing.assert_array_equal(event["data"]["R0_intensity"], reducer.reduce(image)[0].intensity)
+    return sorted(reducing.events_of(found, detector), key=lambda event: event["data"]["frame_index"])
 
 
 class Streams:
