@@ -9,13 +9,15 @@ import pytest
 
 from tests.sessions import assert_delivered_by_the_next, ipython, prepare, script
 
+pytestmark = pytest.mark.soak
+
 
 def test_session_that_is_left_right_after_a_scan_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(tmp_path, monkeypatch)
     uids = [
         script("ends.py", 0),
         script("goes_on.py", 128 + signal.SIGHUP, signal.SIGHUP),
-        script("goes_on.py", -signal.SIGINT, signal.SIGINT, signal.SIGINT),
+        script("goes_on.py", None, signal.SIGINT, signal.SIGINT),
         ipython(lambda child: child.sendline("exit")),
     ]
     assert_delivered_by_the_next(tmp_path, uids)
