@@ -277,7 +277,7 @@ class CatalogWriter:
         return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
 
     def _ready(self) -> list[Delivery]:
-        return [] if self._pause else [run for run in self._deliveries if run.is_due(run.file.lines)]
+        return [] if self._pause else [run for run in self._deliveries if run.is_due(run.taken)]
 
     def _is_due(self) -> bool:
         ready = self._ready()
@@ -302,12 +302,12 @@ class CatalogWriter:
             # one of a single event would make all later ones slow.
             self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
             # A new run is told at once, so that its first events find it; what comes meanwhile waits.
-            due = [(run, 1 if run.is_new else run.file.lines) for run in self._deliveries]
-        while (due := [(run, line) for run, line in due if run.is_due(line)]) and self._reach():
+            due = [(run, 1 if run.is_new else run.taken) for run in self._deliveries]
+        while (due := [(run, count) for run, count in due if run.is_due(count)]) and self._reach():
             # A batch of each, so that a long run that is written again does not hold up the others.
-            for delivery, line in due:
+            for delivery, count in due:
                 if not (self._pause or self._ended.is_set()):
-                    self._deliver(delivery, line)
+                    self._deliver(delivery, count)
 
     def _reach(self) -> bool:
         """Ask the catalog for a sign of life, once: Tiled's client would go on asking for most of a minute."""
@@ -339,9 +339,9 @@ class CatalogWriter:
             self._failures += 1
             self._last_error = _words(error)
 
-    def _deliver(self, delivery: Delivery, line: int) -> None:
+    def _deliver(self, delivery: Delivery, count: int) -> None:
         try:
-            delivery.deliver(self._catalog, line, self._batch_events)
+            delivery.deliver(self._catalog, count, self._batch_events)
         # What the client, the normalizer or the server raise; the journal has the documents.
         except Exception as error:  # noqa: BLE001
             if self._ended.is_set():

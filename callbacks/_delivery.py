@@ -61,9 +61,14 @@ class Delivery:
         """How many documents still wait."""
         return 0 if self._refused else self.file.lines - self._written
 
-    def is_due(self, line: int) -> bool:
-        """Whether a document before this line waits, and may be tried."""
-        return not self._refused and self._written < line and self.retry_at <= time.monotonic()
+    @property
+    def taken(self) -> int:
+        """How many documents the run has so far; those that were cut off from its file count, so it never falls."""
+        return self.file.cut + self.file.lines
+
+    def is_due(self, count: int) -> bool:
+        """Whether one of the run's first so many documents waits, and may be tried."""
+        return not self._refused and self.file.cut + self._written < count and self.retry_at <= time.monotonic()
 
     @property
     def is_new(self) -> bool:
@@ -92,8 +97,8 @@ class Delivery:
         """Whether nothing more will become of it: it has stopped and is in the catalog, or is refused."""
         return self.finished or self._refused
 
-    def deliver(self, catalog: Any, line: int, limit: int) -> None:
-        """Write up to ``limit`` documents before a line; after any error the catalog is asked what it has."""
+    def deliver(self, catalog: Any, count: int, limit: int) -> None:
+        """Write up to ``limit`` of the run's first ``count`` documents; after any error, ask what the catalog has."""
         self._culprit = None
         self._batch = range(self._position, self._position)
         try:
@@ -101,7 +106,7 @@ class Delivery:
                 self._begin(catalog)
             while self._position < self._written:  # what is there; events need not even be decoded
                 self._hand_over(min(_READ_AT_ONCE, self._written - self._position))
-            self._write(self._careful(min(limit, line - self._written)))
+            self._write(self._careful(min(limit, count - self.file.cut - self._written)))
         except BaseException:
             self._let_go()
             raise
@@ -122,9 +127,13 @@ class Delivery:
             # Files are found by their documents, and the reduction of files asks for its raw run's.
             return bool(told) and not any("external" in entry or key == "file_stamp" for key, entry in told.items())
 
-        shift = self.file.trim(line, is_cut)
-        self._written -= shift
-        self._position -= shift
+        try:
+            shift = self.file.trim(line, is_cut)
+        except OSError as error:
+            _log.warning("%s: wanted to shorten the journal, found %s; later", self.file.path, error.strerror or error)
+        else:
+            self._written -= shift
+            self._position -= shift
         self._next_trim = self.file.bytes_read + _TRIMMED_AT
 
     def _begin(self, catalog: Any) -> None:

@@ -243,6 +243,19 @@ def test_journal_of_an_open_run_is_trimmed_to_what_the_catalog_does_not_have(
     scan.assert_whole(catalog)
 
 
+def test_journal_that_is_trimmed_while_a_run_is_delivered_costs_nothing(opened, make_writer, tmp_path, monkeypatch):
+    monkeypatch.setattr(_delivery, "_TRIMMED_AT", 50_000)
+    monkeypatch.setattr(_delivery, "_KEPT", 5)
+    catalog = opened(tmp_path / "catalog")
+    scan = Scan()
+    writer = make_writer(catalog, batch_events=10)
+    feed(writer, *scan.begin(), *scan.events(COUNT), scan.stop())
+    assert writer.wait(PATIENCE)
+    assert (writer.counters.written, writer.counters.failures) == (COUNT + 3, 0)
+    scan.assert_whole(catalog)
+    assert not list((tmp_path / "journal").glob("*.jsonl"))
+
+
 _TRIM = """
 import sys
 from pathlib import Path
