@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_ends import aborted
 from saxs_bluesky.callbacks._writer_state import CatalogCounters, JournaledRun
 from saxs_bluesky.catalog import open_catalog, words
+from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
@@ -221,15 +223,23 @@ class CatalogWriter:
         self._end(_JOIN_TIMEOUT)
         return settled
 
-    def leave(self, until: float) -> None:
-        """Deliver until a moment, by ``time.monotonic``, and leave the rest in the journal; the end of a program."""
+    def leave(self, until: float, at_most: float) -> None:
+        """Deliver until a moment, by ``time.monotonic``, and leave the rest in the journal; the end of a program.
+
+        A temporary journal is found by no other writer: what is in it is delivered up to the later moment ``at_most``.
+        """
         with self._changed:
             self._hurry += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._settled() or self._told, max(0.0, until - time.monotonic()))
+            end = max(until, at_most) if self._temporary else until
+            self._changed.wait_for(self._is_kept, max(0.0, end - time.monotonic()))
         self._end(_SECONDS_TO_LEAVE)
         if not self.has_ended:
             end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
+
+    def _is_kept(self) -> bool:
+        """Whether the catalog has everything; or the journal has, and the catalog is not to be had."""
+        return self._settled() or (not self._inbox.waiting and (self._told or self._catalog is None))
 
     def _end(self, seconds: float) -> None:
         forget(self.leave)
@@ -242,8 +252,8 @@ class CatalogWriter:
         self._thread.join(0 if again else seconds)
         if not (self.has_ended or again):
             _log.warning(
-                "the catalog does not answer, and is left without waiting any longer: documents that it does not have "
-                "are in %s",
+                "the catalog %s, and is left without waiting any longer: documents that it does not have are in %s",
+                "is not open yet" if self._catalog is None else "does not answer",
                 self._journal.folder,
             )
 
@@ -316,6 +326,7 @@ class CatalogWriter:
         try:
             if self._catalog is None:
                 self._catalog = self._open()
+                self._catalog.context.http_client.event_hooks["request"].append(self._refuse_request)
             http = self._catalog.context.http_client
             timeout = {} if hasattr(http, "app") else {"timeout": _ANSWER_TIMEOUT}
             http.get(self._catalog.uri, **timeout).raise_for_status()
@@ -325,6 +336,11 @@ class CatalogWriter:
             return False
         self._pause = 0.0
         return True
+
+    def _refuse_request(self, _request: Any) -> None:
+        """Let this thread end between two requests; an embedded catalog that is closed under one never answers."""
+        if self._ended.is_set() and threading.current_thread() is self._thread:
+            raise CatalogError("the writer is closed")
 
     def _away(self, error: Exception) -> None:
         self._tell_away(error)
@@ -388,11 +404,17 @@ class CatalogWriter:
             for delivery in [delivery for delivery in self._deliveries if delivery.is_over]:
                 self._retire(delivery)
         self._journal.close()
+        if self._catalog is not None:
+            with suppress(ValueError):
+                self._catalog.context.http_client.event_hooks["request"].remove(self._refuse_request)
         if self._own and self._catalog is not None:
             self._catalog.context.close()
         if self._temporary and not (self._deliveries or self._rejected or self._left_out):
             shutil.rmtree(self._journal.folder, ignore_errors=True)
-        elif self._deliveries or self._temporary:
+        elif self._temporary:
+            text = "documents that the catalog does not have are in %s (saxs-bluesky journal retry %s --catalog WHERE)"
+            _log.warning(text, self._journal.folder, self._journal.folder)
+        elif self._deliveries:
             _log.warning("documents that the catalog does not have are in %s", self._journal.folder)
 
 

@@ -364,8 +364,8 @@ class Reduction:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in threads) and self.wait(timeout)
 
-    def leave(self, until: float) -> None:
-        """Do until a moment, by ``time.monotonic``, what `close` does, and leave out the frames that are left then.
+    def leave(self, until: float, at_most: float) -> None:
+        """Do what `close` does until the later of two moments, by ``time.monotonic``, and leave out what is left then.
 
         For the end of a program. The stop document of a reduced run with frames that are left out says "abort", and
         how many they are.
@@ -373,14 +373,14 @@ class Reduction:
         with self._changed:
             self._closed = True
         self._inbox.put(_CLOSE)
-        if not self._finished_until(until):
+        if not self._finished_until(max(until, at_most)):
             self._hurry.set()
             with suppress(queue.Full):
                 self._in_hand.put_nowait(_LOOK)
         for thread in list(self._threads):
             if thread.name.endswith(self._deliver.__name__):
                 thread.join(_SECONDS_TO_LEAVE_OUT)
-        if self._left_out or self.waiting:
+        if (self._left_out or self.waiting) and not self._ended:  # which has been told
             _log.warning(
                 "the program ends, and %d frames and %d documents are not reduced any more; reduce_run reduces a run "
                 "again",

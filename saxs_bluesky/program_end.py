@@ -31,11 +31,11 @@ class Turn(IntEnum):
 
 _SECONDS = {Turn.REDUCTIONS: 1.5, Turn.WRITERS: 2.5}  # since the end began: people leave a session, and wait
 _SECONDS_OF_WRITERS = 0.5  # at least
-_SECONDS_OF_SCRIPTS = 60.0  # for frames, as long as they go on; nobody waits for scripts at a prompt
+_SECONDS_OF_SCRIPTS = 60.0  # for what would be lost; nobody waits for scripts at a prompt
 
 _EXIT_CODE = 1  # of a program that cannot be waited for
 
-Leave = Callable[[float], object]
+Leave = Callable[[float, float], object]
 
 _leavers: dict[Leave, Turn] = {}
 _lock = threading.Lock()
@@ -43,7 +43,7 @@ _signalled = _registered = False
 
 
 def at_program_end(leave: Leave, turn: Turn) -> None:
-    """Have ``leave(until)`` called when the program ends, while its threads and catalogs still work.
+    """Have ``leave(until, at_most)`` called when the program ends, while its threads and catalogs still work.
 
     That is: at the end of a script or session, ``sys.exit``, an exception that nobody catches, SIGTERM and SIGHUP
     (a closed terminal) where the program does not handle these itself. To be called from where they work.
@@ -51,8 +51,8 @@ def at_program_end(leave: Leave, turn: Turn) -> None:
     Parameters
     ----------
     leave
-        Gets the moment, by ``time.monotonic``, when it should be done. Called again with one that is past where the
-        user interrupts it: then it only keeps what would be lost.
+        Gets two moments, by ``time.monotonic``: when it should be done, and until when it may go on with what would be
+        lost otherwise. Called again, with moments that are past, where the user interrupts it.
     turn
         When.
     """
@@ -97,21 +97,21 @@ def _end() -> None:
     with _lock:
         leavers = [[leave for leave, turn in _leavers.items() if turn is wanted] for wanted in Turn]
         _leavers.clear()
-    begin = time.monotonic()
     is_script = not (_signalled or hasattr(sys, "ps1"))
+    begin = time.monotonic()
+    until = begin + _SECONDS[Turn.REDUCTIONS]
     for leave in leavers[Turn.REDUCTIONS]:
-        _call(leave, begin + (_SECONDS_OF_SCRIPTS if is_script else _SECONDS[Turn.REDUCTIONS]))
-    if is_script:
-        begin = time.monotonic()
-    until = max(begin + _SECONDS[Turn.WRITERS], time.monotonic() + _SECONDS_OF_WRITERS)
+        _call(leave, until, begin + _SECONDS_OF_SCRIPTS if is_script else until)
+    now = time.monotonic()
+    until = max((now if is_script else begin) + _SECONDS[Turn.WRITERS], now + _SECONDS_OF_WRITERS)
     for leave in leavers[Turn.WRITERS]:
-        _call(leave, until)
+        _call(leave, until, now + _SECONDS_OF_SCRIPTS if is_script else until)
 
 
-def _call(leave: Leave, until: float) -> None:
-    for moment in (until, 0.0):
+def _call(leave: Leave, until: float, at_most: float) -> None:
+    for moments in ((until, at_most), (0.0, 0.0)):
         try:
-            leave(moment)
+            leave(*moments)
         except KeyboardInterrupt:
             continue
         except Exception:  # noqa: BLE001 - the others have their turn

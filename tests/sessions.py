@@ -23,6 +23,7 @@ import sys, time
 from bluesky import RunEngine
 from bluesky.plans import count
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
+from saxs_bluesky.catalog import open_catalog
 from saxs_bluesky.devices import SimPilatus
 
 pilatus = SimPilatus(name="pilatus", directory="frames")
@@ -44,6 +45,7 @@ def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     Path("session.py").write_text(SESSION)
     Path("ends.py").write_text(SESSION)
+    Path("temporary.py").write_text(SESSION.replace('"catalog", journal="journal"', 'open_catalog("catalog")'))
     Path("exits.py").write_text(SESSION + "sys.exit(3)\n")
     Path("goes_on.py").write_text(SESSION + "time.sleep(300)\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import os
 import warnings
@@ -54,6 +55,9 @@ def from_folder(
     except Exception as error:  # whatever SQLAlchemy, Alembic and the server raise at what lies in the folder
         raise CatalogError(f"{folder}: wanted a catalog that opens, found {words(error)}") from error
     remember(catalog, root_map)
+    # Hundreds of thousands of objects were loaded, and stay: to look through them takes the collector of garbage a
+    # second on a slow computer, in the middle of a scan and several times when the program ends.
+    gc.freeze()
     end_first()  # what is in hand at the program's end is delivered before the embedded server ends
     return catalog
 

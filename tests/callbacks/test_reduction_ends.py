@@ -99,7 +99,7 @@ def test_frames_that_are_not_reduced_when_the_program_ends_are_told_in_the_stop_
     executor = ThreadPoolExecutor(workers) if workers else None
     reduction, collected = reduce(images, calibration, executor=executor)
     until(lambda: len(collected.failures) == 2)
-    reduction.leave(time.monotonic() + 0.5)
+    reduction.leave(0.0, time.monotonic() + 0.5)
     assert collected.failures == ["", ""]
     assert collected[-1][1]["exit_status"] == "abort"
     text = "3 frames were not reduced: the program ended before; reduce_run does it again"
@@ -114,7 +114,7 @@ def test_frames_that_are_not_reduced_when_the_program_ends_are_told_in_the_stop_
 
 def test_all_is_reduced_when_the_program_ends_where_there_is_time(images: Path, calibration: Calibration) -> None:
     reduction, collected = reduce(images, calibration)
-    reduction.leave(time.monotonic() + PATIENCE)
+    reduction.leave(0.0, time.monotonic() + PATIENCE)
     assert collected.failures == [""] * 5
     assert collected[-1][1]["exit_status"] == "success"
 

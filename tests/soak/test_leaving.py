@@ -16,6 +16,7 @@ def test_session_that_is_left_right_after_a_scan_loses_nothing(tmp_path: Path, m
     prepare(tmp_path, monkeypatch)
     uids = [
         script("ends.py", 0),
+        script("temporary.py", 0),
         script("goes_on.py", 128 + signal.SIGHUP, signal.SIGHUP),
         script("goes_on.py", None, signal.SIGINT, signal.SIGINT),
         ipython(lambda child: child.sendline("exit")),
