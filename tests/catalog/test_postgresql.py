@@ -16,9 +16,10 @@ from saxs_bluesky.catalog._run_writer import RunWriter, normalized
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
+from tests.callbacks.scans import COUNT, Scan, feed
 from tests.postgres import Postgres
 from tests.tiled_servers import TiledOnPostgres, documented
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 POINTS = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
 
@@ -100,6 +101,26 @@ def test_curves_stay_with_their_frames_where_rows_fill_the_space_of_deleted_ones
     assert postgres_catalog.v1[again.uid].table()["frame_index"].tolist() == expected
     events = [doc["data"] for name, doc in run.documents() if name == "event"]
     assert [data["frame_index"] for data in events] == [data["R0_intensity"][0] for data in events] == expected
+
+
+@pytest.mark.soak  # Tiled's client tries again for most of a minute before it tells
+def test_database_of_tables_that_is_away_alone_costs_nothing(
+    postgres: Postgres, postgres_catalog: Any, tmp_path: Path
+) -> None:
+    begun, later = Scan(), Scan()
+    with CatalogWriter(postgres_catalog, journal=tmp_path / "journal") as writer:
+        feed(writer, *begun.begin(), *begun.events(20))
+        assert writer.wait(PATIENCE)
+        postgres.execute("ALTER DATABASE tiled_tables ALLOW_CONNECTIONS false")
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'tiled_tables'")
+        feed(writer, *begun.events(20, COUNT), begun.stop(), *later.begin(), *later.events(COUNT), later.stop())
+        until(lambda: writer.counters.failures >= 3)  # more than once, of each run
+        assert writer.counters.rejected == 0
+        postgres.execute("ALTER DATABASE tiled_tables ALLOW_CONNECTIONS true")
+        assert writer.wait(PATIENCE)
+    for scan in (begun, later):
+        scan.assert_whole(postgres_catalog)
+    assert not (tmp_path / "journal" / "rejected").exists()
 
 
 def test_session_on_the_documented_server(
