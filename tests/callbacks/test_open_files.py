@@ -247,7 +247,7 @@ def test_reduction_that_ends_while_frames_wait(
         case "abandon":
             reduction.abandon()
         case "leave":  # the end of a program
-            reduction.leave(time.monotonic() + 0.1)
+            reduction.leave(0.0, time.monotonic() + 0.1)
         case "close":
             assert reduction.close(PATIENCE)
         case "finish":
