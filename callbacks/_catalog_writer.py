@@ -278,10 +278,10 @@ class CatalogWriter:
             self._lost += appended.lost
 
     def _lose(self, batch: Batch, error: Exception) -> None:
-        _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), _words(error))
+        _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), words(error))
         with self._changed:
             self._lost += len(batch)
-            self._last_error = _words(error)
+            self._last_error = words(error)
 
     def _settled(self) -> bool:
         return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
@@ -349,11 +349,11 @@ class CatalogWriter:
 
     def _tell_away(self, error: Exception) -> None:
         if not self._told:
-            _log.warning("the catalog is away (%s): documents wait in %s", _words(error), self._journal.folder)
+            _log.warning("the catalog is away (%s): documents wait in %s", words(error), self._journal.folder)
         with self._changed:
             self._told = True
             self._failures += 1
-            self._last_error = _words(error)
+            self._last_error = words(error)
 
     def _deliver(self, delivery: Delivery, count: int) -> None:
         try:
@@ -384,10 +384,10 @@ class CatalogWriter:
                 self._tell_refused(delivery, error, outcome)
 
     def _tell_refused(self, delivery: Delivery, error: Exception, outcome: str) -> None:
-        _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, _words(error), outcome)
+        _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, words(error), outcome)
         with self._changed:
             self._failures += 1
-            self._last_error = _words(error)
+            self._last_error = words(error)
 
     def _retire(self, delivery: Delivery) -> None:
         self._deliveries.remove(delivery)
@@ -425,7 +425,3 @@ def _opener(catalog: Any) -> Callable[[], Any]:
         return lambda: catalog
     opener: Callable[[], Any] = catalog
     return opener
-
-
-def _words(error: Exception) -> str:
-    return words(error)

@@ -9,6 +9,7 @@ from typing import Any
 from saxs_bluesky.callbacks._away import is_away, takes_writes
 from saxs_bluesky.callbacks._journal import Journal
 from saxs_bluesky.callbacks._run_file import CUT_OFF, Glance, RunFile, decode
+from saxs_bluesky.catalog import words
 from saxs_bluesky.errors import CatalogError
 
 _log = logging.getLogger(__name__)
@@ -248,7 +249,7 @@ class Delivery:
                 self._suspects = range(self._batch.stop, self._batch.stop)
             return "it is tried again"
         self._attempts = 0
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = words(error)
         if isinstance(error, AlreadyThereError):
             return self._give_up(reason)
         if self._culprit is None and len(self._batch) > 1:

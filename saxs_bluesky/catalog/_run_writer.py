@@ -13,7 +13,7 @@ from event_model import DocumentNames, schema_validators
 
 from saxs_bluesky.catalog._arrays import drop_beside
 from saxs_bluesky.catalog._stream_writer import StreamWriter
-from saxs_bluesky.catalog._tables import drop_replacement
+from saxs_bluesky.catalog._tables import drop_replacement, source_of
 
 #: Told of a value that is left out: stream, key, number of the event, value, reason.
 LeftOut = Callable[[str, str, int, Any, str], None]
@@ -128,7 +128,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
                 consolidator = consolidator_factory(resource, stream.metadata)
                 self._sres_nodes[name] = self._sres_nodes[sres_uid] = there
                 self._consolidators[name] = self._consolidators[sres_uid] = consolidator
-                self._external_there[id(consolidator)] = _extent(there.include_data_sources().data_sources()[0])
+                self._external_there[id(consolidator)] = _extent(source_of(there))
         return super().get_sres_node(sres_uid, desc_uid)
 
     def _write_external_data(self, doc: Any) -> None:

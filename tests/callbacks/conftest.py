@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.documents import FrameTask, InlineFrame, ReducedRun, TiffFrame
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.callbacks.reducing import Make, Named
@@ -100,3 +101,17 @@ def reductions() -> Iterator[Make]:
     yield make
     for reduction in made:
         assert reduction.close(PATIENCE) or reduction._abandoned
+
+
+@pytest.fixture
+def make_writer(tmp_path: Path) -> Iterator[Callable[..., CatalogWriter]]:
+    """Make impatient writers with a journal in tmp_path / "journal", closed at the end."""
+    made: list[CatalogWriter] = []
+
+    def make(catalog: Any, **options: Any) -> CatalogWriter:
+        made.append(CatalogWriter(catalog, **({"batch_seconds": 0.05, "journal": tmp_path / "journal"} | options)))
+        return made[-1]
+
+    yield make
+    for writer in made:
+        writer.close(timeout=0)

@@ -52,19 +52,6 @@ def opened(empty: Path) -> Iterator[Callable[[Path], Any]]:
         close_catalog(folder)
 
 
-@pytest.fixture
-def make_writer(tmp_path: Path) -> Iterator[Callable[..., CatalogWriter]]:
-    made: list[CatalogWriter] = []
-
-    def make(catalog: Any, **options: Any) -> CatalogWriter:
-        made.append(CatalogWriter(catalog, **({"batch_seconds": 0.05, "journal": tmp_path / "journal"} | options)))
-        return made[-1]
-
-    yield make
-    for writer in made:
-        writer.close(timeout=0)
-
-
 def assert_nothing_aside(writer: CatalogWriter, caplog: pytest.LogCaptureFixture) -> None:
     assert writer.wait(PATIENCE), writer.counters
     assert not (writer.journal / "rejected").exists()

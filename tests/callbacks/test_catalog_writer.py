@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def catalog(folder: Path) -> Any:
     return open_catalog(folder)
-
-
-@pytest.fixture
-def make_writer(tmp_path: Path) -> Iterator[Callable[..., CatalogWriter]]:
-    """Make impatient writers with a journal in tmp_path / "journal", closed at the end."""
-    made: list[CatalogWriter] = []
-
-    def make(catalog: Any, **options: Any) -> CatalogWriter:
-        made.append(CatalogWriter(catalog, **({"batch_seconds": 0.05, "journal": tmp_path / "journal"} | options)))
-        return made[-1]
-
-    yield make
-    for writer in made:
-        writer.close(timeout=0)
 
 
 class Reduced:

@@ -266,32 +266,28 @@ def wait_for(file: Path) -> None:
         time.sleep(0.02)
 
 
-def died(session: Session) -> None:
-    """The IOC dies in mid-exposure."""
+def scan_while_the_ioc_gets(session: Session, number: signal.Signals) -> None:
+    """Scan, and send a signal to the IOC in mid-exposure."""
     session.expose(30)
 
-    def kill() -> None:
+    def send() -> None:
         while session.record("cam1:Armed").get() != "Armed":
             time.sleep(0.05)
         time.sleep(0.3)
-        os.kill(int(os.environ["IOC_PID"]), signal.SIGKILL)
+        os.kill(int(os.environ["IOC_PID"]), number)
 
-    threading.Thread(target=kill, daemon=True).start()
+    threading.Thread(target=send, daemon=True).start()
     session.scan(3)
+
+
+def died(session: Session) -> None:
+    """The IOC dies in mid-exposure."""
+    scan_while_the_ioc_gets(session, signal.SIGKILL)
 
 
 def froze(session: Session) -> None:
     """The IOC does not answer any more, and its connection stays."""
-    session.expose(30)
-
-    def freeze() -> None:
-        while session.record("cam1:Armed").get() != "Armed":
-            time.sleep(0.05)
-        time.sleep(0.3)
-        os.kill(int(os.environ["IOC_PID"]), signal.SIGSTOP)
-
-    threading.Thread(target=freeze, daemon=True).start()
-    session.scan(3)
+    scan_while_the_ioc_gets(session, signal.SIGSTOP)
 
 
 def died_before_the_reading(session: Session) -> None:
