@@ -20,7 +20,7 @@ from saxs_bluesky.callbacks._run_ends import aborted
 from saxs_bluesky.callbacks._writer_state import CatalogCounters, JournaledRun
 from saxs_bluesky.catalog import open_catalog, words
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.program_end import Turn, at_program_end, end_at_once_after, forget
+from saxs_bluesky.support.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 import zmq
 from event_model import DocumentNames
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.callbacks._document_formats import Format, deserializer
 from saxs_bluesky.callbacks._documents_0mq import checked_prefix
 from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.support.addresses import tcp_address
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any
 import zmq
 from bluesky.callbacks.zmq import ClientCurve, Proxy, Publisher, ServerCurve
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.callbacks._document_formats import Format, serializer
 from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.support.addresses import tcp_address
 
 _log = logging.getLogger(__name__)
 

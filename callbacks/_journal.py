@@ -15,7 +15,7 @@ from saxs_bluesky.callbacks._run_recovery import recovered
 from saxs_bluesky.callbacks._set_aside import SetAside
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.locks import locked
+from saxs_bluesky.support.locks import locked
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk

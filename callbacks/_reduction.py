@@ -25,8 +25,8 @@ from saxs_bluesky.callbacks._writer_state import CatalogCounters
 from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
-from saxs_bluesky.program_end import Turn, at_program_end, forget, handle_signals
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
+from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handle_signals
 from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
 _log = logging.getLogger(__name__)

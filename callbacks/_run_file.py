@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.journal_lines import check, is_sealed, sealed, sync_folder, unsealed, write_synced
+from saxs_bluesky.support.journal_lines import check, is_sealed, sealed, sync_folder, unsealed, write_synced
 
 Named = tuple[str, dict[str, Any]]
 

@@ -13,7 +13,7 @@ from typing import Any
 from saxs_bluesky.callbacks._run_file import CUT_OFF, Glance, RunFile, numbers_of
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.journal_lines import Damage, keep, whole_lines, write_synced
+from saxs_bluesky.support.journal_lines import Damage, keep, whole_lines, write_synced
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.output_folders import LinkRule, OutputFolder, open_folder
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,
@@ -28,6 +27,7 @@ from saxs_bluesky.reduction import (
     provenance_in,
 )
 from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.support.output_folders import LinkRule, OutputFolder, open_folder
 
 # Formats of one frame a file; in others the number of the frame belongs to the name.
 _ONE_FRAME = {".tif", ".tiff", ".cbf", ".edf"}

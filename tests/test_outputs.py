@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.output_folders import draft_name
 from saxs_bluesky.outputs import Claims, Condition, CurveFiles, FrameName
 from saxs_bluesky.reduction import Calibration, Curve, OutputNames, Reducer, read_chi, stamp_of, write_chi
+from saxs_bluesky.support.output_folders import draft_name
 
 NAMES = ["R0", "P1", "S2"]
 

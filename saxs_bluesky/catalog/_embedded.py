@@ -19,7 +19,7 @@ from saxs_bluesky.catalog._place import put_right
 from saxs_bluesky.catalog._root_map import MappedAdapter, RootMap, mapped_exporter, remember
 from saxs_bluesky.catalog._sqlite import let_share, wait_for_locks
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.program_end import end_first
+from saxs_bluesky.support.program_end import end_first
 
 
 def from_folder(

@@ -28,11 +28,11 @@ from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, o
 from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
-from saxs_bluesky.locks import holders, locked
 from saxs_bluesky.outputs import CurveFiles, home_folder
 from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, OutputNames
 from saxs_bluesky.sources import Progress
+from saxs_bluesky.support.locks import holders, locked
 from saxs_bluesky.workers import WorkerPool
 
 if TYPE_CHECKING:

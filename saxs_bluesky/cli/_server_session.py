@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.cli._command import Exit, complain, task_limit, tell
 from saxs_bluesky.cli._not_done import not_catalogued
 from saxs_bluesky.cli._output import is_terminal
@@ -26,6 +25,7 @@ from saxs_bluesky.leash import read_network as read_network_file
 from saxs_bluesky.leash.server import Desk, LeashServer, QueueSettings, ServerKeys, StateFolder
 from saxs_bluesky.reduction import OutputNames
 from saxs_bluesky.sources import Progress
+from saxs_bluesky.support.addresses import tcp_address
 from saxs_bluesky.workers import WorkerPool
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, tell
 from saxs_bluesky.errors import CalibrationError, OutputError
 from saxs_bluesky.reduction import Conversion, conversion, image_shape, poni_text
-from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.support.replacing import replacing
 
 _DESCRIPTION = """\
 Make a calibration of what another program has written: the output of Fit2D, a calibration of an

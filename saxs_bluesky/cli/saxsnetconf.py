@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, tell
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import (
@@ -21,6 +20,7 @@ from saxs_bluesky.leash import (
     read_network,
     write_network,
 )
+from saxs_bluesky.support.addresses import tcp_address
 
 _HOST = "127.0.0.1"
 _NONE = "none"

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import zmq
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._client import Draft, Response, read_reply
 from saxs_bluesky.leash._commands import Command, command_of
@@ -21,6 +20,7 @@ from saxs_bluesky.leash._exchange import CallError, Exchange
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._network import NetworkEntry
+from saxs_bluesky.support.addresses import tcp_address
 
 _KINDS = {kind.value for kind in Kind}
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.reduction._files import replacing
+from saxs_bluesky.support.replacing import replacing
 
 _FORMATS = ("eps", "jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff")
 # Without the time in them, the same curves make the same file.

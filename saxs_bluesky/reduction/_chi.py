@@ -21,9 +21,9 @@ from saxs_bluesky.reduction._axis_labels import axis_of_text, inverse_length
 from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction._decimals import Cells, cells, text
-from saxs_bluesky.reduction._files import replacing
 from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
 from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.support.replacing import replacing
 
 # The labels of the format, by the label of the curve's axis.
 _LABELS = {

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
-from saxs_bluesky.locks import holders
-from saxs_bluesky.output_folders import LinkRule, open_file, open_folder
 from saxs_bluesky.reduction._curve import Curve
+from saxs_bluesky.support.locks import holders
+from saxs_bluesky.support.output_folders import LinkRule, open_file, open_folder
 
 _log = logging.getLogger(__name__)
 

@@ -1,32 +1,19 @@
-"""Where results go: names of output files, and safe replacement."""
+"""Names of output files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from saxs_bluesky.output_folders import LinkRule, draft_name
+from saxs_bluesky.support.output_folders import LinkRule
 
 _OF_THE_USER = LinkRule()
 _LONGEST_NAME = 255  # bytes, on nearly all file systems
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends, or goes when it fails."""
-    temporary = path.with_name(draft_name(path.name))
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import numpy as np
 import tifffile
 
 from saxs_bluesky.errors import FrameError, SupersededError
-from saxs_bluesky.reduction._files import replacing
 from saxs_bluesky.reduction._pages import PageTable, Place, page_table
 from saxs_bluesky.reduction._stamps import Stamp, stamp_of
 from saxs_bluesky.reduction._tiff import (
@@ -33,6 +32,7 @@ from saxs_bluesky.reduction._tiff import (
     plain_layout,
 )
 from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.support.replacing import replacing
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
 _DATE_AND_TIME = re.compile(r"(\d{4}):(\d\d?):(\d\d?) (\d\d?):(\d\d?):(\d\d?)")

@@ -14,7 +14,6 @@ from typing import Any
 
 import zmq
 
-from saxs_bluesky.addresses import tcp_address
 from saxs_bluesky.errors import SaxsError, printable
 from saxs_bluesky.sources._feeder_connection import KEEPALIVE, FeederConnection
 from saxs_bluesky.sources._file_run import describe_session
@@ -23,6 +22,7 @@ from saxs_bluesky.sources._known import Known
 from saxs_bluesky.sources._ready import Readiness, is_told
 from saxs_bluesky.sources._source import FileSource
 from saxs_bluesky.sources._tree import Tree, is_image_name
+from saxs_bluesky.support.addresses import tcp_address
 
 _log = logging.getLogger(__name__)
 

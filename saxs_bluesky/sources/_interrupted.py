@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from saxs_bluesky import journal_lines
 from saxs_bluesky.reduction import has_stamp
 from saxs_bluesky.sources._file_run import Document, Named, accepted_in
+from saxs_bluesky.support import journal_lines
 
 VERSION = 2
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from saxs_bluesky import journal_lines
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.journal_lines import Damage, made
-from saxs_bluesky.locks import locked
 from saxs_bluesky.sources._interrupted import VERSION, Interrupted, NewerVersionError, file_of, known_lines
+from saxs_bluesky.support import journal_lines
+from saxs_bluesky.support.journal_lines import Damage, made
+from saxs_bluesky.support.locks import locked
 
 _log = logging.getLogger(__name__)
 

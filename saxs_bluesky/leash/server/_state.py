@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.journal_lines import set_aside
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._private import write_private
+from saxs_bluesky.support.journal_lines import set_aside
 
 _log = logging.getLogger(__name__)
 

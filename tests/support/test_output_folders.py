@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.output_folders import LinkError, LinkRule, OutputFolder, draft_name, open_file, open_folder
+from saxs_bluesky.support.output_folders import LinkError, LinkRule, OutputFolder, draft_name, open_file, open_folder
 
 NOBODY = 65534
 USER = LinkRule()
@@ -247,7 +247,7 @@ def test_a_user_follows_links_of_the_administrator_and_none_of_other_users(tmp_p
             "    except LinkError as error:\n"
             "        print(error)\n"
         )
-        code = "from saxs_bluesky.output_folders import LinkError, LinkRule, open_folder\n" + code
+        code = "from saxs_bluesky.support.output_folders import LinkError, LinkRule, open_folder\n" + code
         found = subprocess.run(
             [sys.executable, "-c", code, str(place), "of_root", "own", "of_another"],
             capture_output=True,
