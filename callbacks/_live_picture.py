@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from saxs_bluesky.plotting import plot_curve
 from saxs_bluesky.plotting._style import finish, plain, set_scale
 from saxs_bluesky.reduction import Curve
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
 
 SIZE = (13.0, 7.0)
 _TITLES = {"I0": "I0", "I1": "I1", "I2": "Invariant I2", "correlation_length": "Correlation length"}

@@ -10,9 +10,8 @@ import numpy as np
 from event_model import EventPage, unpack_event_page
 
 from saxs_bluesky.documents import WrittenFiles
-from saxs_bluesky.reduction import Curve, IntegralParameters
-from saxs_bluesky.reduction._curve import CurveKind
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction import Curve, CurveKind, IntegralParameters
+from saxs_bluesky.reduction.arrays import FloatArray
 
 Document = Mapping[str, Any]
 

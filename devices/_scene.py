@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd import Component, Device, SoftPositioner
 
-from saxs_bluesky.reduction._types import FloatImage
+from saxs_bluesky.reduction.arrays import FloatImage
 from saxs_bluesky.simulation import Sample, SimulatedPilatus
 
 

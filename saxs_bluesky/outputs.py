@@ -26,7 +26,7 @@ from saxs_bluesky.reduction import (
     has_stamp,
     provenance_in,
 )
-from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.reduction.arrays import Image
 from saxs_bluesky.support.output_folders import LinkRule, OutputFolder, open_folder
 
 # Formats of one frame a file; in others the number of the frame belongs to the name.

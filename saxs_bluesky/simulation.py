@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from saxs_bluesky.reduction import Geometry, PilatusHeader, write_frame
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, FloatImage
 from saxs_bluesky.support.replacing import replacing
 
 # Pilatus detectors are built of modules of 195 x 487 pixels of 172 um (DECTRIS, Pilatus manuals).

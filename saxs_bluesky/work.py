@@ -25,7 +25,7 @@ from saxs_bluesky.reduction import (
     differences,
     stamp_of,
 )
-from saxs_bluesky.reduction._types import FloatArray, Image
+from saxs_bluesky.reduction.arrays import FloatArray, Image
 from saxs_bluesky.workers import is_retry
 
 _log = logging.getLogger(__name__)

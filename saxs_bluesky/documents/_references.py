@@ -19,7 +19,7 @@ from saxs_bluesky.documents._hdf5_file import dataset_of, is_written_to, not_yet
 from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
 from saxs_bluesky.errors import FrameError, HandlerError, StillOpenError, SupersededError, UnfilledError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
-from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.reduction.arrays import Image
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between looks at a file that is not ready
 _DETECTORS = Detectors()

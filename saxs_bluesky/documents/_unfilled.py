@@ -15,7 +15,7 @@ import numpy as np
 from saxs_bluesky.documents._hdf5_file import dataset_of, not_yet, read_file
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction import Frame
-from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.reduction.arrays import Image
 
 _QUIET = 2.0  # seconds for which a file of zeros must have stood still, as in a folder
 _OLD = 60.0  # seconds since a file was written, after which nobody fills it any more

@@ -15,8 +15,7 @@ from saxs_bluesky.leash._lenient import without_unknown
 from saxs_bluesky.leash._limits import Limits
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._paths import checked_parts
-from saxs_bluesky.reduction import Calibration, read_mask
-from saxs_bluesky.reduction._calibration import own_spelling
+from saxs_bluesky.reduction import Calibration, own_spelling, read_mask
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 

@@ -11,8 +11,7 @@ from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.leash._messages import Attachment
 from saxs_bluesky.leash._paths import checked_parts
-from saxs_bluesky.reduction import Calibration
-from saxs_bluesky.reduction._calibration import own_spelling
+from saxs_bluesky.reduction import Calibration, own_spelling
 from saxs_bluesky.schemas import load_schema, parse_json, validate
 
 Document: TypeAlias = str | Path | Mapping[str, Any]

@@ -10,7 +10,7 @@ import numpy as np
 
 from saxs_bluesky.leash._errors import Kind, LeashError
 from saxs_bluesky.reduction import Curve
-from saxs_bluesky.reduction._chi import LABELLED_AXES
+from saxs_bluesky.reduction.formats.chi import LABELLED_AXES
 
 _LONGEST_NAME = 60
 

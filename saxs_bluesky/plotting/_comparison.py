@@ -28,7 +28,7 @@ from saxs_bluesky.plotting._style import (
     visible,
 )
 from saxs_bluesky.reduction import Q_UNITS, Curve
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
 
 # Told apart by colour-blind eyes: Okabe & Ito, Color Universal Design (2008), without the yellow.
 _COLORS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -16,7 +16,7 @@ from saxs_bluesky.plotting._style import (
     plain,
 )
 from saxs_bluesky.reduction import Curve, Frame, without_invalid
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, Image
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, Image
 
 INVALID_COLOR = "#a0a0a0"
 _MASK_COLOR = "#ffffff"

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import ArrayLike
 
 from saxs_bluesky.reduction import Curve
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
 
 Scale: TypeAlias = Literal["linear", "log", "symlog"]
 

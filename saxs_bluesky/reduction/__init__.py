@@ -1,8 +1,17 @@
 """The reduction: calibrations, frames in, curves out. NumPy, SciPy and numba; no Bluesky, no network."""
 
-from saxs_bluesky.reduction._axis_labels import Q_UNITS, in_unit
-from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
-from saxs_bluesky.reduction._chi import (
+from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings, own_spelling
+from saxs_bluesky.reduction._consistency import differences
+from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters, integral_parameters
+from saxs_bluesky.reduction._files import OutputNames
+from saxs_bluesky.reduction._geometry import Geometry
+from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
+from saxs_bluesky.reduction._operator import BinningOperator
+from saxs_bluesky.reduction._polarization import Polarization, polarization_factor
+from saxs_bluesky.reduction._reducer import Reducer, without_invalid
+from saxs_bluesky.reduction._slices import SliceIntegrator
+from saxs_bluesky.reduction.formats.axis_labels import Q_UNITS, in_unit
+from saxs_bluesky.reduction.formats.chi import (
     ChiFile,
     chi_bytes,
     chi_is_whole,
@@ -12,12 +21,10 @@ from saxs_bluesky.reduction._chi import (
     read_chi,
     write_chi,
 )
-from saxs_bluesky.reduction._consistency import differences
-from saxs_bluesky.reduction._convert import Conversion, conversion, convert
-from saxs_bluesky.reduction._curve import Curve, IntegralParameters, integral_parameters
-from saxs_bluesky.reduction._file_list import FileList
-from saxs_bluesky.reduction._files import OutputNames
-from saxs_bluesky.reduction._frames import (
+from saxs_bluesky.reduction.formats.converters import Conversion, conversion, convert
+from saxs_bluesky.reduction.formats.curve_provenance import CurveProvenance, provenance_in
+from saxs_bluesky.reduction.formats.file_list import FileList
+from saxs_bluesky.reduction.formats.frames import (
     Frame,
     FrameFile,
     PilatusHeader,
@@ -28,17 +35,10 @@ from saxs_bluesky.reduction._frames import (
     superseded,
     write_frame,
 )
-from saxs_bluesky.reduction._geometry import Geometry
-from saxs_bluesky.reduction._image_shape import image_shape
-from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
-from saxs_bluesky.reduction._masks import read_mask
-from saxs_bluesky.reduction._operator import BinningOperator
-from saxs_bluesky.reduction._polarization import Polarization, polarization_factor
-from saxs_bluesky.reduction._poni import poni_text
-from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
-from saxs_bluesky.reduction._reducer import Reducer, without_invalid
-from saxs_bluesky.reduction._slices import SliceIntegrator
-from saxs_bluesky.reduction._stamps import Stamp, has_stamp, part_of, stamp_of
+from saxs_bluesky.reduction.formats.image_shape import image_shape
+from saxs_bluesky.reduction.formats.masks import read_mask
+from saxs_bluesky.reduction.formats.poni import poni_text
+from saxs_bluesky.reduction.formats.stamps import Stamp, has_stamp, part_of, stamp_of
 
 __all__ = [
     "Q_UNITS",
@@ -48,6 +48,7 @@ __all__ = [
     "ChiFile",
     "Conversion",
     "Curve",
+    "CurveKind",
     "CurveProvenance",
     "FileList",
     "Frame",
@@ -77,6 +78,7 @@ __all__ = [
     "image_shape",
     "in_unit",
     "integral_parameters",
+    "own_spelling",
     "part_of",
     "polarization_factor",
     "poni_text",

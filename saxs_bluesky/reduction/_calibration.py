@@ -16,10 +16,10 @@ import numpy as np
 
 from saxs_bluesky.errors import CalibrationError, GeometryError, MaskError
 from saxs_bluesky.reduction._geometry import Geometry
-from saxs_bluesky.reduction._masks import read_mask
 from saxs_bluesky.reduction._polarization import Polarization
 from saxs_bluesky.reduction._slices import Direction, Plane
-from saxs_bluesky.reduction._types import BoolImage
+from saxs_bluesky.reduction.arrays import BoolImage
+from saxs_bluesky.reduction.formats.masks import read_mask
 from saxs_bluesky.schemas import fill_defaults, load_schema, parse_json, validate
 
 # Spellings that occur in files of deployed versions, and the format's own.

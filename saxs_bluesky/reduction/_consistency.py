@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from saxs_bluesky.reduction._calibration import Calibration
-from saxs_bluesky.reduction._frames import PilatusHeader
+from saxs_bluesky.reduction.formats.frames import PilatusHeader
 
 # How much is a little. The wavelength of a real header is 0.6 % beside that of a careful calibration.
 _WAVELENGTH = 0.01

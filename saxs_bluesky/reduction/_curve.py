@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
 
 CurveKind: TypeAlias = Literal["radial", "azimuthal", "slice", "recipe"]
 

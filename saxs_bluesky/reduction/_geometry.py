@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from saxs_bluesky.errors import GeometryError
-from saxs_bluesky.reduction._types import FloatArray, FloatImage
+from saxs_bluesky.reduction.arrays import FloatArray, FloatImage
 
 
 @dataclass(frozen=True)

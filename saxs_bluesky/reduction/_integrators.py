@@ -15,7 +15,7 @@ from saxs_bluesky.reduction._curve import Curve, integral_parameters
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator, count_subpixels
 from saxs_bluesky.reduction._pixels import LimitedImage
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage, Image, IndexArray
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
 
 @runtime_checkable

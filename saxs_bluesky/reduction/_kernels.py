@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saxs_bluesky.reduction._compiled import Compiled, read_only
-from saxs_bluesky.reduction._types import BoolImage, FloatArray
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray
 
 
 class ClassSums(NamedTuple):

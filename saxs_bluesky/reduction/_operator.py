@@ -28,7 +28,7 @@ from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._kernels import class_sums
 from saxs_bluesky.reduction._pixels import LimitedImage
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, FloatImage, Image, IndexArray
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
 BinOf: TypeAlias = Callable[[FloatArray, FloatArray], IndexArray]
 """From positions (x, y) in the detector plane in mm to numbers of bins; the arrays broadcast."""

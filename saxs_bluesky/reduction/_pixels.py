@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from saxs_bluesky.reduction._types import BoolImage, Image
+from saxs_bluesky.reduction.arrays import BoolImage, Image
 
 _READ_AS_THEY_ARE = (np.int32, np.uint32, np.float32)  # every other type fits one of these, or becomes float64
 

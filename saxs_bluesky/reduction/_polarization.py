@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saxs_bluesky.reduction._geometry import Geometry
-from saxs_bluesky.reduction._types import FloatImage
+from saxs_bluesky.reduction.arrays import FloatImage
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits, whole_cutoff
 from saxs_bluesky.reduction._polarization import polarization_factor
-from saxs_bluesky.reduction._provenance import CurveProvenance
 from saxs_bluesky.reduction._slices import SliceIntegrator
-from saxs_bluesky.reduction._types import BoolImage, FloatImage, Image
+from saxs_bluesky.reduction.arrays import BoolImage, FloatImage, Image
+from saxs_bluesky.reduction.formats.curve_provenance import CurveProvenance
 
 _Own: TypeAlias = RadialIntegrator | AzimuthalIntegrator | SliceIntegrator
 

@@ -11,7 +11,7 @@ from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator
 from saxs_bluesky.reduction._pixels import LimitedImage
-from saxs_bluesky.reduction._types import BoolImage, FloatArray, Image
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, Image
 
 Direction: TypeAlias = Literal["x", "y"]
 Plane: TypeAlias = Literal["InPlane", "Vertical"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.leash import Gate, Limits, ReplayMemory
-from saxs_bluesky.reduction import _bounded_masks
+from saxs_bluesky.reduction.formats import _bounded_masks
 
 SECRET = "a secret of the tests, s\u00e9cret"
 NOW = 1_700_000_000.25

@@ -18,8 +18,8 @@ from pyFAI.integrator.azimuthal import AzimuthalIntegrator as PyFAI
 
 from saxs_bluesky.errors import CalibrationError, SchemaError
 from saxs_bluesky.reduction import Calibration, Polarization, conversion, polarization_factor
-from saxs_bluesky.reduction._convert import convert
-from saxs_bluesky.reduction._poni import _fields, _turn, polarization_remark, poni_text
+from saxs_bluesky.reduction.formats.converters import convert
+from saxs_bluesky.reduction.formats.poni import _fields, _turn, polarization_remark, poni_text
 
 SHAPE = (14, 18)
 

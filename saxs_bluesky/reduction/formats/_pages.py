@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from saxs_bluesky.reduction._tiff import IMAGE_DESCRIPTION, STACK_TEXTS
+from saxs_bluesky.reduction.formats._tiff import IMAGE_DESCRIPTION, STACK_TEXTS
 
 # TIFF Revision 6.0 (Adobe, 1992), section 8: kinds of images that are made from another one, or mask one.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255

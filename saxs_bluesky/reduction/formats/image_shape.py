@@ -8,8 +8,8 @@ import fabio
 import h5py
 
 from saxs_bluesky.errors import FrameError
-from saxs_bluesky.reduction._bounded_masks import format_of, is_hdf5
-from saxs_bluesky.reduction._frames import read_header
+from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5
+from saxs_bluesky.reduction.formats.frames import read_header
 
 _HEAD_BYTES = 4096
 

@@ -18,9 +18,9 @@ import numpy as np
 import tifffile
 
 from saxs_bluesky.errors import FrameError, SupersededError
-from saxs_bluesky.reduction._pages import PageTable, Place, page_table
-from saxs_bluesky.reduction._stamps import Stamp, stamp_of
-from saxs_bluesky.reduction._tiff import (
+from saxs_bluesky.reduction.arrays import Image
+from saxs_bluesky.reduction.formats._pages import PageTable, Place, page_table
+from saxs_bluesky.reduction.formats._tiff import (
     COMPRESSIONS,
     DATE_TIME,
     IMAGE_DESCRIPTION,
@@ -31,7 +31,7 @@ from saxs_bluesky.reduction._tiff import (
     TiffLayout,
     plain_layout,
 )
-from saxs_bluesky.reduction._types import Image
+from saxs_bluesky.reduction.formats.stamps import Stamp, stamp_of
 from saxs_bluesky.support.replacing import replacing
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"

@@ -23,7 +23,7 @@ from typing import Any
 
 from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction._calibration import Calibration, own_spelling
-from saxs_bluesky.reduction._poni import is_poni, polarization_remark, poni_changes, rounded
+from saxs_bluesky.reduction.formats.poni import is_poni, polarization_remark, poni_changes, rounded
 from saxs_bluesky.schemas import default_document, fill_defaults, load_schema, parse_json, validate
 
 _FIT2D = "Fit2D text"

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from saxs_bluesky.reduction._decimals import cells, text
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
+from saxs_bluesky.reduction.formats._decimals import cells, text
 
 
 def assert_as_python(values: FloatArray) -> None:

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.errors import CurveFileError, OutputError
-from saxs_bluesky.reduction._axis_labels import axis_of_text, inverse_length
 from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
-from saxs_bluesky.reduction._decimals import Cells, cells, text
-from saxs_bluesky.reduction._provenance import CurveProvenance, provenance_in
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
+from saxs_bluesky.reduction.formats._decimals import Cells, cells, text
+from saxs_bluesky.reduction.formats.axis_labels import axis_of_text, inverse_length
+from saxs_bluesky.reduction.formats.curve_provenance import CurveProvenance, provenance_in
 from saxs_bluesky.support.replacing import replacing
 
 # The labels of the format, by the label of the curve's axis.

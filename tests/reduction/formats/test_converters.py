@@ -13,7 +13,7 @@ import pytest
 
 from saxs_bluesky.errors import CalibrationError, SchemaError
 from saxs_bluesky.reduction import Calibration
-from saxs_bluesky.reduction._convert import conversion, convert
+from saxs_bluesky.reduction.formats.converters import conversion, convert
 from saxs_bluesky.schemas import default_document, load_schema
 
 REFINED = """\

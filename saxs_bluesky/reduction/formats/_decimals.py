@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saxs_bluesky.reduction._compiled import Compiled, read_only
-from saxs_bluesky.reduction._types import FloatArray
+from saxs_bluesky.reduction.arrays import FloatArray
 
 Cells: TypeAlias = NDArray[np.uint32]
 """Text in cells of 28 bytes as 7 words, shape (..., 7): a blank, the number, and NULs wherever room is left."""

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from saxs_bluesky.errors import MaskError
-from saxs_bluesky.reduction._bounded_masks import format_of, is_hdf5, read_bounded, unpacked
-from saxs_bluesky.reduction._types import BoolImage
+from saxs_bluesky.reduction.arrays import BoolImage
+from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5, read_bounded, unpacked
 
 _HEAD_BYTES = 4096
 _TRUSTED = 2**31  # pixels, and bytes that a compressed file may unpack to

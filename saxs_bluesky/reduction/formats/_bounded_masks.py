@@ -22,8 +22,8 @@ import numpy.typing as npt
 import tifffile
 
 from saxs_bluesky.errors import MaskError
-from saxs_bluesky.reduction._tiff import COMPRESSIONS, UNCOMPRESSED
-from saxs_bluesky.reduction._types import BoolImage
+from saxs_bluesky.reduction.arrays import BoolImage
+from saxs_bluesky.reduction.formats._tiff import COMPRESSIONS, UNCOMPRESSED
 
 _TYPES = {
     "signedbyte": "i1", "unsignedbyte": "u1", "signedshort": "i2", "unsignedshort": "u2",

@@ -1,0 +1,1 @@
+"""What the reduction reads and writes: frames, TIFF, masks, ``.chi``, ``.poni``, and calibrations of other programs."""
