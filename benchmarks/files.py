@@ -20,9 +20,9 @@ import psutil
 from PIL import Image
 
 from saxs_bluesky.callbacks import CurveList, Reduction
-from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
-from saxs_bluesky.reduction import Calibration, OutputNames, Reducer
+from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.simulation import (
     SilverBehenate,
     SimulatedPilatus,
@@ -30,7 +30,7 @@ from saxs_bluesky.simulation import (
     write_mask,
     write_simulated_frame,
 )
-from saxs_bluesky.sources import DirectorySource, FileSource, Progress, WatchSource
+from saxs_bluesky.sources import DirectorySource, FileSource, WatchSource
 from saxs_bluesky.workers import WorkerPool
 
 WORKERS = 2

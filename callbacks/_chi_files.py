@@ -11,8 +11,8 @@ from typing import Any
 
 from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.outputs import Claims, FrameName, home_folder, in_a_name, output_folder, write_curve
-from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList, OutputNames
+from saxs_bluesky.frame_job import Claims, FrameName, OutputNames, home_folder, in_a_name, output_folder, write_curve
+from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from saxs_bluesky.documents import FileContent, FrameTask, TiffFrame, holds, moved_to
+from saxs_bluesky.frame_job import FrameOutcome, renamed
 from saxs_bluesky.reduction import Stamp, superseded
-from saxs_bluesky.work import FrameOutcome, renamed
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from math import inf
 from typing import TypeAlias
 
 from saxs_bluesky.callbacks._intake import RunState, Step
-from saxs_bluesky.work import FrameOutcome
+from saxs_bluesky.frame_job import FrameOutcome
 
 _log = logging.getLogger(__name__)
 

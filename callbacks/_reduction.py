@@ -24,10 +24,9 @@ from saxs_bluesky.callbacks._open_files import OpenFiles
 from saxs_bluesky.callbacks._writer_state import CatalogCounters
 from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
-from saxs_bluesky.outputs import Claims, CurveFiles, FrameName, home_folder
+from saxs_bluesky.frame_job import Claims, CurveFiles, FrameName, FrameOutcome, FrameWork, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handle_signals
-from saxs_bluesky.work import FrameOutcome, FrameWork, warn
 
 _log = logging.getLogger(__name__)
 # Of its own, for programs that name the frames that fail in their own words.

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
-from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
-from saxs_bluesky.reduction import Calibration, FileList, OutputNames, Reducer
-from saxs_bluesky.sources import DirectorySource, Progress, Readiness
+from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.reduction import Calibration, FileList, Reducer
+from saxs_bluesky.sources import DirectorySource, Readiness
 
 KILLED = 99
 CURVES = 2  # of each image

@@ -28,7 +28,7 @@ import numpy as np
 
 from saxs_bluesky.callbacks._run_file import decode
 from saxs_bluesky.cli.saxsdog import main
-from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.frame_job import CurveFiles
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, write_frame
 from tests.conftest import small_document
 

@@ -17,9 +17,9 @@ import pytest
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.cli import _file_session
 from saxs_bluesky.cli.saxsdog import main
-from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
-from saxs_bluesky.reduction import Calibration, OutputNames, Reducer, read_chi, read_frame, write_frame
+from saxs_bluesky.file_pipeline import FilePipeline
+from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.reduction import Calibration, Reducer, read_chi, read_frame, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
 from tests.waiting import PATIENCE, until
 
@@ -75,7 +75,7 @@ def assert_curves_are_serial(beamtime: Path) -> None:
 
 
 def has_worked() -> bool:
-    return "saxs_bluesky.work" in sys.modules
+    return "saxs_bluesky.frame_job._frame_job" in sys.modules
 
 
 def test_command_lets_a_cluster_work(

@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlparse
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
 from saxs_bluesky.catalog._root_map import RootMap, root_map_of
 from saxs_bluesky.catalog._runs import is_ours, reduced_runs
-from saxs_bluesky.documents import FILE_SOURCE, difference, reduced_documents
+from saxs_bluesky.documents import FILE_SOURCE, difference
 from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 
 _log = logging.getLogger(__name__)

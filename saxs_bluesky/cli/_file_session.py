@@ -27,11 +27,9 @@ from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.file_reduction import PATIENCE, FileReduction, Place, Services, Wishes
-from saxs_bluesky.outputs import CurveFiles, home_folder
-from saxs_bluesky.pipeline import Statistics
-from saxs_bluesky.reduction import Calibration, OutputNames
-from saxs_bluesky.sources import Progress
+from saxs_bluesky.file_pipeline import PATIENCE, FileReduction, Place, Progress, Services, Statistics, Wishes
+from saxs_bluesky.frame_job import CurveFiles, OutputNames, home_folder
+from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.support.locks import holders, locked
 from saxs_bluesky.workers import WorkerPool
 

@@ -8,7 +8,7 @@ from saxs_bluesky.errors import printable
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
-    from saxs_bluesky.pipeline import Statistics
+    from saxs_bluesky.file_pipeline import Statistics
 
 
 def images_not_done(numbers: Statistics) -> list[str]:

@@ -19,12 +19,11 @@ from saxs_bluesky.cli._not_done import not_catalogued
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_reduction import PATIENCE, Services
+from saxs_bluesky.file_pipeline import PATIENCE, Progress, Services
+from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import NETWORK_FILE, NetworkEntry
 from saxs_bluesky.leash import read_network as read_network_file
 from saxs_bluesky.leash.server import Desk, LeashServer, QueueSettings, ServerKeys, StateFolder
-from saxs_bluesky.reduction import OutputNames
-from saxs_bluesky.sources import Progress
 from saxs_bluesky.support.addresses import tcp_address
 from saxs_bluesky.workers import WorkerPool
 

@@ -14,7 +14,7 @@ from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._file_session import Session
 from saxs_bluesky.cli._service import stop_signals
 from saxs_bluesky.errors import PipelineError, SaxsError
-from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration
 
 _LOOK_EVERY = 0.1  # seconds

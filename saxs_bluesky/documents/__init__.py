@@ -12,7 +12,7 @@ from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handle
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
-from saxs_bluesky.documents._reduced_run import ReducedRun, Result, RunReduction, WrittenFiles, axis_key
+from saxs_bluesky.documents._reduced_run import Named, ReducedRun, Result, RunReduction, WrittenFiles, axis_key
 from saxs_bluesky.documents._references import (
     FileContent,
     FrameReference,
@@ -26,7 +26,6 @@ from saxs_bluesky.documents._references import (
 )
 from saxs_bluesky.documents._streamed_values import StreamedValue, known, read_values
 from saxs_bluesky.documents._uids import new_uid
-from saxs_bluesky.documents._work import reduce_task, reduced_documents
 
 __all__ = [
     "ASSETS",
@@ -42,6 +41,7 @@ __all__ = [
     "Hdf5Frame",
     "InlineFrame",
     "LoadedFrame",
+    "Named",
     "RawRun",
     "ReducedRun",
     "Result",
@@ -62,7 +62,5 @@ __all__ = [
     "new_uid",
     "page_of",
     "read_values",
-    "reduce_task",
-    "reduced_documents",
     "travels",
 ]

@@ -3,7 +3,6 @@
 from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings, own_spelling
 from saxs_bluesky.reduction._consistency import differences
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters, integral_parameters
-from saxs_bluesky.reduction._files import OutputNames
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._operator import BinningOperator
@@ -57,7 +56,6 @@ __all__ = [
     "IntegralParameters",
     "Integrator",
     "MaskSettings",
-    "OutputNames",
     "PilatusHeader",
     "Polarization",
     "RadialIntegrator",

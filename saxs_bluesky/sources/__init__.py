@@ -5,10 +5,8 @@ a feeder announces.
 """
 
 from saxs_bluesky.sources._feeder import FeederAnnouncer, FeederCounters, FeederListener, FeederSource
-from saxs_bluesky.sources._file_run import FileRun, describe_session
+from saxs_bluesky.sources._file_run import Document, FileRun, Named, accepted_in, describe_session
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._interrupted import Interrupted, file_of
-from saxs_bluesky.sources._progress import Progress
 from saxs_bluesky.sources._ready import FoundFile, Readiness
 from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource, is_text
 from saxs_bluesky.sources._tree import IMAGE_SUFFIXES
@@ -17,6 +15,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "Candidate",
     "DirectorySource",
+    "Document",
     "FeederAnnouncer",
     "FeederCounters",
     "FeederListener",
@@ -27,12 +26,11 @@ __all__ = [
     "FolderOnce",
     "FolderWatch",
     "FoundFile",
-    "Interrupted",
-    "Progress",
+    "Named",
     "Readiness",
     "SourceCounters",
     "WatchSource",
+    "accepted_in",
     "describe_session",
-    "file_of",
     "is_text",
 ]

@@ -16,7 +16,7 @@ import pytest
 
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.errors import PipelineError
-from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
 from tests.waiting import PATIENCE, until
@@ -42,7 +42,7 @@ def images(tmp_path: Path, rng: np.random.Generator) -> Path:
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Reading 2.tif does not come back before this is set."""
-    from saxs_bluesky import work
+    from saxs_bluesky.frame_job import _frame_job as work
 
     gate, load = threading.Event(), work.load
 

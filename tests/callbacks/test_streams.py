@@ -17,7 +17,7 @@ from bluesky.plans import scan
 from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector, SimMotor
 
-from saxs_bluesky.documents import reduced_documents
+from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer
 from tests.callbacks import reducing
 from tests.callbacks.reducing import Make, Named, assert_curves

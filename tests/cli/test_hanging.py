@@ -178,7 +178,7 @@ def test_named_pipe_is_an_image_that_fails(beamtime: Path) -> None:
 FAILING = """
 import sys
 from saxs_bluesky.cli.saxsdog import main
-from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.file_pipeline import FilePipeline
 
 emit, count = FilePipeline._emit, 0
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.callbacks import Reduction
-from saxs_bluesky.documents import RawRun, reduced_documents
+from saxs_bluesky.documents import RawRun
+from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer, stamp_of, write_frame
 from saxs_bluesky.sources import FileRun, FoundFile
 from tests.waiting import PATIENCE

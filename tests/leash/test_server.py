@@ -24,7 +24,8 @@ import zmq.auth
 import zmq.utils.monitor
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_reduction import Services
+from saxs_bluesky.file_pipeline import Progress, Services
+from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, Request, compose
 from saxs_bluesky.leash._lenient import SpareKeys
 from saxs_bluesky.leash.server import (
@@ -36,8 +37,7 @@ from saxs_bluesky.leash.server import (
     ServerKeys,
     StateFolder,
 )
-from saxs_bluesky.reduction import OutputNames, read_chi
-from saxs_bluesky.sources import Progress
+from saxs_bluesky.reduction import read_chi
 from saxs_bluesky.sources._file_run import FileRun
 from tests.cli.watching import Catalogued
 from tests.leash.conftest import NOW, SECRET, SMALL

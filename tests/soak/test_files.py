@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
-from saxs_bluesky.reduction import Curve, OutputNames, read_chi
+from saxs_bluesky.frame_job import OutputNames
+from saxs_bluesky.reduction import Curve, read_chi
 from tests.cli.test_saxsfeeder import COMMAND as FEEDER
 from tests.cli.watching import Results, Saxsdog
 from tests.ports import free_port

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.test_file_pipeline import ROOT
+from tests.file_pipeline.test_file_pipeline import ROOT
 
 SEEDS = 3
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_reduction import Services
+from saxs_bluesky.file_pipeline import Services, Statistics
 from saxs_bluesky.leash._arguments import check_argument
 from saxs_bluesky.leash._commands import COMMANDS, Command
 from saxs_bluesky.leash._errors import Kind, LeashError
@@ -21,7 +21,6 @@ from saxs_bluesky.leash._paths import confined, listing
 from saxs_bluesky.leash.server._picture_file import PictureFile
 from saxs_bluesky.leash.server._queue import Queue, QueueSettings
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
-from saxs_bluesky.pipeline import Statistics
 from saxs_bluesky.reduction import Calibration, Reducer
 
 _log = logging.getLogger(__name__)

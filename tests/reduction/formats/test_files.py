@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saxs_bluesky.reduction import Curve, FileList, IntegralParameters, OutputNames
+from saxs_bluesky.frame_job import OutputNames
+from saxs_bluesky.reduction import Curve, FileList, IntegralParameters
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.outputs import Condition, CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.file_pipeline._pipeline import FilePipeline
+from saxs_bluesky.file_pipeline._progress_journal import Progress
+from saxs_bluesky.frame_job import Condition, CurveFiles
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.sources import (
     FeederListener,
@@ -20,7 +21,6 @@ from saxs_bluesky.sources import (
     Finder,
     FolderOnce,
     FolderWatch,
-    Progress,
     Readiness,
     describe_session,
 )

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.outputs import Claims, Condition, CurveFiles, FrameName
-from saxs_bluesky.reduction import Calibration, Curve, OutputNames, Reducer, read_chi, stamp_of, write_chi
+from saxs_bluesky.frame_job import Claims, Condition, CurveFiles, FrameName, OutputNames
+from saxs_bluesky.reduction import Calibration, Curve, Reducer, read_chi, stamp_of, write_chi
 from saxs_bluesky.support.output_folders import draft_name
 
 NAMES = ["R0", "P1", "S2"]

@@ -12,11 +12,10 @@ import pytest
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import FrameTask, TiffFrame
-from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
+from saxs_bluesky.file_pipeline import FilePipeline
+from saxs_bluesky.frame_job import CurveFiles, FrameOutcome
 from saxs_bluesky.reduction import Calibration, PilatusHeader, read_chi, write_frame
 from saxs_bluesky.sources import DirectorySource
-from saxs_bluesky.work import FrameOutcome
 from tests.waiting import PATIENCE
 
 SHAPE = (60, 80)

@@ -23,19 +23,10 @@ import pytest
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.callbacks._run_file import decode
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.outputs import CurveFiles
-from saxs_bluesky.pipeline import FilePipeline
-from saxs_bluesky.reduction import (
-    Calibration,
-    OutputNames,
-    PilatusHeader,
-    Reducer,
-    read_chi,
-    read_frame,
-    stamp_of,
-    write_frame,
-)
-from saxs_bluesky.sources import DirectorySource, FileSource, Progress, Readiness
+from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, stamp_of, write_frame
+from saxs_bluesky.sources import DirectorySource, FileSource, Readiness
 from tests.conftest import small_document
 from tests.crashing import KILLED, MOMENTS, away
 from tests.waiting import PATIENCE

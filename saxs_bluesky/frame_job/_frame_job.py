@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to, read_values
 from saxs_bluesky.errors import SaxsError, StillOpenError, SupersededError, reason_of
-from saxs_bluesky.outputs import CurveFiles
+from saxs_bluesky.frame_job._outputs import CurveFiles
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from saxs_bluesky.callbacks import CUT_OFF, JournaledRun, numbers_of
-from saxs_bluesky.sources import Interrupted, file_of
+from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, file_of
 
 Named = tuple[str, dict[str, Any]]
 

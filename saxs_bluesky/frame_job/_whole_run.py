@@ -9,12 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from saxs_bluesky.documents._frame_task import FrameTask
-from saxs_bluesky.documents._handlers import Handler
-from saxs_bluesky.documents._raw_run import RawRun
-from saxs_bluesky.documents._reduced_run import Named, Result, RunReduction
-from saxs_bluesky.documents._references import load
-from saxs_bluesky.documents._streamed_values import known, read_values
+from saxs_bluesky.documents import FrameTask, Handler, Named, RawRun, Result, RunReduction, known, load, read_values
 from saxs_bluesky.errors import reason_of
 from saxs_bluesky.reduction import Reducer, differences
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saxs_bluesky.reduction import has_stamp
-from saxs_bluesky.sources._file_run import Document, Named, accepted_in
+from saxs_bluesky.sources import Document, Named, accepted_in
 from saxs_bluesky.support import journal_lines
 
 VERSION = 2

@@ -14,7 +14,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.sources._interrupted import VERSION, Interrupted, NewerVersionError, file_of, known_lines
+from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, NewerVersionError, file_of, known_lines
 from saxs_bluesky.support import journal_lines
 from saxs_bluesky.support.journal_lines import Damage, made
 from saxs_bluesky.support.locks import locked

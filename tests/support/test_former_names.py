@@ -1,0 +1,30 @@
+"""Names that have moved: users' imports go on working, and are told of the new place."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from saxs_bluesky import file_pipeline, frame_job
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "now"),
+    [
+        ("saxs_bluesky.outputs", "CurveFiles", frame_job.CurveFiles),
+        ("saxs_bluesky.pipeline", "FilePipeline", file_pipeline.FilePipeline),
+    ],
+)
+def test_former_place_gives_the_same_object_and_names_the_new_one(module: str, name: str, now: object) -> None:
+    former = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{name} is now {now.__module__.rpartition('.')[0]}.{name}") as told:
+        assert getattr(former, name) is now
+    assert told[0].filename == __file__
+
+
+def test_other_names_are_not_there() -> None:
+    from saxs_bluesky import pipeline
+
+    with pytest.raises(AttributeError, match=r"'saxs_bluesky\.pipeline' has no attribute 'nothing'"):
+        _ = pipeline.nothing
