@@ -1,5 +1,5 @@
 """Settings: a simulated beamline unless beamline.toml or SAXS_... variables say otherwise."""
 
-from saxs_bluesky.beamline import load_settings
+from saxs_bluesky.session import load_settings
 
 settings = load_settings()

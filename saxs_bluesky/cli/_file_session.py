@@ -25,13 +25,13 @@ from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
-from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_pipeline import PATIENCE, FileReduction, Place, Progress, Services, Statistics, Wishes
 from saxs_bluesky.frame_job import CurveFiles, OutputNames, home_folder
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.support.locks import holders, locked
 from saxs_bluesky.workers import WorkerPool
+from saxs_bluesky.workers.dask_cluster import DaskExecutor
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks import LiveCurves

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from saxs_bluesky.beamline import has_windows
 from saxs_bluesky.callbacks import LiveCurves
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.plotting import avoid_broken_qt
+from saxs_bluesky.session import has_windows
 
 _PAUSE = 0.05  # seconds
 

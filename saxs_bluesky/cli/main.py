@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _init_profile(options: argparse.Namespace) -> int:
-    from saxs_bluesky.beamline import copy_profile
+    from saxs_bluesky.session import copy_profile
 
     for path in copy_profile(options.directory):
         tell(str(path))

@@ -12,7 +12,7 @@ import pytest
 
 from saxs_bluesky.reduction import write_frame
 from tests.cli.watching import Results, Saxsdog
-from tests.test_dask_cluster import Cluster
+from tests.workers.test_dask_cluster import Cluster
 
 pytestmark = pytest.mark.soak
 

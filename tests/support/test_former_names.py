@@ -6,12 +6,13 @@ import importlib
 
 import pytest
 
-from saxs_bluesky import file_pipeline, frame_job
+from saxs_bluesky import file_pipeline, frame_job, session
 
 
 @pytest.mark.parametrize(
     ("module", "name", "now"),
     [
+        ("saxs_bluesky.beamline", "load_settings", session.load_settings),
         ("saxs_bluesky.outputs", "CurveFiles", frame_job.CurveFiles),
         ("saxs_bluesky.pipeline", "FilePipeline", file_pipeline.FilePipeline),
     ],

@@ -39,7 +39,7 @@ from tests.waiting import PATIENCE, until
 def importable() -> Iterator[None]:
     """Workers get the main process's search path, and find the tasks of this file on it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1])
+        patch.syspath_prepend(Path(__file__).parents[2])
         yield
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from saxs_bluesky.cli.main import main
 
-PROFILE = Path(__file__).parents[1] / "profile_collection"
+PROFILE = Path(__file__).parents[2] / "profile_collection"
 BIN = Path(sys.executable).parent
 
 SESSION = """

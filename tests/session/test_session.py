@@ -9,9 +9,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from saxs_bluesky.beamline import LiveWindows, load_settings, show_where_possible
 from saxs_bluesky.callbacks import LiveCurves
 from saxs_bluesky.errors import SchemaError
+from saxs_bluesky.session import LiveWindows, load_settings, show_where_possible
 
 
 @pytest.fixture(autouse=True)

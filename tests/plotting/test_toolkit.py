@@ -26,7 +26,7 @@ PROFILE = """
 from bluesky import RunEngine
 from bluesky.plans import count
 from ophyd.sim import det
-from saxs_bluesky.beamline import LiveWindows, show_where_possible
+from saxs_bluesky.session import LiveWindows, show_where_possible
 from saxs_bluesky.callbacks import LiveCurves
 RE = RunEngine({}, during_task=LiveWindows())
 print("window:", show_where_possible(LiveCurves()))

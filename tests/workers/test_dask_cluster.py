@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from saxs_bluesky.dask_cluster import DaskExecutor
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
+from saxs_bluesky.workers.dask_cluster import DaskExecutor
 from tests.cli.watching import Results, Saxsdog
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
@@ -38,7 +38,7 @@ class Cluster:
         self.workers: list[psutil.Popen] = []
 
     def _run(self, *arguments: str) -> psutil.Popen:
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         with (self._folder / "dask.log").open("a") as log:
             command = [sys.executable, "-m", "dask", *arguments]
             return psutil.Popen(command, stdout=log, stderr=log, cwd=self._folder, env=environment)

@@ -1,0 +1,32 @@
+"""The start-up files of an IPython session, copied to where they can be edited."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from saxs_bluesky.errors import OutputError
+
+
+def copy_profile(folder: Path) -> list[Path]:
+    """Copy the start-up files to a folder where they can be edited, and return their paths.
+
+    Raises
+    ------
+    OutputError
+        A file is there already, or the folder cannot be written.
+    """
+    source = files("saxs_bluesky.profile_collection")
+    startup = sorted(entry.name for entry in (source / "startup").iterdir() if entry.name.endswith(".py"))
+    targets = {folder / "startup" / name: source / "startup" / name for name in startup}
+    targets[folder / "README.md"] = source / "README.md"
+    there = [str(path) for path in targets if path.exists()]
+    if there:
+        raise OutputError(f"{folder}: wanted a folder without start-up files, found {', '.join(there)}")
+    try:
+        (folder / "startup").mkdir(parents=True, exist_ok=True)
+        for path, content in targets.items():
+            path.write_bytes(content.read_bytes())
+    except OSError as error:
+        raise OutputError(f"{folder}: the profile cannot be written ({error.strerror})") from error
+    return list(targets)
