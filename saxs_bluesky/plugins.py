@@ -10,7 +10,7 @@ A package names them in its ``pyproject.toml``::
 
 A sink's entry point is called without arguments and returns a callable ``(name, document)`` for the
 documents of reduced runs. An integrator's is called with the `Calibration` and returns an object that
-fits `Integrator`. ``docs/example_plugin`` is a whole package of that kind.
+fits `Integrator`. ``docs/how-to/example_plugin`` is a whole package of that kind.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration
 from tests.waiting import PATIENCE
 
-EXAMPLE = Path(__file__).parents[1] / "docs" / "example_plugin"
+EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "example_plugin"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     block
-    for page in ("README.md", "docs/files.md")
+    for page in ("README.md", "docs/explanations/files.md")
     for block in re.findall(r"```(bash|python)\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 ]
 

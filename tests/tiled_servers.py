@@ -15,7 +15,7 @@ from tests.ports import free_port
 from tests.postgres import Postgres
 from tests.waiting import PATIENCE, until
 
-PAGE = Path(__file__).parents[1] / "docs" / "tiled-server.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "tiled-server.md"
 
 
 def documented(language: str) -> list[str]:

@@ -233,7 +233,7 @@ def test_terminal_that_shows_where_things_stand(server: Server) -> None:
 
 
 def test_example_unit_names_options_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    unit = (Path(__file__).parents[2] / "docs" / "saxsdogserver.service").read_text()
+    unit = (Path(__file__).parents[2] / "docs" / "how-to" / "saxsdogserver.service").read_text()
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
