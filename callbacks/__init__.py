@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
-from saxs_bluesky.callbacks._chi_files import ChiFiles
-from saxs_bluesky.callbacks._curve_list import CurveList
-from saxs_bluesky.callbacks._document_guard import DocumentGuard
-from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
-from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
-from saxs_bluesky.callbacks._reduced_frames import ReducedFrame, ReducedRuns
-from saxs_bluesky.callbacks._reduction import Reduction, Status
-from saxs_bluesky.callbacks._run_file import CUT_OFF, numbers_of
-from saxs_bluesky.callbacks._writer_state import CatalogCounters, JournaledRun
+from saxs_bluesky.callbacks.catalog_writer import CUT_OFF, CatalogCounters, CatalogWriter, JournaledRun, numbers_of
+from saxs_bluesky.callbacks.network import DocumentGuard, DocumentProxy, DocumentReceiver, publish
+from saxs_bluesky.callbacks.reduction import Reduction, Status
+from saxs_bluesky.callbacks.sinks import ChiFiles, CurveList
+from saxs_bluesky.documents import ReducedFrame, ReducedRuns
 
 if TYPE_CHECKING:
-    from saxs_bluesky.callbacks._live_curves import LiveCurves
+    from saxs_bluesky.callbacks.live import LiveCurves
 
 __all__ = [
     "CUT_OFF",
@@ -42,6 +37,6 @@ def __getattr__(name: str) -> Any:
     # Pictures bring matplotlib, a third of what commands take to start: only those that draw load it.
     if name != "LiveCurves":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from saxs_bluesky.callbacks._live_curves import LiveCurves
+    from saxs_bluesky.callbacks.live import LiveCurves
 
     return LiveCurves

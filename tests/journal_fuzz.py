@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.callbacks._run_file import decode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
 from saxs_bluesky.cli.saxsdog import main
 from saxs_bluesky.frame_job import CurveFiles
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, write_frame
@@ -254,7 +254,7 @@ def preload(folder: Path) -> None:
     """Load what the command needs; there are no threads yet."""
     import tiled.client  # noqa: F401
 
-    import saxs_bluesky.catalog._run_writer  # noqa: F401
+    import saxs_bluesky.catalog.run_writer  # noqa: F401
 
     _ = Reducer(Calibration.from_file(folder / "cal.json")).template
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.catalog._tables import put_source, source_of
 from saxs_bluesky.catalog._values import MisfitError, array_row
+from saxs_bluesky.catalog.tables import put_source, source_of
 
 _BESIDE = "saxs-bluesky-array-"  # child of a run, for moments: where an array is made
 

@@ -63,7 +63,7 @@ class ReducedWriting:
             run.waiting, run.flushed = 0, time.monotonic()
 
     def _begin(self, start: dict[str, Any]) -> None:
-        from saxs_bluesky.catalog._run_writer import RunWriter, normalized
+        from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 
         writer = RunWriter(self._catalog)
         self._runs[start["uid"]] = _Open(writer, normalized(writer))

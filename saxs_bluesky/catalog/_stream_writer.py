@@ -14,7 +14,7 @@ import pyarrow as pa
 from saxs_bluesky.catalog import _values as values
 from saxs_bluesky.catalog._arrays import fits, make_array, make_writable, refused_key
 from saxs_bluesky.catalog._order import order_column
-from saxs_bluesky.catalog._tables import (
+from saxs_bluesky.catalog.tables import (
     child_of,
     column_of,
     counted_column,

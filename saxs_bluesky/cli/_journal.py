@@ -10,7 +10,7 @@ from saxs_bluesky.cli._command import Exit, complain, seconds, tell
 from saxs_bluesky.errors import OutputError, printable
 
 if TYPE_CHECKING:
-    from saxs_bluesky.callbacks._journal_folder import Kept
+    from saxs_bluesky.callbacks.catalog_writer import Kept
 
 _PATIENCE = 600.0  # seconds
 
@@ -44,7 +44,7 @@ def add_journal(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from saxs_bluesky.callbacks._journal_folder import kept_in
+    from saxs_bluesky.callbacks.catalog_writer import kept_in
 
     found = kept_in(options.folder)
     for kept in found:
@@ -57,7 +57,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _described(kept: Kept) -> str:
-    from saxs_bluesky.callbacks._set_aside import when
+    from saxs_bluesky.callbacks.catalog_writer import when
 
     number = sum(kept.documents.values())
     names = ", ".join(f"{count} {name}" for name, count in kept.documents.items())
@@ -71,7 +71,7 @@ def _described(kept: Kept) -> str:
 
 
 def _retry(options: argparse.Namespace) -> int:
-    from saxs_bluesky.callbacks._journal_folder import kept_in, retry
+    from saxs_bluesky.callbacks.catalog_writer import kept_in, retry
     from saxs_bluesky.catalog import close_catalog, open_catalog
 
     kept_in(options.folder)  # a folder that is none is told before seconds have gone
@@ -92,7 +92,7 @@ def _retry(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from saxs_bluesky.callbacks._journal_folder import documents_in, exported, kept_in
+    from saxs_bluesky.callbacks.catalog_writer import documents_in, exported, kept_in
 
     for kept in kept_in(options.folder):
         if not kept.documents or kept.documents["value"]:

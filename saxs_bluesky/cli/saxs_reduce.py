@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saxs_bluesky.callbacks import Reduction
-from saxs_bluesky.callbacks._document_formats import FORMATS
-from saxs_bluesky.callbacks._document_guard import DocumentGuard
-from saxs_bluesky.callbacks._document_receiver import DocumentReceiver
-from saxs_bluesky.callbacks._documents_0mq import DocumentProxy
+from saxs_bluesky.callbacks.network import FORMATS, DocumentGuard, DocumentProxy, DocumentReceiver
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, seconds, task_limit, task_timeout, tell
 from saxs_bluesky.cli._not_done import results_not_delivered
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
@@ -25,9 +22,9 @@ from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.workers import WorkerPool
 
 if TYPE_CHECKING:
-    from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
-    from saxs_bluesky.callbacks._chi_files import ChiFiles
-    from saxs_bluesky.callbacks._reduction import Sink
+    from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
+    from saxs_bluesky.callbacks.reduction import Sink
+    from saxs_bluesky.callbacks.sinks import ChiFiles
 
 _LOOK_EVERY = 0.25  # seconds
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
@@ -193,7 +190,7 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
 
 
 def _chi_files(folder: Path) -> ChiFiles:
-    from saxs_bluesky.callbacks._chi_files import ChiFiles
+    from saxs_bluesky.callbacks.sinks import ChiFiles
 
     return ChiFiles(folder)
 

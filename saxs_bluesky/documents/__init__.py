@@ -13,6 +13,7 @@ from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
 from saxs_bluesky.documents._reduced_run import Named, ReducedRun, Result, RunReduction, WrittenFiles, axis_key
+from saxs_bluesky.documents._reduced_run_reader import ReducedFrame, ReducedRuns, ReducedStream, is_reduced
 from saxs_bluesky.documents._references import (
     FileContent,
     FrameReference,
@@ -43,7 +44,10 @@ __all__ = [
     "LoadedFrame",
     "Named",
     "RawRun",
+    "ReducedFrame",
     "ReducedRun",
+    "ReducedRuns",
+    "ReducedStream",
     "Result",
     "RunReduction",
     "SpilledFrame",
@@ -56,6 +60,7 @@ __all__ = [
     "dimensions_of",
     "holds",
     "inline_keys",
+    "is_reduced",
     "known",
     "load",
     "moved_to",

@@ -8,7 +8,7 @@ from saxs_bluesky.plotting._comparison import compare_curves
 from saxs_bluesky.plotting._curves import plot_curve, plot_curves
 from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
 from saxs_bluesky.plotting._saving import figure_bytes, save_figure
-from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale
+from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale, finish, plain, set_scale
 from saxs_bluesky.plotting._toolkit import avoid_broken_qt
 
 __all__ = [
@@ -19,10 +19,13 @@ __all__ = [
     "avoid_broken_qt",
     "compare_curves",
     "figure_bytes",
+    "finish",
+    "plain",
     "plot_curve",
     "plot_curves",
     "plot_frame",
     "plot_image",
     "plot_summary",
     "save_figure",
+    "set_scale",
 ]

@@ -129,7 +129,7 @@ _WRITE = """
 import sys
 import numpy as np
 from saxs_bluesky.catalog import close_catalog, open_catalog
-from saxs_bluesky.catalog._run_writer import RunWriter, normalized
+from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 from event_model import compose_run
 
 catalog = open_catalog(sys.argv[1])

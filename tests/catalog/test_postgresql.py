@@ -12,7 +12,7 @@ from bluesky.plans import count
 
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import read_curves, reduce_run, reduced_runs
-from saxs_bluesky.catalog._run_writer import RunWriter, normalized
+from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Calibration, Curve, Reducer

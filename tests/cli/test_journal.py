@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.callbacks._catalog_writer import CatalogWriter
-from saxs_bluesky.callbacks._journal import Journal
+from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
+from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.cli.main import main
 from tests.callbacks.scans import COUNT, Scan, feed

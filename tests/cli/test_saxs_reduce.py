@@ -25,7 +25,7 @@ from bluesky import RunEngine
 from bluesky.plans import count
 from ophyd.sim import SynSignal
 
-from saxs_bluesky.callbacks._documents_0mq import DocumentProxy, publish
+from saxs_bluesky.callbacks.network import DocumentProxy, publish
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxs_reduce import main
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi

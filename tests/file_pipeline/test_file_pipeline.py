@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
-from saxs_bluesky.callbacks._run_file import decode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_pipeline import FilePipeline, Progress
 from saxs_bluesky.frame_job import CurveFiles, OutputNames

@@ -12,7 +12,8 @@ import tifffile
 from fabio.fit2dmaskimage import Fit2dMaskImage
 
 from saxs_bluesky.errors import MaskError
-from saxs_bluesky.reduction import _bounded_masks, read_mask
+from saxs_bluesky.reduction import read_mask
+from saxs_bluesky.reduction.formats import _bounded_masks
 
 MASK = np.zeros((61, 83), bool)
 MASK[:5] = True  # the top

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction import FrameFile, PilatusHeader, ends_in_zeros, read_frame, read_header, write_frame
-from saxs_bluesky.reduction import _frames as frames
+from saxs_bluesky.reduction.formats import frames
 from saxs_bluesky.reduction.formats._tiff import plain_layout
 
 IMAGE = np.arange(-2, 58, dtype=np.int32).reshape(6, 10)

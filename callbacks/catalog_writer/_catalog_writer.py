@@ -1,0 +1,427 @@
+"""A sink that writes documents to a catalog, with a journal on disk in between."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from saxs_bluesky.callbacks.catalog_writer._document_buffer import Batch, Inbox
+from saxs_bluesky.callbacks.catalog_writer._journal import Journal
+from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
+from saxs_bluesky.callbacks.catalog_writer._run_upload import Delivery
+from saxs_bluesky.callbacks.catalog_writer._writer_state import CatalogCounters, JournaledRun
+from saxs_bluesky.catalog import open_catalog, words
+from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.support.program_end import Turn, at_program_end, end_at_once_after, forget
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
+_TELL_EACH = 1000  # of the documents that are lost
+_ANSWER_TIMEOUT = 5.0  # seconds
+_JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
+_SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
+_SECONDS_TO_LEAVE = 0.7  # at the program's end: for the disk, and for the batch that is being written
+
+
+class CatalogWriter:
+    """Writes the documents of raw and reduced runs to a catalog; a sink, and a callback for a RunEngine.
+
+    A call puts the document into a queue and returns. One thread appends it to the journal, another writes from
+    there to the catalog, in batches; so a catalog that is slow or away costs disk space, not memory, and the journal
+    is gone through in order when it is back. Away is one that does not answer, whose disk is full or read-only, that
+    is locked, or in whatever trouble of its own: it is tried again without limit. Of a run that was half written then,
+    what is missing is written. A value that no column can hold costs itself and not its event.
+
+    Documents must not be changed after the call, as Bluesky asks of everyone; arrays in events are copied.
+
+    Parameters
+    ----------
+    catalog
+        An open catalog; or a folder, a URI or a function without arguments, opened by the writer's own thread.
+    batch_seconds
+        How long documents may wait for others before they are written together, in seconds.
+    batch_events
+        At how many waiting documents not to wait longer, and how many to write together at most.
+    journal
+        Folder of the journal, one for each writer. What an earlier writer could not deliver from it is delivered
+        first. None: a temporary folder, removed when all is delivered; to survive a restart, name one.
+    memory
+        How many bytes of documents may wait for a disk that does not keep up.
+
+    Raises
+    ------
+    OutputError
+        The journal's folder cannot be written, or another writer is at work in it.
+    """
+
+    def __init__(
+        self,
+        catalog: Any,
+        *,
+        batch_seconds: float = 0.5,
+        batch_events: int = 500,
+        journal: str | Path | None = None,
+        memory: int = 256 * 2**20,
+    ) -> None:
+        self._open = _opener(catalog)
+        self._own = isinstance(catalog, str) and "://" in catalog  # the client of a folder is everybody's
+        self._catalog: Any = None
+        self._batch_seconds = batch_seconds
+        self._batch_events = batch_events
+        self._temporary = journal is None
+        self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
+        self._deliveries = [Delivery(file, self._journal) for file in self._journal.left_over()]
+        self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
+        self._written = self._rejected = self._left_out = self._lost = self._not_taken = self._failures = (
+            self._hurry
+        ) = 0
+        self._last_error = ""
+        self._pause = 0.0  # more than zero while the catalog does not answer
+        self._told = False  # that it is away
+        self._ended = threading.Event()
+        self._changed = threading.Condition()
+        self._inbox = Inbox(self._keep, self._changed, memory, self._lose)
+        self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
+        self._thread.start()
+        at_program_end(self.leave, Turn.WRITERS)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Accept a document."""
+        taken = self._inbox.put(name, doc)
+        with self._changed:
+            self._accepted += taken
+            self._lost += not taken
+            self._not_taken += not taken
+            tell = not taken and self._not_taken % _TELL_EACH == 1
+        if tell:
+            why = (
+                "the writer is closed" if self._ended.is_set() else "the disk does not keep up, or the writer is closed"
+            )
+            _log.error("a document (%s) is lost: %s; those after it are counted", name, why)
+
+    @property
+    def counters(self) -> CatalogCounters:
+        """How it stands now."""
+        with self._changed:
+            return CatalogCounters(
+                accepted=self._accepted,
+                written=self._written + sum(delivery.written for delivery in self._deliveries),
+                journaled=self._inbox.waiting + sum(delivery.pending for delivery in self._deliveries),
+                rejected=self._rejected + sum(delivery.rejected for delivery in self._deliveries),
+                left_out=self._left_out + sum(delivery.left_out for delivery in self._deliveries),
+                lost=self._lost,
+                failures=self._failures,
+                last_error=self._last_error,
+            )
+
+    @property
+    def journal(self) -> Path:
+        """Folder where documents wait, and where those are that the catalog refused."""
+        return self._journal.folder
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the catalog took nothing at the last attempt."""
+        return self._told
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk keeps up: half the memory for documents that wait for it is free."""
+        return self._inbox.has_room
+
+    def runs(self) -> list[JournaledRun]:
+        """Runs in the journal: those without a stop document, and those that the catalog does not have yet.
+
+        Their documents go to the catalog as they are; further ones may be added to those without a stop document as
+        long as the writer is open.
+        """
+        with self._changed:
+            files = [delivery.file for delivery in self._deliveries]
+        return [JournaledRun(file.uid, file.left_over, file.complete, file) for file in files]
+
+    @property
+    def mark(self) -> int:
+        """Stands for what was accepted so far: see `is_journaled`."""
+        return self._inbox.put_so_far
+
+    def is_journaled(self, mark: int) -> bool:
+        """Whether all that was accepted before a `mark` is on disk."""
+        return self._inbox.handled_so_far >= mark and not self._lost
+
+    def wait_for_journal(self, timeout: float | None = None) -> bool:
+        """Wait until all that was accepted so far is on disk; False at the timeout."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._inbox.waiting, timeout)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing waits any more; whether the catalog has everything that was accepted so far.
+
+        False at the timeout, and where documents were refused for good or lost: `counters` tell which, and the
+        journal's folder ``rejected`` holds them.
+        """
+        with self._changed:
+            self._hurry += 1
+            self._changed.notify_all()
+            try:
+                settled = self._changed.wait_for(self._settled, timeout)
+            finally:
+                self._hurry -= 1
+        return settled and self._has_all
+
+    @property
+    def _has_all(self) -> bool:
+        counters = self.counters
+        return not (counters.rejected or counters.lost)
+
+    def end_left_over(self, reason: str = "the program ended before its time") -> None:
+        """End the runs that an earlier program left without a stop document, as aborted.
+
+        To be called by who does not go on with them.
+
+        Parameters
+        ----------
+        reason
+            What their stop documents tell.
+        """
+        self._end_runs(reason, left_over=True)
+
+    def _end_runs(self, reason: str, *, left_over: bool = False) -> bool:
+        """End runs without a stop document; whether there were any."""
+        with self._changed:
+            files = [delivery.file for delivery in self._deliveries]
+        ended = [file for file in files if not file.complete and (file.left_over or not left_over)]
+        for file in ended:
+            try:
+                stop = aborted(file, reason)
+            except (OSError, ValueError, KeyError) as error:
+                _log.warning(
+                    "%s: the run gets no stop document, since its journal cannot be read (%s)", file.path, error
+                )
+            else:
+                self(*stop)
+        return bool(ended)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Deliver what waits, as far as the timeout in seconds allows, and end; what is left stays in the journal.
+
+        Runs that have not stopped are aborted, if all of them is in the catalog; else the journal keeps them open.
+        Returns whether the catalog has everything, as `wait`.
+        """
+        again, end = self._ended.is_set(), time.monotonic() + timeout
+        settled = self.wait(timeout)
+        if settled and not again and self._end_runs("the catalog's writer was closed before the run's stop document"):
+            settled = self.wait(max(0.0, end - time.monotonic()))
+        self._end(_JOIN_TIMEOUT)
+        return settled
+
+    def leave(self, until: float, at_most: float) -> None:
+        """Deliver until a moment, by ``time.monotonic``, and leave the rest in the journal; the end of a program.
+
+        A temporary journal is found by no other writer: what is in it is delivered up to the later moment ``at_most``.
+        """
+        with self._changed:
+            self._hurry += 1
+            self._changed.notify_all()
+            end = max(until, at_most) if self._temporary else until
+            self._changed.wait_for(self._is_kept, max(0.0, end - time.monotonic()))
+        self._end(_SECONDS_TO_LEAVE)
+        if not self.has_ended:
+            end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
+
+    def _is_kept(self) -> bool:
+        """Whether the catalog has everything; or the journal has, and the catalog is not to be had."""
+        return self._settled() or (not self._inbox.waiting and (self._told or self._catalog is None))
+
+    def _end(self, seconds: float) -> None:
+        forget(self.leave)
+        again = self._ended.is_set()
+        self._journal.abandoned.set()
+        self._inbox.close(0 if again else seconds)
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
+        self._thread.join(0 if again else seconds)
+        if not (self.has_ended or again):
+            _log.warning(
+                "the catalog %s, and is left without waiting any longer: documents that it does not have are in %s",
+                "is not open yet" if self._catalog is None else "does not answer",
+                self._journal.folder,
+            )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its threads are through: until then the catalog must not be closed, since one may be asking it."""
+        return self._inbox.has_ended and not self._thread.is_alive()
+
+    def __enter__(self) -> CatalogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, batch: Batch) -> None:
+        appended = self._journal.append(batch)
+        with self._changed:
+            self._deliveries += [Delivery(file, self._journal) for file in appended.new]
+            self._rejected += appended.stray
+            self._lost += appended.lost
+
+    def _lose(self, batch: Batch, error: Exception) -> None:
+        _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), words(error))
+        with self._changed:
+            self._lost += len(batch)
+            self._last_error = words(error)
+
+    def _settled(self) -> bool:
+        return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
+
+    def _ready(self) -> list[Delivery]:
+        return [] if self._pause else [run for run in self._deliveries if run.is_due(run.taken)]
+
+    def _is_due(self) -> bool:
+        ready = self._ready()
+        waiting = sum(delivery.pending for delivery in ready)
+        hurry = bool(self._hurry) or any(delivery.is_new for delivery in ready)
+        return self._ended.is_set() or waiting >= self._batch_events or (waiting > 0 and hurry)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._turn()
+            # What waits would wait for ever without this thread.
+            except Exception as error:  # noqa: BLE001
+                _log.exception("the catalog's writer failed, and goes on")
+                self._away(error)
+        self._leave()
+
+    def _turn(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.is_set() or self._ready(), self._pause or self._batch_seconds)
+            # From the first document that waits, since the first batch settles the size of the arrays' chunks:
+            # one of a single event would make all later ones slow.
+            self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
+            # A new run is told at once, so that its first events find it; what comes meanwhile waits.
+            due = [(run, 1 if run.is_new else run.taken) for run in self._deliveries]
+        while (due := [(run, count) for run, count in due if run.is_due(count)]) and self._reach():
+            # A batch of each, so that a long run that is written again does not hold up the others.
+            for delivery, count in due:
+                if not (self._pause or self._ended.is_set()):
+                    self._deliver(delivery, count)
+
+    def _reach(self) -> bool:
+        """Ask the catalog for a sign of life, once: Tiled's client would go on asking for most of a minute."""
+        if self._ended.is_set():
+            return False
+        try:
+            if self._catalog is None:
+                self._catalog = self._open()
+                self._catalog.context.http_client.event_hooks["request"].append(self._refuse_request)
+            http = self._catalog.context.http_client
+            timeout = {} if hasattr(http, "app") else {"timeout": _ANSWER_TIMEOUT}
+            http.get(self._catalog.uri, **timeout).raise_for_status()
+        # A catalog can be away in as many ways as there are networks.
+        except Exception as error:  # noqa: BLE001
+            self._away(error)
+            return False
+        self._pause = 0.0
+        return True
+
+    def _refuse_request(self, _request: Any) -> None:
+        """Let this thread end between two requests; an embedded catalog that is closed under one never answers."""
+        if self._ended.is_set() and threading.current_thread() is self._thread:
+            raise CatalogError("the writer is closed")
+
+    def _away(self, error: Exception) -> None:
+        self._tell_away(error)
+        with self._changed:
+            self._pause = min(2 * self._pause or self._batch_seconds, _LONGEST_PAUSE)
+
+    def _tell_away(self, error: Exception) -> None:
+        if not self._told:
+            _log.warning("the catalog is away (%s): documents wait in %s", words(error), self._journal.folder)
+        with self._changed:
+            self._told = True
+            self._failures += 1
+            self._last_error = words(error)
+
+    def _deliver(self, delivery: Delivery, count: int) -> None:
+        try:
+            delivery.deliver(self._catalog, count, self._batch_events)
+        # What the client, the normalizer or the server raise; the journal has the documents.
+        except Exception as error:  # noqa: BLE001
+            if self._ended.is_set():
+                return  # what an embedded catalog says while the program ends is no answer
+            self._failed(delivery, error)
+        else:
+            if self._told:
+                _log.info("the catalog takes documents again")
+            self._told = False
+        with self._changed:
+            if delivery.finished:
+                self._retire(delivery)
+            self._changed.notify_all()
+
+    def _failed(self, delivery: Delivery, error: Exception) -> None:
+        try:
+            away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
+        except OSError as full:  # what the catalog refuses cannot be set aside
+            self._away(full)
+        else:
+            if away:
+                self._tell_away(error)
+            else:
+                self._tell_refused(delivery, error, outcome)
+
+    def _tell_refused(self, delivery: Delivery, error: Exception, outcome: str) -> None:
+        _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, words(error), outcome)
+        with self._changed:
+            self._failures += 1
+            self._last_error = words(error)
+
+    def _retire(self, delivery: Delivery) -> None:
+        self._deliveries.remove(delivery)
+        self._written += delivery.written
+        self._rejected += delivery.rejected
+        self._left_out += delivery.left_out
+        delivery.close()
+
+    def _leave(self) -> None:
+        if not self._inbox.has_ended:
+            return  # the journal is still being written to
+        with self._changed:
+            # One that is open stays in the journal: the next writer ends it.
+            for delivery in [delivery for delivery in self._deliveries if delivery.is_over]:
+                self._retire(delivery)
+        self._journal.close()
+        if self._catalog is not None:
+            with suppress(ValueError):
+                self._catalog.context.http_client.event_hooks["request"].remove(self._refuse_request)
+        if self._own and self._catalog is not None:
+            self._catalog.context.close()
+        if self._temporary and not (self._deliveries or self._rejected or self._left_out):
+            shutil.rmtree(self._journal.folder, ignore_errors=True)
+        elif self._temporary:
+            text = "documents that the catalog does not have are in %s (saxs-bluesky journal retry %s --catalog WHERE)"
+            _log.warning(text, self._journal.folder, self._journal.folder)
+        elif self._deliveries:
+            _log.warning("documents that the catalog does not have are in %s", self._journal.folder)
+
+
+def _opener(catalog: Any) -> Callable[[], Any]:
+    if isinstance(catalog, str | Path):
+        return lambda: open_catalog(catalog)
+    if hasattr(catalog, "context"):
+        return lambda: catalog
+    opener: Callable[[], Any] = catalog
+    return opener

@@ -1,0 +1,155 @@
+"""A journal on disk: the documents of each run in a file of its own, until the catalog has them all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunFile, encode
+from saxs_bluesky.callbacks.catalog_writer._run_recovery import recovered
+from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
+from saxs_bluesky.documents import RUN_REFERENCES
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.support.locks import locked
+
+_log = logging.getLogger(__name__)
+_DISK_PAUSE = 1.0  # seconds between tries at a full disk
+
+# Which documents others refer to.
+_REFERRED_TO = ("start", "descriptor", "resource", "stream_resource")
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of a batch: runs that began in it, and how many documents belong to none or were lost."""
+
+    new: list[RunFile]
+    stray: int
+    lost: int
+
+
+class Journal:
+    """A folder of run files, of which one process at a time is the owner.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or another writer is at work in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.aside = SetAside(folder)
+        self.abandoned = threading.Event()
+        self._runs: dict[str, RunFile] = {}  # by the uids of starts, descriptors and resources
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(folder / "lock")
+        except OSError as error:
+            raise OutputError(f"{folder}: wanted a journal folder of one's own, found {error.strerror}") from error
+
+    @property
+    def rejected(self) -> Path:
+        """Folder of what no catalog takes."""
+        return self.aside.folder
+
+    def left_over(self) -> list[RunFile]:
+        """Run files that an earlier owner left, in the order in which their runs began."""
+        beside = {
+            path.with_suffix(".jsonl") for suffix in ("opening", "begun") for path in self.folder.glob(f"*.{suffix}")
+        }
+        paths = sorted({*self.folder.glob("*.jsonl"), *beside})
+        return [run for path in paths if (run := recovered(path, self.rejected, self._note)) is not None]
+
+    def append(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Appended:
+        """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
+        lines: dict[RunFile, list[bytes]] = {}
+        openings: dict[RunFile, list[bytes]] = {}
+        stray, complete, new = [], set(), []
+        for name, doc in batch:
+            try:
+                run = self._run_of(name, doc)
+                line = encode(name, doc)
+            # A document that is no document must not stop the others.
+            except Exception:  # noqa: BLE001
+                run, line = None, repr((name, doc)).encode() + b"\n"
+            if run is None:
+                stray.append(line)
+                continue
+            lines.setdefault(run, []).append(line)
+            if name in ("start", "descriptor"):
+                openings.setdefault(run, []).append(line)
+            if name == "start":
+                new.append(run)
+            if name == "stop":
+                complete.add(run)
+        lost = 0
+        for run, own in lines.items():
+            if not self._add(run, own, run in complete, openings.get(run, [])):
+                lost += len(own)
+        if stray:
+            lost += self._set_aside(stray)
+        return Appended([run for run in new if run.lines], len(stray), lost)
+
+    def _set_aside(self, stray: list[bytes]) -> int:
+        """Keep documents of no known run; return how many are lost."""
+        _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
+        reason = "they refer to no run that has begun, or are no documents"
+        return 0 if self._kept(self.rejected, lambda: self.aside.documents("no-run", stray, reason)) else len(stray)
+
+    def _add(self, run: RunFile, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
+        return self._kept(run.path, lambda: run.append(lines, complete=complete, opening=opening))
+
+    def _kept(self, path: Path, keep: Callable[[], object]) -> bool:
+        """Write to the disk, again and again while it is full; False where that was given up."""
+        told = False
+        while True:
+            try:
+                keep()
+            except OSError as error:
+                if not told:
+                    _log.warning("%s: wanted to add to the journal, found %s; trying again", path, error.strerror)
+                told = True
+                if self.abandoned.wait(_DISK_PAUSE):
+                    return False
+            else:
+                return True
+
+    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunFile | None:
+        if name == "start":
+            name_of_file = f"{time.time_ns():020d}-{Path(doc['uid']).name}.jsonl"
+            run: RunFile | None = RunFile(self.folder / name_of_file, doc["uid"])
+        else:
+            run = self._runs.get(doc.get(RUN_REFERENCES.get(name, ""), ""))
+            if run is None and name in ("resource", "stream_resource"):
+                run = self._latest()
+        if run is not None:
+            self._note(run, name, doc)
+        return run
+
+    def _latest(self) -> RunFile | None:
+        """The run that began last: some writers of files do not say whose they are."""
+        return next((run for run in reversed(self._runs.values()) if not run.complete), None)
+
+    def _note(self, run: RunFile, name: str, doc: Mapping[str, Any]) -> None:
+        if name in _REFERRED_TO:
+            self._runs[doc["uid"]] = run
+
+    def forget(self, run: RunFile) -> None:
+        """Let go of a run that will get no more documents."""
+        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        self.aside.forget(run.uid)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()

@@ -1,0 +1,93 @@
+"""What came of one run, and what its documents say should have come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from saxs_bluesky.callbacks.network._sequence_gaps import Coverage, as_text, how_many
+
+Document = Mapping[str, Any]
+
+_REMEMBERED = 5000  # documents by which duplicates are known
+_EVENTS = ""  # the source of events; others are data keys, of which stream_datum bring the frames
+
+
+class RunRecord:
+    """Counts the events of a run's streams, and the frames of their ``stream_datum``.
+
+    Parameters
+    ----------
+    uid
+        Of the run.
+
+    Attributes
+    ----------
+    touched
+        When its last document came, in seconds of ``time.monotonic()``.
+    """
+
+    def __init__(self, uid: str) -> None:
+        self.uid = uid
+        self.touched = time.monotonic()
+        self._seen: dict[str, None] = {}
+        self._streams: dict[str, dict[str, Coverage]] = {}
+
+    def is_new(self, doc: Document) -> bool:
+        """Whether a document was not seen before, as far as its uid tells."""
+        self.touched = time.monotonic()
+        uid = doc.get("uid") or doc.get("datum_id")
+        if not isinstance(uid, str):
+            return True
+        if uid in self._seen:
+            return False
+        self._seen[uid] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+    def describe(self, stream: str, data_keys: Mapping[str, Document]) -> None:
+        """Note from where a stream's data will come."""
+        sources = self._streams.setdefault(stream, {})
+        streamed = [key for key, entry in data_keys.items() if entry.get("external") == "STREAM:"]
+        # Where all data are streamed there may be no events.
+        for source in streamed if streamed and len(streamed) == len(data_keys) else [_EVENTS, *streamed]:
+            sources.setdefault(source, Coverage())
+
+    def take(self, stream: str, first: int, stop: int, source: str = _EVENTS) -> str:
+        """Note an event's ``seq_num``, or the range of a ``stream_datum`` for the data key ``source``.
+
+        Returns
+        -------
+        What is to be told of a gap in front of it: of many the first, since all are told at the stop.
+        """
+        coverage = self._streams[stream].setdefault(source, Coverage())
+        whole = not coverage.missing()
+        expected = coverage.expected
+        if coverage.add(first, stop) and whole:
+            return f"wanted seq_num {expected} of {_what(source, stream)}, found {first}: what is between is lost"
+        return ""
+
+    @property
+    def lost(self) -> int:
+        """How many events and frames are missing in front of the last that came."""
+        return sum(how_many(coverage.missing()) for sources in self._streams.values() for coverage in sources.values())
+
+    def losses(self, num_events: Any) -> Iterator[tuple[int, str]]:
+        """How many of what are missing, by the stop document's ``num_events``, which may be anything."""
+        wanted = {k: n for k, n in num_events.items() if isinstance(n, int)} if isinstance(num_events, Mapping) else {}
+        for name in wanted.keys() - self._streams.keys():
+            if wanted[name] > 0:
+                yield wanted[name], f"all {wanted[name]} events of stream {name}, with its descriptor"
+        for name, sources in self._streams.items():
+            for source, coverage in sources.items():
+                last = wanted.get(name, coverage.expected - 1)
+                missing = coverage.missing(last)
+                if missing:
+                    lost = how_many(missing)
+                    yield lost, f"{lost} of {last} {_what(source, name)} (seq_num {as_text(missing)})"
+
+
+def _what(source: str, stream: str) -> str:
+    return f"events of stream {stream}" if source == _EVENTS else f"frames of {source} in stream {stream}"

@@ -1,0 +1,173 @@
+"""Frames of files that cannot be read before they are closed: they wait together, and keep no others waiting."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import TypeAlias
+
+from saxs_bluesky.callbacks.reduction._frame_extractor import RunState, Step
+from saxs_bluesky.frame_job import FrameOutcome
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between looks at a file
+
+_Key: TypeAlias = tuple[RunState, str, str]
+_Turn: TypeAlias = tuple[Step, FrameOutcome | None]
+
+
+@dataclass(eq=False)
+class _Line:
+    """Frames of one stream of a detector, in their order, from the first that cannot be read on."""
+
+    frames: dict[Step, FrameOutcome | None] = field(default_factory=dict)  # None: not known
+    asked: set[Step] = field(default_factory=set)  # that are being read
+    accepted: float = inf  # when the document of the first was
+    deadline: float = inf  # until the end of the run is known
+    is_last: bool = False  # what cannot be read now has failed
+    since: float = field(default_factory=time.time)
+    is_told: bool = False
+
+
+class OpenFiles:
+    """Keeps the steps that must wait until a file is closed, in their order for each stream of a detector.
+
+    An HDF5 file that is not written in SWMR mode is whole when its writer closes it, perhaps at the end of a scan of
+    hours. One frame of it is tried from time to time. When the run has ended, the file has ``patience`` seconds more.
+
+    Parameters
+    ----------
+    ask
+        Has a frame read again.
+    patience
+        In seconds.
+    """
+
+    def __init__(self, ask: Callable[[Step], None], patience: float) -> None:
+        self._ask = ask
+        self._patience = patience
+        self._lines: dict[_Key, _Line] = {}
+        self._closing: dict[RunState, Step] = {}
+        self._pause = _FIRST_PAUSE
+        self._next = 0.0
+        #: How many frames wait whose document would count as done with without them.
+        self.more = 0
+
+    @property
+    def oldest(self) -> float:
+        """When the document of the frame was accepted that waits for longest; inf where none does."""
+        return min((line.accepted for line in list(self._lines.values())), default=inf)
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def must_wait(self, step: Step) -> bool:
+        """Whether nobody need try to read a frame, since those before it wait; from any thread."""
+        line = self._lines.get(_key(step)) if self._lines else None
+        return line is not None and step not in line.asked
+
+    def in_turn(self, step: Step, outcome: FrameOutcome | None) -> Iterator[_Turn]:
+        """Steps that may be delivered, in their order, now that one is known.
+
+        Parameters
+        ----------
+        step
+            That one.
+        outcome
+            What became of its frame; None where it has none, or nobody tried to read it.
+        """
+        if step.closing and step.run is not None:
+            if not self._wait_to_close(step, step.run):
+                yield step, None
+        elif step.task is None or step.run is None:
+            yield step, outcome
+        else:
+            line = self._lines.get(_key(step))
+            if line is None and outcome is not None and not outcome.waits:
+                yield step, outcome
+                return
+            if line is None:
+                line = self._lines[_key(step)] = _Line()
+                self._look_soon()
+            line.asked.discard(step)
+            self.more += step not in line.frames and not step.done
+            line.frames[step] = outcome
+            yield from self._ready(_key(step), line)
+
+    def _wait_to_close(self, step: Step, run: RunState) -> bool:
+        lines = [line for key, line in self._lines.items() if key[0] is run]
+        if lines:
+            self._closing[run] = step
+            self._look_soon()
+        for line in lines:
+            line.deadline = step.accepted + self._patience
+        return bool(lines)
+
+    def _ready(self, key: _Key, line: _Line) -> Iterator[_Turn]:
+        some = False
+        while line.frames:
+            step, outcome = next(iter(line.frames.items()))
+            line.accepted = step.accepted
+            if outcome is None or (outcome.waits and not line.is_last):
+                break
+            del line.frames[step]
+            some = True
+            yield step, self._final(outcome)
+            self.more -= not step.done
+        if not line.frames:
+            del self._lines[key]
+            if key[0] in self._closing and not any(other[0] is key[0] for other in self._lines):
+                yield self._closing.pop(key[0]), None
+        elif some:
+            unknown = [one for one, found in line.frames.items() if found is None or found.waits]
+            self._have_read(line, [one for one in unknown if one not in line.asked])
+
+    def _final(self, outcome: FrameOutcome) -> FrameOutcome:
+        if not outcome.waits or not outcome.failure:  # the latter lacks the value of an axis
+            return outcome
+        text = f"{outcome.failure}; it was waited for until {self._patience:g} s after the end of the run"
+        return replace(outcome, failure=text, waits=False)
+
+    def _have_read(self, line: _Line, steps: Iterable[Step]) -> None:
+        for step in steps:
+            line.frames[step] = None
+            line.asked.add(step)
+            self._ask(step)
+
+    def _look_soon(self) -> None:
+        self._pause, self._next = _FIRST_PAUSE, 0.0
+
+    def look(self) -> None:
+        """Have the first frame of each stream tried again, if it is time."""
+        if not self._lines or (now := time.time()) < self._next:
+            return
+        for (_, detector, _), line in self._lines.items():
+            if line.asked:
+                continue
+            first = next(iter(line.frames))
+            self._tell(detector, line, first, now)
+            line.is_last = now >= line.deadline
+            self._have_read(line, [first])
+        self._next = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def pause(self) -> float:
+        """For how many seconds there is nothing to look at."""
+        return max(0.0, min(self._next - time.time(), _LONGEST_PAUSE)) if self._lines else _LONGEST_PAUSE
+
+    def _tell(self, detector: str, line: _Line, first: Step, now: float) -> None:
+        outcome = line.frames[first]
+        if line.is_told or outcome is None or now - line.since < self._patience:
+            return
+        line.is_told = True
+        _log.warning("frames of %s wait until their file is closed: %s", detector, outcome.failure)
+
+
+def _key(step: Step) -> _Key:
+    assert step.run is not None
+    assert step.task is not None
+    return step.run, step.task.detector, step.task.stream

@@ -1,0 +1,115 @@
+"""The list of written curves, as reduced runs tell of them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from saxs_bluesky.documents import ReducedRuns
+from saxs_bluesky.errors import OutputError
+from saxs_bluesky.reduction import FileList
+
+_log = logging.getLogger(__name__)
+
+
+class CurveList:
+    """A sink for the documents of reduced runs that lists the curves which the reduction has written.
+
+    One line a curve is added to ``../results/filelist_<directory>.log`` beside the directory. A list that cannot be
+    written costs nothing but its lines: they are counted, and told once.
+
+    Parameters
+    ----------
+    directory
+        The directory that all images are below.
+    keep
+        Whether to keep what is in the list already.
+    within
+        Folder that nothing is written out of, as in `OutputNames`.
+
+    Raises
+    ------
+    LinkError
+        A symbolic link is in the way.
+    OSError
+        The list cannot be begun.
+
+    Attributes
+    ----------
+    failed
+        Number of lines that could not be written.
+    """
+
+    def __init__(self, directory: Path, *, keep: bool, within: Path | None = None) -> None:
+        self._list = FileList(directory, keep=keep, within=within)
+        self._runs = ReducedRuns()
+        self._there: Counter[str] = Counter()
+        self.failed = 0
+
+    @property
+    def path(self) -> Path:
+        """Where the list is."""
+        return self._list.path
+
+    @property
+    def size(self) -> int:
+        """Length of the list in bytes."""
+        return self._list.size
+
+    def expect(self, size: int) -> None:
+        """Go on with a list after a crash: do not write again the lines that stand after ``size`` bytes.
+
+        A line that was cut short is removed. A list that was removed, cut or is no file meanwhile costs the lines of
+        what was done before, which a warning tells.
+        """
+        path = self._list.path
+        try:
+            cut = self._list.mend()
+            left = self._list.size
+            # Lists of former versions have lines without the separator.
+            self._there = Counter(f"/{line.removeprefix('/')}" for line in self._list.lines_after(size))
+        except FileNotFoundError:
+            if size:
+                _log.warning("%s: the list is gone; curves that were listed before are not listed again", path)
+        except OSError as error:
+            _log.warning(
+                "%s: wanted to go on with the list of curves, found %s; curves may be listed twice, or not at all",
+                path,
+                error.strerror or error,
+            )
+        else:
+            if cut:
+                _log.warning("%s: the last line was cut short; its %d bytes are removed", path, cut)
+            if left < size:
+                _log.warning(
+                    "%s: wanted at least %d bytes of the list, found %d; curves that were listed before are not "
+                    "listed again",
+                    path,
+                    size,
+                    left,
+                )
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document in; list the curves that it tells of."""
+        for frame in self._runs.frames(name, doc):
+            if frame.files is not None:
+                self._add(
+                    [(path, curve) for path, curve in zip(frame.files.curves, frame.curves, strict=False) if path]
+                )
+
+    def _add(self, curves: Iterable[tuple[str, Any]]) -> None:
+        for path, curve in curves:
+            line = self._list.line(path, curve)
+            if self._there[line]:
+                self._there[line] -= 1
+                continue
+            try:
+                self._list.append(line)
+            except (OSError, OutputError) as error:
+                if not self.failed:
+                    reason = getattr(error, "strerror", None) or error
+                    _log.warning("%s: wanted to list a curve, found %s", self._list.path, reason)
+                self.failed += 1
