@@ -13,7 +13,7 @@ help:
 	@echo "make demo    simulated Pilatus 1M frames become curves; ends with a picture"
 	@echo "make test    run the tests"
 	@echo "make soak    thousands of files while processes are killed: some minutes"
-	@echo "make lint    style, types, layers"
+	@echo "make lint    style, spelling, types, layers"
 	@echo "make bench   print speed and memory figures"
 
 # One stamp per set of extras: an install is repeated only when pyproject.toml changed.
@@ -43,11 +43,15 @@ test: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m soak -n 0 -v
 
+# What users and readers see: pages, docstrings, help texts, messages. Tests misspell on purpose.
+PROSE := *.md .github docs saxs_bluesky callbacks devices schemas profile_collection
+
 # A checker does not follow the folder mapping of an editable install, so types and layers are
 # checked on an installed wheel.
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(PROSE)
 	rm -rf build
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --target build/wheel .
 	cd build/wheel && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p saxs_bluesky

@@ -19,7 +19,7 @@ def copy_profile(folder: Path) -> list[Path]:
     source = files("saxs_bluesky.profile_collection")
     startup = sorted(entry.name for entry in (source / "startup").iterdir() if entry.name.endswith(".py"))
     targets = {folder / "startup" / name: source / "startup" / name for name in startup}
-    targets[folder / "README.md"] = source / "README.md"
+    targets |= {folder / name: source / name for name in ("README.md", "ipython_config.py")}
     there = [str(path) for path in targets if path.exists()]
     if there:
         raise OutputError(f"{folder}: wanted a folder without start-up files, found {', '.join(there)}")

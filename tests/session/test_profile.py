@@ -32,6 +32,7 @@ print("frames", curves.sizes["frame"], run.start["sample"])
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     ours = {"PATH": f"{BIN}:{os.environ['PATH']}", "MPLBACKEND": "Agg", "IPYTHONDIR": str(tmp_path / "ipython")}
+    ours |= {"XDG_STATE_HOME": str(tmp_path / "state")}
     return {name: value for name, value in os.environ.items() if not name.startswith("SAXS_")} | ours
 
 
@@ -49,6 +50,8 @@ def test_session_reduces_a_scan_into_the_catalog(tmp_path: Path, environment: di
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "frames 3 agbeh" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
     assert len(list((tmp_path / "work").glob("*.chi"))) == 9
+    assert not (tmp_path / "profile" / "history.sqlite").exists()
+    assert (tmp_path / "state" / "saxs-bluesky" / "ipython" / "history.sqlite").exists()
 
 
 def test_queueserver_lists_plans_and_devices(tmp_path: Path, environment: dict[str, str]) -> None:
