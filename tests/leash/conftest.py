@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from saxs_bluesky.leash import Gate, Limits, ReplayMemory
+from saxs_bluesky.leash import Limits
+from saxs_bluesky.leash.server import Gate, ReplayMemory
 from saxs_bluesky.reduction.formats import _bounded_masks
 
 SECRET = "a secret of the tests, s\u00e9cret"

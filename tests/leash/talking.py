@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import zmq
 
-from saxs_bluesky.leash import COMMANDS, Command, Gate, LeashError, Request
+from saxs_bluesky.leash import COMMANDS, Command, LeashError
+from saxs_bluesky.leash.server import Gate, Request
 from tests.leash.conftest import NOW, SECRET
 
 STAT = {"queue length": 3, "images processed": 4, "time": NOW, "start time": NOW - 60, "mergecount": 0}

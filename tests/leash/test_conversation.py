@@ -17,7 +17,6 @@ from saxs_bluesky.leash import (
     Attachment,
     Command,
     Envelope,
-    Gate,
     Kind,
     LeashError,
     Limits,
@@ -26,6 +25,7 @@ from saxs_bluesky.leash import (
     error_of,
     read_reply,
 )
+from saxs_bluesky.leash.server import Gate
 from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_gate
 from tests.leash.hostile import CALIBRATION, MERGE, npy
 

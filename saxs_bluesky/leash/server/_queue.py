@@ -15,9 +15,9 @@ from typing import Any
 from saxs_bluesky.errors import PipelineError, SaxsError
 from saxs_bluesky.file_pipeline import FileReduction, Place, Services, Statistics, Wishes
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash.server._picture import Picture
-from saxs_bluesky.leash.server._picture_file import PictureFile
+from saxs_bluesky.leash.protocol import Kind, LeashError
+from saxs_bluesky.leash.server._plot_cache import Picture
+from saxs_bluesky.leash.server._plot_cache_file import PictureFile
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState
 from saxs_bluesky.reduction import Calibration
 

@@ -16,12 +16,11 @@ from typing import Any
 import zmq
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._gate import Gate, Request
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._replay import ReplayMemory
-from saxs_bluesky.leash.server._curve import ServerKeys
-from saxs_bluesky.leash.server._desk import AT_ONCE, IN_ORDER, Desk
+from saxs_bluesky.leash.protocol import Kind, LeashError, Limits
+from saxs_bluesky.leash.server._command_handler import AT_ONCE, IN_ORDER, Desk
+from saxs_bluesky.leash.server._replay_memory import ReplayMemory
+from saxs_bluesky.leash.server._request_validator import Gate, Request
+from saxs_bluesky.leash.server._server_keys import ServerKeys
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.leash._messages import Attachment
-from saxs_bluesky.leash._private import write_private
+from saxs_bluesky.leash.protocol import Attachment, write_private
 from saxs_bluesky.support.journal_lines import set_aside
 
 _log = logging.getLogger(__name__)

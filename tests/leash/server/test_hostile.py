@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from saxs_bluesky.leash import Gate, LeashError
+from saxs_bluesky.leash import LeashError
+from saxs_bluesky.leash.server import Gate
 from tests.leash.conftest import SECRET, make_gate
 from tests.leash.hostile import Hostile, hostile_messages
 

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from saxs_bluesky.leash import Command
-from saxs_bluesky.leash.server._integrals import MOST_ROWS, IntegralHistory, Row
-from saxs_bluesky.leash.server._picture_file import PictureFile
+from saxs_bluesky.leash.server._integral_history import MOST_ROWS, IntegralHistory, Row
+from saxs_bluesky.leash.server._plot_cache_file import PictureFile
 from saxs_bluesky.reduction import read_chi, write_frame
 from tests.cli.conftest import HEADER
 from tests.leash.serving import MASK, NEW, Client, Server

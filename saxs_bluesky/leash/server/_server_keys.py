@@ -15,7 +15,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.leash._curve import make_keys
+from saxs_bluesky.leash.protocol import make_keys
 
 _log = logging.getLogger(__name__)
 

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._commands import COMMANDS, Attached, Command
-from saxs_bluesky.leash._errors import Kind, LeashError, error_of
-from saxs_bluesky.leash._lenient import without_unknown
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._messages import Attachment
-from saxs_bluesky.leash._paths import checked_parts
+from saxs_bluesky.leash.protocol import (
+    COMMANDS,
+    Attached,
+    Attachment,
+    Command,
+    Kind,
+    LeashError,
+    Limits,
+    checked_parts,
+    error_of,
+    without_unknown,
+)
 from saxs_bluesky.reduction import Calibration, own_spelling, read_mask
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 

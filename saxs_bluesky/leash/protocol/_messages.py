@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash.protocol._errors import Kind, LeashError
 
 _LONGEST_NUMBER = 300  # digits of an integer: all that a float can hold, and short work to convert
 

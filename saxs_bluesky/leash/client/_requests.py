@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from saxs_bluesky.errors import SchemaError
-from saxs_bluesky.leash._commands import COMMANDS, Command
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._lenient import without_unknown
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._messages import Attachment, encode, parse
-from saxs_bluesky.leash._signatures import (
+from saxs_bluesky.leash.protocol import (
+    COMMANDS,
+    Attachment,
+    Command,
+    Kind,
+    LeashError,
+    Limits,
     attachment_digest,
+    encode,
     legacy_signature,
+    parse,
     reply_signature,
     request_signature,
     same,
+    without_unknown,
 )
 from saxs_bluesky.schemas import load_schema, validate
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash.protocol import Kind, LeashError
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import OutputError, SaxsError, SchemaError
-from saxs_bluesky.leash._errors import LeashError
-from saxs_bluesky.leash._messages import parse
-from saxs_bluesky.leash._private import write_private
+from saxs_bluesky.leash.protocol._errors import LeashError
+from saxs_bluesky.leash.protocol._messages import parse
+from saxs_bluesky.leash.protocol._secret_files import write_private
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 SERVER_PORT = 9723

@@ -11,20 +11,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saxs_bluesky.errors import SaxsError, SchemaError
-from saxs_bluesky.leash._arguments import check_argument
-from saxs_bluesky.leash._commands import Command, command_of
-from saxs_bluesky.leash._errors import Envelope, Kind, LeashError, error_of
-from saxs_bluesky.leash._lenient import SpareKeys
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._messages import Attachment, encode, parse, plain
-from saxs_bluesky.leash._replay import ReplayMemory
-from saxs_bluesky.leash._signatures import (
+from saxs_bluesky.leash.protocol import (
+    Attachment,
+    Command,
+    Envelope,
+    Kind,
+    LeashError,
+    Limits,
+    SpareKeys,
     attachment_digest,
+    command_of,
+    encode,
+    error_of,
     legacy_signature,
+    parse,
+    plain,
     reply_signature,
     request_signature,
     same,
 )
+from saxs_bluesky.leash.server._arguments import check_argument
+from saxs_bluesky.leash.server._replay_memory import ReplayMemory
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.schemas import load_schema, validate
 

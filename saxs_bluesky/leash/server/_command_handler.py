@@ -12,14 +12,11 @@ from typing import Any
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_pipeline import Services, Statistics
-from saxs_bluesky.leash._arguments import check_argument
-from saxs_bluesky.leash._commands import COMMANDS, Command
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._gate import Request
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._paths import confined, listing
-from saxs_bluesky.leash.server._picture_file import PictureFile
+from saxs_bluesky.leash.protocol import COMMANDS, Command, Kind, LeashError, Limits, confined, listing
+from saxs_bluesky.leash.server._arguments import check_argument
+from saxs_bluesky.leash.server._plot_cache_file import PictureFile
 from saxs_bluesky.leash.server._queue import Queue, QueueSettings
+from saxs_bluesky.leash.server._request_validator import Request
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
 from saxs_bluesky.reduction import Calibration, Reducer
 

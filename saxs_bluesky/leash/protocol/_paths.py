@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash.protocol._errors import Kind, LeashError
 
 _LONGEST_NAME = 255  # bytes, of every file system in use
 _LONGEST_PATH = 4000  # bytes

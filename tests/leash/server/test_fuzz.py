@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saxs_bluesky.leash import Kind, LeashError, Response, compose, read_reply
-from saxs_bluesky.leash._commands import Command
+from saxs_bluesky.leash.protocol import Command
 from tests.leash.conftest import NOW, SECRET, make_gate
 from tests.leash.hostile import CALIBRATION, LOG, MASK, MERGE, hostile_messages, request, sign, sign2, signed
 

@@ -12,9 +12,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._client import Response
-from saxs_bluesky.leash._curve import CurveKeys
-from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash.client._requests import Response
+from saxs_bluesky.leash.protocol import CurveKeys, Kind, LeashError
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 

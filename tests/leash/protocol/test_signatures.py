@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from saxs_bluesky.leash import Gate, LeashError, Limits, ReplayMemory
-from saxs_bluesky.leash._messages import parse
-from saxs_bluesky.leash._signatures import legacy_signature, reply_signature, request_signature, same
+from saxs_bluesky.leash import LeashError, Limits
+from saxs_bluesky.leash.protocol import legacy_signature, parse, reply_signature, request_signature, same
+from saxs_bluesky.leash.server import Gate, ReplayMemory
 
 REQUESTS: list[dict[str, Any]] = [
     {"command": "stat", "argument": {}, "time": 1404979588.715198},

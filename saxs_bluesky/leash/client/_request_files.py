@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._messages import Attachment
-from saxs_bluesky.leash._paths import checked_parts
+from saxs_bluesky.leash.protocol import Attachment, Kind, LeashError, checked_parts
 from saxs_bluesky.reduction import Calibration, own_spelling
 from saxs_bluesky.schemas import load_schema, parse_json, validate
 

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from saxs_bluesky.callbacks import ReducedFrame, ReducedRuns
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._messages import encode
-from saxs_bluesky.leash.server._integrals import IntegralHistory, Row, time_taken
-from saxs_bluesky.leash.server._picture_file import Entry, PictureFile
+from saxs_bluesky.leash.protocol import encode
+from saxs_bluesky.leash.server._integral_history import IntegralHistory, Row, time_taken
+from saxs_bluesky.leash.server._plot_cache_file import Entry, PictureFile
 from saxs_bluesky.reduction import Calibration, Curve, chi_labels, read_chi
 
 _log = logging.getLogger(__name__)

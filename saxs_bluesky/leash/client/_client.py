@@ -11,15 +11,19 @@ from typing import Any, Self
 import zmq
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.leash._client import Draft, Response, read_reply
-from saxs_bluesky.leash._commands import Command, command_of
-from saxs_bluesky.leash._curve import CurveKeys
-from saxs_bluesky.leash._enclosures import Document, Parts, merge_argument, path_parts, queue_argument
-from saxs_bluesky.leash._errors import Kind, LeashError
-from saxs_bluesky.leash._exchange import CallError, Exchange
-from saxs_bluesky.leash._limits import Limits
-from saxs_bluesky.leash._messages import Attachment
-from saxs_bluesky.leash._network import NetworkEntry
+from saxs_bluesky.leash.client._exchange import CallError, Exchange
+from saxs_bluesky.leash.client._request_files import Document, Parts, merge_argument, path_parts, queue_argument
+from saxs_bluesky.leash.client._requests import Draft, Response, read_reply
+from saxs_bluesky.leash.protocol import (
+    Attachment,
+    Command,
+    CurveKeys,
+    Kind,
+    LeashError,
+    Limits,
+    NetworkEntry,
+    command_of,
+)
 from saxs_bluesky.support.addresses import tcp_address
 
 _KINDS = {kind.value for kind in Kind}

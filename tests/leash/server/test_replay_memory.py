@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.leash import Gate, LeashError, ReplayMemory
+from saxs_bluesky.leash import LeashError
+from saxs_bluesky.leash.server import Gate, ReplayMemory
 from tests.leash.conftest import NOW, SECRET, Clock, make_gate
 from tests.leash.hostile import request, sign2, signed
 

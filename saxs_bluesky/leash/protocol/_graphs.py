@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.leash._errors import Kind, LeashError
+from saxs_bluesky.leash.protocol._errors import Kind, LeashError
 from saxs_bluesky.reduction import Curve
 from saxs_bluesky.reduction.formats.chi import LABELLED_AXES
 

@@ -26,14 +26,15 @@ import zmq.utils.monitor
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_pipeline import Progress, Services
 from saxs_bluesky.frame_job import OutputNames
-from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, Request, compose
-from saxs_bluesky.leash._lenient import SpareKeys
+from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, compose
+from saxs_bluesky.leash.protocol import SpareKeys
 from saxs_bluesky.leash.server import (
     Desk,
     LeashServer,
     QueueRecord,
     QueueSettings,
     QueueState,
+    Request,
     ServerKeys,
     StateFolder,
 )
