@@ -55,7 +55,7 @@ lint: $(VENV)/.installed-lint
 	rm -rf build
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --target build/wheel .
 	cd build/wheel && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p saxs_bluesky
-	cd build/wheel && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
+	cd build/wheel && PYTHONPATH=.:../../tools ../../$(BIN)/lint-imports ../../pyproject.toml
 
 format: $(VENV)/.installed-lint
 	$(BIN)/ruff format .
