@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.postgres import Postgres, missing
-from tests.tiled_servers import TiledOnPostgres
+from tests.helpers.postgres import Postgres, missing
+from tests.helpers.tiled_servers import TiledOnPostgres
 
 # No test opens a window where a developer has a display.
 os.environ["MPLBACKEND"] = "Agg"

@@ -16,7 +16,7 @@ from saxs_bluesky import plugins
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "how-to" / "example_plugin"
 

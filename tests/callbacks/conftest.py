@@ -13,8 +13,8 @@ import pytest
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.documents import FrameTask, InlineFrame, ReducedRun, TiffFrame
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-from tests.callbacks.reducing import Make, Named
-from tests.waiting import PATIENCE
+from tests.helpers.reducing import Make, Named
+from tests.helpers.waiting import PATIENCE
 
 
 @dataclass(frozen=True)

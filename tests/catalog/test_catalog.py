@@ -17,7 +17,7 @@ from tiled.queries import FullText, Key
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduced_runs
 from saxs_bluesky.errors import CatalogError
-from tests.catalog.runs import reduced, write
+from tests.helpers.runs import reduced, write
 
 
 def test_curves_come_back_bit_for_bit(catalog, reducer, frames):

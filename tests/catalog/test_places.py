@@ -16,7 +16,7 @@ import pytest
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduce_run, reduced_runs
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration
-from tests.catalog.runs import raw_documents, reduced, write
+from tests.helpers.runs import raw_documents, reduced, write
 
 
 @pytest.fixture(scope="module")

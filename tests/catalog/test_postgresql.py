@@ -16,10 +16,10 @@ from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-from tests.callbacks.scans import COUNT, Scan, feed
-from tests.postgres import Postgres
-from tests.tiled_servers import TiledOnPostgres, documented
-from tests.waiting import PATIENCE, until
+from tests.helpers.postgres import Postgres
+from tests.helpers.scans import COUNT, Scan, feed
+from tests.helpers.tiled_servers import TiledOnPostgres, documented
+from tests.helpers.waiting import PATIENCE, until
 
 POINTS = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
 

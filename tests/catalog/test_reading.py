@@ -9,7 +9,7 @@ import pytest
 from saxs_bluesky.catalog import _curves, read_curves
 from saxs_bluesky.catalog._errors import may_pass, words
 from saxs_bluesky.errors import CatalogError
-from tests.catalog.runs import reduced, write
+from tests.helpers.runs import reduced, write
 
 
 def renamed(documents, stream):

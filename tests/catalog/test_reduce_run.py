@@ -11,7 +11,7 @@ from saxs_bluesky.catalog import read_curves, reduce_run, reduced_runs
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration
-from tests.catalog.runs import raw_documents, write
+from tests.helpers.runs import raw_documents, write
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from saxs_bluesky.catalog import open_catalog, split_key, without_key
 from saxs_bluesky.errors import CatalogError
-from tests.tiled_servers import TiledOnPostgres
+from tests.helpers.tiled_servers import TiledOnPostgres
 
 KEY = "changemetoo0123456789"
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from saxs_bluesky.reduction import write_frame
-from tests.cli.watching import PATIENCE, Results, Saxsdog
-from tests.ports import free_port
+from tests.helpers.ports import free_port
+from tests.helpers.watching import PATIENCE, Results, Saxsdog
 
 Start = Callable[..., Saxsdog]
 AT_ONCE = 4.0  # seconds; the machine may be busy

@@ -12,8 +12,8 @@ from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.cli.main import main
-from tests.callbacks.scans import COUNT, Scan, feed
-from tests.waiting import PATIENCE, until
+from tests.helpers.scans import COUNT, Scan, feed
+from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")

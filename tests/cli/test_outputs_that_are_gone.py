@@ -17,9 +17,9 @@ import pytest
 from saxs_bluesky.leash import Command
 from saxs_bluesky.reduction import read_chi, write_frame
 from tests.cli.conftest import HEADER
-from tests.leash.serving import MASK, NEW, Server
-from tests.ports import free_port
-from tests.waiting import PATIENCE
+from tests.helpers.ports import free_port
+from tests.helpers.serving import MASK, NEW, Server
+from tests.helpers.waiting import PATIENCE
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -29,8 +29,8 @@ from saxs_bluesky.callbacks.network import DocumentProxy, publish
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxs_reduce import main
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi
-from tests.ports import free_port
-from tests.waiting import PATIENCE
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce import main; sys.exit(main())"]
 Named = tuple[str, dict[str, Any]]

@@ -16,7 +16,7 @@ import pytest
 
 from saxs_bluesky.cli.saxsdog import main
 from saxs_bluesky.reduction import read_chi
-from tests.cli.watching import Results, Saxsdog
+from tests.helpers.watching import Results, Saxsdog
 
 BLANKS = [chr(code) for code in range(0x80, sys.maxunicode) if chr(code).isspace() and chr(code) != "\x85"]
 SIGNS = [

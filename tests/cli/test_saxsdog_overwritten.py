@@ -14,7 +14,7 @@ import pytest
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.reduction import PilatusHeader, read_chi, write_frame
-from tests.cli.watching import Saxsdog
+from tests.helpers.watching import Saxsdog
 
 SHAPE = (60, 80)
 

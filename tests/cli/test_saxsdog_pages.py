@@ -13,7 +13,7 @@ import tifffile
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxsdog import main
 from saxs_bluesky.reduction import read_chi
-from tests.cli.watching import Saxsdog
+from tests.helpers.watching import Saxsdog
 
 SHAPE = (60, 80)
 

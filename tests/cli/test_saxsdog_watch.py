@@ -15,7 +15,7 @@ import pytest
 
 from saxs_bluesky.reduction import write_frame
 from tests.cli.conftest import HEADER
-from tests.cli.watching import Catalogued, Results, Saxsdog
+from tests.helpers.watching import Catalogued, Results, Saxsdog
 
 Start = Callable[..., Saxsdog]
 

@@ -20,8 +20,8 @@ import zmq
 from saxs_bluesky.cli.saxsfeeder import main
 from saxs_bluesky.reduction import read_frame, write_frame
 from saxs_bluesky.sources import FeederSource
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsfeeder import main; sys.exit(main())"]
 IMAGE = np.arange(1, 4801, dtype=np.int32).reshape(60, 80)

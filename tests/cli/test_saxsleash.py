@@ -19,9 +19,9 @@ from saxs_bluesky.cli import _leash_plot
 from saxs_bluesky.cli.saxsleash import main
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import Command, NetworkEntry, new_entry, write_network
+from tests.helpers.hostile import CALIBRATION, MERGE, npy
+from tests.helpers.talking import GRAPH, PLOT, Server, assert_signed, raw, silence
 from tests.leash.conftest import SECRET
-from tests.leash.hostile import CALIBRATION, MERGE, npy
-from tests.leash.talking import GRAPH, PLOT, Server, assert_signed, raw, silence
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsleash import main; sys.exit(main())"]
 BACKEND = """

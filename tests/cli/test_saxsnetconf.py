@@ -19,7 +19,7 @@ import pytest
 
 from saxs_bluesky.cli.saxsnetconf import main
 from saxs_bluesky.leash import NetworkEntry, read_network, write_network
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsnetconf import main; sys.exit(main())"]
 SERVER, FEEDER = "tcp://127.0.0.1:9723", "tcp://127.0.0.1:9823"

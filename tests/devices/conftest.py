@@ -19,9 +19,9 @@ from area_detector_handlers.handlers import AreaDetectorHDF5Handler, AreaDetecto
 from bluesky import RunEngine
 from event_model import DocumentNames, Filler, schema_validators, unpack_event_page
 
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 HANDLERS = {"AD_TIFF": AreaDetectorTiffHandler, "AD_HDF5": AreaDetectorHDF5Handler}
 
 
@@ -120,7 +120,7 @@ def running_ioc(directory: Path) -> Iterator[PilatusIOC]:
     for variable in ("EPICS_CA_SERVER_PORT", "EPICS_CAS_SERVER_PORT"):
         environment[variable] = str(server)
     environment["EPICS_CA_REPEATER_PORT"] = str(repeater)
-    command = [sys.executable, str(HERE / "pilatus_ioc.py"), "TEST:PIL:"]
+    command = [sys.executable, str(HELPERS / "pilatus_ioc.py"), "TEST:PIL:"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

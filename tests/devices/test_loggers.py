@@ -14,7 +14,7 @@ from ophyd.utils import ReadOnlyError
 
 from saxs_bluesky.devices import SimDiode, SimIonChamber, SimShutter, SimThermometer
 from saxs_bluesky.errors import SaxsError
-from tests.waiting import until
+from tests.helpers.waiting import until
 
 QUANTITIES = pytest.mark.parametrize(
     ("device", "signal", "units", "value", "spread"),

@@ -13,7 +13,7 @@ import pytest
 
 from saxs_bluesky.reduction import read_frame
 
-SCRIPT = Path(__file__).parent / "run_plan.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "run_plan.py"
 SHAPE = (195, 487)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.devices.conftest import PilatusIOC, running_ioc
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
-SCRIPT = Path(__file__).parent / "pilatus_faults.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "pilatus_faults.py"
 FAULTS = (
     "num_images_changed",
     "paused",

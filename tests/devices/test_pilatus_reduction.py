@@ -11,11 +11,11 @@ import numpy as np
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.reduction import Calibration, Reducer, read_frame
 from saxs_bluesky.simulation import simulated_calibration
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 def test_frames_of_the_real_device_are_reduced(pilatus_ioc: Any, documents: Any, tmp_path: Path) -> None:
-    script = Path(__file__).parent / "run_plan.py"
+    script = Path(__file__).parents[1] / "helpers" / "run_plan.py"
     finished = pilatus_ioc.run(script, pilatus_ioc.prefix, str(tmp_path), "--frames", "2", "--triggers", "3")
     calibration = Calibration.from_dict(simulated_calibration("100K"))
     reduction = Reduction(calibration, [documents])

@@ -13,7 +13,7 @@ from saxs_bluesky.documents import RawRun
 from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer, stamp_of, write_frame
 from saxs_bluesky.sources import FileRun, FoundFile
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 def found(path: Path) -> FoundFile:

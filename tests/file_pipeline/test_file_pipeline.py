@@ -28,11 +28,11 @@ from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, stamp_of, write_frame
 from saxs_bluesky.sources import DirectorySource, FileSource, Readiness
 from tests.conftest import small_document
-from tests.crashing import KILLED, MOMENTS, away
-from tests.waiting import PATIENCE
+from tests.helpers.crashing import KILLED, MOMENTS, away
+from tests.helpers.waiting import PATIENCE
 
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = CurveFiles(OutputNames())
 Named = tuple[str, dict[str, Any]]
 
@@ -694,7 +694,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Story, Ended]:
         shutil.copytree(original, folder)
         plan.append((str(folder), catalog, [*moments, ""]))
     (told / "plan.json").write_text(json.dumps(plan))
-    subprocess.run([sys.executable, "-m", "tests.crashing", told / "plan.json"], cwd=ROOT, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-m", "tests.helpers.crashing", told / "plan.json"], cwd=ROOT, check=True, timeout=300
+    )
     folders = [Path(where) for where, _, _ in plan]
     return {
         story: Ended(folder, json.loads((folder / "codes.json").read_text()))

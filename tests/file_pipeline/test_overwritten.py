@@ -16,7 +16,7 @@ from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.frame_job import CurveFiles, FrameOutcome
 from saxs_bluesky.reduction import Calibration, PilatusHeader, read_chi, write_frame
 from saxs_bluesky.sources import DirectorySource
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 SHAPE = (60, 80)
 

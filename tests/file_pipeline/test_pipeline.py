@@ -21,7 +21,7 @@ from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduc
 from saxs_bluesky.devices import SimPilatus, SimSampleStage
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Reducer, read_frame
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")

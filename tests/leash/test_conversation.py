@@ -26,8 +26,8 @@ from saxs_bluesky.leash import (
     read_reply,
 )
 from saxs_bluesky.leash.server import Gate
+from tests.helpers.hostile import CALIBRATION, MERGE, npy
 from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_gate
-from tests.leash.hostile import CALIBRATION, MERGE, npy
 
 PLOT = {
     "filename": "user/2014/frame.tif",

@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 SHOW = """
 import matplotlib

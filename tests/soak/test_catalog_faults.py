@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.catalog import close_catalog, open_catalog
-from tests.soak.catalog_writing import data_of
-from tests.tiled_servers import TiledOnPostgres
+from tests.helpers.catalog_writing import data_of
+from tests.helpers.tiled_servers import TiledOnPostgres
 
 pytestmark = pytest.mark.soak
 
@@ -126,7 +126,7 @@ def test_each_run_holds_every_event_with_its_own_values(kind, tmp_path, request)
 
 
 def begin(folder: Path, store: Store, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.soak.catalog_writing", str(folder), store.where, str(seed)]
+    command = [sys.executable, "-m", "tests.helpers.catalog_writing", str(folder), store.where, str(seed)]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
 

@@ -20,9 +20,9 @@ from saxs_bluesky.catalog import open_catalog, read_curves
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.conftest import small_document
-from tests.postgres import Postgres, missing
-from tests.stores import PostgresStore, SqliteStore
-from tests.waiting import until
+from tests.helpers.postgres import Postgres, missing
+from tests.helpers.stores import PostgresStore, SqliteStore
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.soak
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.reduction import write_frame
-from tests.cli.watching import Results, Saxsdog
+from tests.helpers.watching import Results, Saxsdog
 from tests.workers.test_dask_cluster import Cluster
 
 pytestmark = pytest.mark.soak

@@ -17,9 +17,9 @@ import pytest
 from saxs_bluesky.leash import Command
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi, read_frame
 from tests.cli.test_saxsfeeder import COMMAND as FEEDER
-from tests.cli.watching import Catalogued
-from tests.leash.serving import CAL, MASK, NEW, PATIENCE, Server
-from tests.ports import free_port
+from tests.helpers.ports import free_port
+from tests.helpers.serving import CAL, MASK, NEW, PATIENCE, Server
+from tests.helpers.watching import Catalogued
 
 pytestmark = pytest.mark.soak
 

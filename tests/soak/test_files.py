@@ -22,8 +22,8 @@ from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.reduction import Curve, read_chi
 from tests.cli.test_saxsfeeder import COMMAND as FEEDER
-from tests.cli.watching import Results, Saxsdog
-from tests.ports import free_port
+from tests.helpers.ports import free_port
+from tests.helpers.watching import Results, Saxsdog
 
 pytestmark = pytest.mark.soak
 
@@ -80,7 +80,7 @@ class Soak:
         seed = str(time.time_ns() % 2**31)
         print(f"seed {seed}")  # noqa: T201 - shown where the test fails
         told = self.beamtime / "told.json"
-        command = [sys.executable, "-m", "tests.soak.detector", str(self.data), str(IMAGES), str(SECONDS), seed]
+        command = [sys.executable, "-m", "tests.helpers.detector", str(self.data), str(IMAGES), str(SECONDS), seed]
         detector = subprocess.Popen([*command, str(told)], cwd=ROOT)
         begin = last = time.monotonic()
         while detector.poll() is None:

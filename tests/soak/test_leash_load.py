@@ -23,9 +23,9 @@ import pytest
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, compose
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import SilverBehenate, SimulatedPilatus, simulated_calibration, write_simulated_frame
+from tests.helpers.hostile import npy
+from tests.helpers.serving import CAL, MASK, NEW, Server
 from tests.leash.conftest import SECRET
-from tests.leash.hostile import npy
-from tests.leash.serving import CAL, MASK, NEW, Server
 
 pytestmark = pytest.mark.soak
 
@@ -153,7 +153,7 @@ ATTACKER = """
 import json, os, sys, time, zmq
 os.nice(19)
 from saxs_bluesky.leash import LeashError, Limits
-from tests.leash import hostile
+from tests.helpers import hostile
 from tests.leash.conftest import Clock, make_gate
 address, seconds = sys.argv[1], float(sys.argv[2])
 context, number, longest, dropped = zmq.Context(), 0, 0.0, 0

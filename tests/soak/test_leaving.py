@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions import assert_delivered_by_the_next, ipython, prepare, script
+from tests.helpers.sessions import assert_delivered_by_the_next, ipython, prepare, script
 
 pytestmark = pytest.mark.soak
 

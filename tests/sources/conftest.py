@@ -14,7 +14,7 @@ from event_model import DocumentNames, schema_validators
 
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 from saxs_bluesky.sources import FileSource
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 HEADER = PilatusHeader(
     date_time="2014:01:31 12:26:52",

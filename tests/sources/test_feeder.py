@@ -32,8 +32,8 @@ from saxs_bluesky.sources import (
     Readiness,
 )
 from saxs_bluesky.sources._tree import Known
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
 
 IMAGE = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
 

@@ -14,7 +14,7 @@ SEEDS = 3
 
 def fuzzed(folder: Path, first: int, least: int, seconds: float) -> tuple[int, list[str]]:
     """Try seeds until the time is over, so many at least; return the next one, and what is wrong."""
-    arguments = [sys.executable, "-m", "tests.journal_fuzz", str(folder), str(first), str(least), str(seconds)]
+    arguments = [sys.executable, "-m", "tests.helpers.journal_fuzz", str(folder), str(first), str(least), str(seconds)]
     subprocess.run(arguments, cwd=ROOT, check=True, timeout=1800)
     found = json.loads((folder / "found.json").read_text())
     return found["next"], found["wrong"]

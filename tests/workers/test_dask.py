@@ -21,7 +21,7 @@ from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi, read_frame, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
-from tests.waiting import PATIENCE, until
+from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ import pytest
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
 from saxs_bluesky.workers.dask_cluster import DaskExecutor
-from tests.cli.watching import Results, Saxsdog
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
+from tests.helpers.watching import Results, Saxsdog
 
 pytestmark = pytest.mark.logs_errors  # Dask's own, of connections that break
 

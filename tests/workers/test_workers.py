@@ -32,7 +32,7 @@ from saxs_bluesky.workers import WorkerPool, is_retry, kill_hanging_workers
 from saxs_bluesky.workers._process import _Results
 from saxs_bluesky.workers._wire import Reader
 from saxs_bluesky.workers._worker import start_worker
-from tests.waiting import PATIENCE, until
+from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,9 +19,9 @@ from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
 from saxs_bluesky.callbacks.catalog_writer._run_journal import encode
 from saxs_bluesky.catalog import close_catalog, open_catalog
-from tests.callbacks.scans import COUNT, Scan, feed
-from tests.crashing import KILLED
-from tests.waiting import PATIENCE, until
+from tests.helpers.crashing import KILLED
+from tests.helpers.scans import COUNT, Scan, feed
+from tests.helpers.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -148,7 +148,7 @@ import os, sys
 from pathlib import Path
 from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
-from tests.crashing import after
+from tests.helpers.crashing import after
 from tiled.client.array import ArrayClient
 from tiled.client.dataframe import DataFrameClient
 
@@ -246,7 +246,7 @@ _TRIM = """
 import sys
 from pathlib import Path
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from tests.crashing import after, before
+from tests.helpers.crashing import after, before
 
 when = {"before": before, "after": after}[sys.argv[2]]
 (run,) = Journal(Path(sys.argv[1])).left_over()

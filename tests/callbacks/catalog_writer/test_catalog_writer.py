@@ -31,8 +31,8 @@ from saxs_bluesky.catalog.run_writer import RunWriter
 from saxs_bluesky.documents import FrameTask, ReducedRun
 from saxs_bluesky.errors import CatalogError, OutputError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
 
 Named = tuple[str, dict[str, Any]]
 

@@ -15,7 +15,7 @@ from event_model import compose_run
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.reduction import Calibration
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 

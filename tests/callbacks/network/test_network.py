@@ -29,8 +29,8 @@ from saxs_bluesky.callbacks.network._formats import deserializer, serializer
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.support.addresses import tcp_address
-from tests.ports import free_port
-from tests.waiting import PATIENCE
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 

@@ -18,10 +18,10 @@ from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.workers import WorkerPool
-from tests.callbacks.handlers import RawBytes
-from tests.callbacks.reducing import Make, Named, assert_curves, events_of
 from tests.conftest import small_document
-from tests.waiting import PATIENCE
+from tests.helpers.handlers import RawBytes
+from tests.helpers.reducing import Make, Named, assert_curves, events_of
+from tests.helpers.waiting import PATIENCE
 
 
 @pytest.fixture

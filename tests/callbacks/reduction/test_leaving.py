@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions import assert_delivered_by_the_next, hang_up, ipython, prepare, script
+from tests.helpers.sessions import assert_delivered_by_the_next, hang_up, ipython, prepare, script
 
 
 def test_session_that_is_left_right_after_a_scan_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.reduction import read_frame as read_image
 from saxs_bluesky.simulation import simulated_calibration, write_frame
 from tests.conftest import small_document
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 Reduced = Callable[..., tuple[Reduction, list[Named]]]

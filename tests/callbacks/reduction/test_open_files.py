@@ -25,9 +25,9 @@ from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.simulation import simulated_calibration
 from saxs_bluesky.workers import WorkerPool
-from tests.callbacks.reducing import Make, assert_curves, events_of
 from tests.conftest import small_document
-from tests.waiting import PATIENCE, until
+from tests.helpers.reducing import Make, assert_curves, events_of
+from tests.helpers.waiting import PATIENCE, until
 
 # Writes the frames of a .npy file, one for each line of its input, and closes at the end of it.
 WRITER = """

@@ -20,7 +20,7 @@ from ophyd_async.epics.adpilatus import PilatusDetector
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 def mocked(folder: Path, images: list[np.ndarray]) -> PilatusDetector:

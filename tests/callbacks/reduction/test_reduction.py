@@ -29,7 +29,7 @@ from ophyd_async.sim import SimBlobDetector, SimMotor
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction import Calibration, Curve, PilatusHeader, Reducer, write_frame
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 Named = tuple[str, dict[str, Any]]
 

@@ -19,7 +19,7 @@ from saxs_bluesky.errors import PipelineError
 from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration, Reducer, write_frame
 from saxs_bluesky.sources import DirectorySource, Readiness
-from tests.waiting import PATIENCE, until
+from tests.helpers.waiting import PATIENCE, until
 
 
 class Collected(list[tuple[str, dict[str, Any]]]):

@@ -19,10 +19,10 @@ from ophyd_async.sim import SimBlobDetector, SimMotor
 
 from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer
-from tests.callbacks import reducing
-from tests.callbacks.reducing import Make, Named, assert_curves
 from tests.conftest import small_document
-from tests.waiting import PATIENCE, until
+from tests.helpers import reducing
+from tests.helpers.reducing import Make, Named, assert_curves
+from tests.helpers.waiting import PATIENCE, until
 
 ROWS = 6
 

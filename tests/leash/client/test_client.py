@@ -30,10 +30,10 @@ from saxs_bluesky.leash import (
     NetworkEntry,
     graph_curves,
 )
+from tests.helpers.hostile import CALIBRATION, MERGE, npy
+from tests.helpers.talking import GRAPH, PLOT, STAT, Server, assert_signed, raw, silence
+from tests.helpers.waiting import PATIENCE
 from tests.leash.conftest import SECRET
-from tests.leash.hostile import CALIBRATION, MERGE, npy
-from tests.leash.talking import GRAPH, PLOT, STAT, Server, assert_signed, raw, silence
-from tests.waiting import PATIENCE
 
 #: With the keys that deployed servers need.
 COMPLETED = CALIBRATION | {

@@ -12,8 +12,8 @@ import pytest
 
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import Gate
+from tests.helpers.hostile import Hostile, hostile_messages
 from tests.leash.conftest import SECRET, make_gate
-from tests.leash.hostile import Hostile, hostile_messages
 
 MESSAGES = hostile_messages()
 

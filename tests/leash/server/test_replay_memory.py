@@ -13,8 +13,8 @@ import pytest
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import Gate, ReplayMemory
+from tests.helpers.hostile import request, sign2, signed
 from tests.leash.conftest import NOW, SECRET, Clock, make_gate
-from tests.leash.hostile import request, sign2, signed
 
 DAY = 86400.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from saxs_bluesky.leash import Command
-from tests.leash.serving import CAL, MASK, Client, Server
+from tests.helpers.serving import CAL, MASK, Client, Server
 
 OUTSIDE = "precious"
 

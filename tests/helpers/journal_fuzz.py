@@ -1,9 +1,9 @@
 """Journals that are damaged after a kill, and the command that is started on them.
 
-``python -m tests.journal_fuzz FOLDER FIRST LAST SECONDS`` does so for each seed from FIRST to before LAST, until the
-time is over: a ``saxsdog`` is killed with SIGKILL, a file of its journals is damaged, and it is started again, to its
-end. Children are forks of one process, which has loaded everything once. What was found wrong goes to ``found.json`` in
-the folder.
+``python -m tests.helpers.journal_fuzz FOLDER FIRST LAST SECONDS`` does so for the seeds from FIRST to before LAST,
+until the time is over: a ``saxsdog`` is killed with SIGKILL, a file of its journals is damaged, and it is started
+again, to its end. Children are forks of one process, which has loaded everything once. What was found wrong goes to
+``found.json`` in the folder.
 
 The catalog is away all the time, so that what it would get is in the writer's journal.
 """

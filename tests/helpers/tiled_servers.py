@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.ports import free_port
-from tests.postgres import Postgres
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.postgres import Postgres
+from tests.helpers.waiting import PATIENCE, until
 
-PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "tiled-server.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tiled-server.md"
 
 
 def documented(language: str) -> list[str]:

@@ -19,7 +19,7 @@ import psutil
 
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.reduction import Calibration, Curve, Reducer, read_chi, read_frame
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 @dataclass

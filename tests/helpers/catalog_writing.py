@@ -1,4 +1,4 @@
-"""A program that writes runs to a catalog until it is killed or told to stop: ``python -m tests.soak.catalog_writing``.
+"""Writes runs to a catalog until it is killed or told to stop: ``python -m tests.helpers.catalog_writing``.
 
 What an event holds follows from the uid of its run and from its number, so that a reader can tell what is right.
 """

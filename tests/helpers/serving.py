@@ -19,10 +19,10 @@ import zmq
 from saxs_bluesky.leash import Attachment, Command, Response, compose, read_reply
 from saxs_bluesky.reduction import write_frame
 from tests.cli.conftest import HEADER
+from tests.helpers.hostile import CALIBRATION, npy
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
 from tests.leash.conftest import SECRET
-from tests.leash.hostile import CALIBRATION, npy
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
 
 CAL: dict[str, Any] = CALIBRATION
 MASK = Attachment.from_bytes("mask.npy", npy())

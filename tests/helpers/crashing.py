@@ -1,6 +1,6 @@
 """A file pipeline that ends at a chosen moment as if it had been killed, and is started again.
 
-``python -m tests.crashing PLAN`` carries out a plan: a list of stories, each a folder, whether there is a catalog, and
+``python -m tests.helpers.crashing PLAN`` carries out a plan: stories, each a folder, whether there is a catalog, and
 the moments at which one program after the other ends. The exit code of each goes to ``codes.json`` in the folder. The
 catalog is away all the time, so that what it would get is in the writer's journal.
 """

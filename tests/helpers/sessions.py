@@ -15,7 +15,7 @@ import pytest
 
 from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.catalog import open_catalog, read_curves, reduced_runs
-from tests.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 FRAMES = 8
 SESSION = f"""

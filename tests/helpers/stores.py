@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from tests.ports import free_port
-from tests.postgres import Postgres
-from tests.tiled_servers import TiledOnPostgres
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.postgres import Postgres
+from tests.helpers.tiled_servers import TiledOnPostgres
+from tests.helpers.waiting import PATIENCE, until
 
 _SQLITE_SERVER = """
 import sys

@@ -1,6 +1,6 @@
 """A detector in a process of its own, with all that detectors, networks and people do to files.
 
-``python -m tests.soak.detector FOLDER IMAGES SECONDS SEED TOLD`` writes images in bursts, each burst into a new folder,
+``python -m tests.helpers.detector FOLDER IMAGES SECONDS SEED TOLD`` writes bursts of images, each into a new folder,
 and tells at its end in the file TOLD what it did to which.
 """
 

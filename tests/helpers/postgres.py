@@ -10,8 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.ports import free_port
-from tests.waiting import PATIENCE, until
+from tests.helpers.ports import free_port
+from tests.helpers.waiting import PATIENCE, until
 
 USER = "postgres"  # of whom the server is, where the tests run as root: PostgreSQL refuses that
 
