@@ -20,7 +20,7 @@ import psutil
 from PIL import Image
 
 from saxs_bluesky.callbacks import CurveList, Reduction
-from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.simulation import (
@@ -124,7 +124,7 @@ def _pipeline(
     pool = WorkerPool(workers) if workers else None
     reduction = Reduction(calibration, [events], executor=pool, files=CurveFiles(OutputNames(folder=out)))
     (out / "list").mkdir(parents=True)
-    progress = Progress(out / "journal")
+    progress = ProgressJournal(out / "journal")
     pipeline = FilePipeline(source, reduction, curves=CurveList(out / "list", keep=False), progress=progress)
     try:
         yield pipeline.run

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saxs_bluesky.callbacks.catalog_writer import CUT_OFF, CatalogCounters, CatalogWriter, JournaledRun, numbers_of
-from saxs_bluesky.callbacks.network import DocumentGuard, DocumentProxy, DocumentReceiver, publish
+from saxs_bluesky.callbacks.network import DocumentProxy, DocumentReceiver, LossDetector, publish
 from saxs_bluesky.callbacks.reduction import Reduction, Status
 from saxs_bluesky.callbacks.sinks import ChiFiles, CurveList
-from saxs_bluesky.documents import ReducedFrame, ReducedRuns
+from saxs_bluesky.documents import ReducedFrame, ReducedRunReader
+from saxs_bluesky.support.former_names import former_names
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks.live import LiveCurves
@@ -19,24 +20,22 @@ __all__ = [
     "CatalogWriter",
     "ChiFiles",
     "CurveList",
-    "DocumentGuard",
     "DocumentProxy",
     "DocumentReceiver",
     "JournaledRun",
     "LiveCurves",
+    "LossDetector",
     "ReducedFrame",
-    "ReducedRuns",
+    "ReducedRunReader",
     "Reduction",
     "Status",
     "numbers_of",
     "publish",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Pictures bring matplotlib, a third of what commands take to start: only those that draw load it.
-    if name != "LiveCurves":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from saxs_bluesky.callbacks.live import LiveCurves
-
-    return LiveCurves
+# Plots bring Matplotlib, a third of what commands take to start: only those that draw load it.
+__getattr__ = former_names(
+    __name__,
+    {"DocumentGuard": f"{__name__}.LossDetector", "ReducedRuns": f"{__name__}.ReducedRunReader"},
+    loaded_late={"LiveCurves": f"{__name__}.live.LiveCurves"},
+)

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._document_buffer import Batch, Inbox
+from saxs_bluesky.callbacks.catalog_writer._document_buffer import Batch, DocumentBuffer
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
-from saxs_bluesky.callbacks.catalog_writer._run_upload import Delivery
+from saxs_bluesky.callbacks.catalog_writer._run_upload import RunUpload
 from saxs_bluesky.callbacks.catalog_writer._writer_state import CatalogCounters, JournaledRun
 from saxs_bluesky.catalog import open_catalog, words
 from saxs_bluesky.errors import CatalogError
@@ -79,7 +79,7 @@ class CatalogWriter:
         self._batch_events = batch_events
         self._temporary = journal is None
         self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
-        self._deliveries = [Delivery(file, self._journal) for file in self._journal.left_over()]
+        self._deliveries = [RunUpload(file, self._journal) for file in self._journal.left_over()]
         self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
         self._written = self._rejected = self._left_out = self._lost = self._not_taken = self._failures = (
             self._hurry
@@ -89,7 +89,7 @@ class CatalogWriter:
         self._told = False  # that it is away
         self._ended = threading.Event()
         self._changed = threading.Condition()
-        self._inbox = Inbox(self._keep, self._changed, memory, self._lose)
+        self._inbox = DocumentBuffer(self._keep, self._changed, memory, self._lose)
         self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
         self._thread.start()
         at_program_end(self.leave, Turn.WRITERS)
@@ -273,7 +273,7 @@ class CatalogWriter:
     def _keep(self, batch: Batch) -> None:
         appended = self._journal.append(batch)
         with self._changed:
-            self._deliveries += [Delivery(file, self._journal) for file in appended.new]
+            self._deliveries += [RunUpload(file, self._journal) for file in appended.new]
             self._rejected += appended.stray
             self._lost += appended.lost
 
@@ -286,7 +286,7 @@ class CatalogWriter:
     def _settled(self) -> bool:
         return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
 
-    def _ready(self) -> list[Delivery]:
+    def _ready(self) -> list[RunUpload]:
         return [] if self._pause else [run for run in self._deliveries if run.is_due(run.taken)]
 
     def _is_due(self) -> bool:
@@ -355,7 +355,7 @@ class CatalogWriter:
             self._failures += 1
             self._last_error = words(error)
 
-    def _deliver(self, delivery: Delivery, count: int) -> None:
+    def _deliver(self, delivery: RunUpload, count: int) -> None:
         try:
             delivery.deliver(self._catalog, count, self._batch_events)
         # What the client, the normalizer or the server raise; the journal has the documents.
@@ -372,7 +372,7 @@ class CatalogWriter:
                 self._retire(delivery)
             self._changed.notify_all()
 
-    def _failed(self, delivery: Delivery, error: Exception) -> None:
+    def _failed(self, delivery: RunUpload, error: Exception) -> None:
         try:
             away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
         except OSError as full:  # what the catalog refuses cannot be set aside
@@ -383,13 +383,13 @@ class CatalogWriter:
             else:
                 self._tell_refused(delivery, error, outcome)
 
-    def _tell_refused(self, delivery: Delivery, error: Exception, outcome: str) -> None:
+    def _tell_refused(self, delivery: RunUpload, error: Exception, outcome: str) -> None:
         _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, words(error), outcome)
         with self._changed:
             self._failures += 1
             self._last_error = words(error)
 
-    def _retire(self, delivery: Delivery) -> None:
+    def _retire(self, delivery: RunUpload) -> None:
         self._deliveries.remove(delivery)
         self._written += delivery.written
         self._rejected += delivery.rejected

@@ -11,7 +11,7 @@ import numpy as np
 Batch = list[tuple[str, Mapping[str, Any]]]
 
 
-class Inbox:
+class DocumentBuffer:
     """Takes documents at once, and hands them on in a thread of its own.
 
     Parameters

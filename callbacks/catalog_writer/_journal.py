@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import RunFile, encode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal, encode
 from saxs_bluesky.callbacks.catalog_writer._run_recovery import recovered
 from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
 from saxs_bluesky.documents import RUN_REFERENCES
@@ -28,7 +28,7 @@ _REFERRED_TO = ("start", "descriptor", "resource", "stream_resource")
 class Appended:
     """What became of a batch: runs that began in it, and how many documents belong to none or were lost."""
 
-    new: list[RunFile]
+    new: list[RunJournal]
     stray: int
     lost: int
 
@@ -51,7 +51,7 @@ class Journal:
         self.folder = folder
         self.aside = SetAside(folder)
         self.abandoned = threading.Event()
-        self._runs: dict[str, RunFile] = {}  # by the uids of starts, descriptors and resources
+        self._runs: dict[str, RunJournal] = {}  # by the uids of starts, descriptors and resources
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = locked(folder / "lock")
@@ -63,7 +63,7 @@ class Journal:
         """Folder of what no catalog takes."""
         return self.aside.folder
 
-    def left_over(self) -> list[RunFile]:
+    def left_over(self) -> list[RunJournal]:
         """Run files that an earlier owner left, in the order in which their runs began."""
         beside = {
             path.with_suffix(".jsonl") for suffix in ("opening", "begun") for path in self.folder.glob(f"*.{suffix}")
@@ -73,8 +73,8 @@ class Journal:
 
     def append(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Appended:
         """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
-        lines: dict[RunFile, list[bytes]] = {}
-        openings: dict[RunFile, list[bytes]] = {}
+        lines: dict[RunJournal, list[bytes]] = {}
+        openings: dict[RunJournal, list[bytes]] = {}
         stray, complete, new = [], set(), []
         for name, doc in batch:
             try:
@@ -107,7 +107,7 @@ class Journal:
         reason = "they refer to no run that has begun, or are no documents"
         return 0 if self._kept(self.rejected, lambda: self.aside.documents("no-run", stray, reason)) else len(stray)
 
-    def _add(self, run: RunFile, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
+    def _add(self, run: RunJournal, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
         return self._kept(run.path, lambda: run.append(lines, complete=complete, opening=opening))
 
     def _kept(self, path: Path, keep: Callable[[], object]) -> bool:
@@ -125,10 +125,10 @@ class Journal:
             else:
                 return True
 
-    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunFile | None:
+    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunJournal | None:
         if name == "start":
             name_of_file = f"{time.time_ns():020d}-{Path(doc['uid']).name}.jsonl"
-            run: RunFile | None = RunFile(self.folder / name_of_file, doc["uid"])
+            run: RunJournal | None = RunJournal(self.folder / name_of_file, doc["uid"])
         else:
             run = self._runs.get(doc.get(RUN_REFERENCES.get(name, ""), ""))
             if run is None and name in ("resource", "stream_resource"):
@@ -137,15 +137,15 @@ class Journal:
             self._note(run, name, doc)
         return run
 
-    def _latest(self) -> RunFile | None:
+    def _latest(self) -> RunJournal | None:
         """The run that began last: some writers of files do not say whose they are."""
         return next((run for run in reversed(self._runs.values()) if not run.complete), None)
 
-    def _note(self, run: RunFile, name: str, doc: Mapping[str, Any]) -> None:
+    def _note(self, run: RunJournal, name: str, doc: Mapping[str, Any]) -> None:
         if name in _REFERRED_TO:
             self._runs[doc["uid"]] = run
 
-    def forget(self, run: RunFile) -> None:
+    def forget(self, run: RunJournal) -> None:
         """Let go of a run that will get no more documents."""
         self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
         self.aside.forget(run.uid)

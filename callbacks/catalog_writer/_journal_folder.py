@@ -16,7 +16,7 @@ from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_journal import (
     CUT_OFF,
     Glance,
-    RunFile,
+    RunJournal,
     decode,
     encode,
     numbers_of,
@@ -148,7 +148,7 @@ def retry(folder: Path, catalog: Any, timeout: float) -> CatalogWriter:
 def _wait_again(folder: Path, kept: Kept) -> None:
     """Let a run wait; what the catalog has of it is taken for its own."""
     path = folder / f"{kept.path.name.split('.jsonl', maxsplit=1)[0]}.jsonl"
-    RunFile(path, kept.uid).mark_begun()
+    RunJournal(path, kept.uid).mark_begun()
     kept.path.rename(path)
 
 
@@ -163,7 +163,7 @@ def _wait_with_its_run(folder: Path, kept: Kept, catalog: Any) -> None:
     lines = [encode(*document) for document in first]
     lines += [encode(*document) for document in documents_in(kept)]
     lines += [encode(*document) for document in last]
-    run = RunFile(folder / f"{time.time_ns():020d}-{Path(uid).name}.jsonl", uid)
+    run = RunJournal(folder / f"{time.time_ns():020d}-{Path(uid).name}.jsonl", uid)
     run.mark_begun()
     run.append(lines, complete=bool(last), opening=lines[: len(first)])
     kept.path.unlink()

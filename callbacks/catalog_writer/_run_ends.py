@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from uuid import uuid4
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Named, RunFile, numbers_of
+from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, NamedDocument, RunJournal, numbers_of
 
 
-def aborted(file: RunFile, reason: str) -> Named:
+def aborted(file: RunJournal, reason: str) -> NamedDocument:
     """Compose the stop document of a run that ended before its time.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 
 from saxs_bluesky.support.journal_lines import check, is_sealed, sealed, sync_folder, unsealed, write_synced
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 #: Name of lines that stand for events that were cut off.
 CUT_OFF = "cut off"
@@ -28,7 +28,7 @@ def encode(name: str, doc: Mapping[str, Any]) -> bytes:
     return sealed(json.dumps([name, doc], default=plain, separators=(",", ":")).encode())
 
 
-def decode(line: bytes) -> Named:
+def decode(line: bytes) -> NamedDocument:
     """Read a document back; its arrays are new and may be written to.
 
     Raises
@@ -178,7 +178,7 @@ def _ranges(numbers: Iterable[int]) -> list[list[int]]:
     return found
 
 
-class RunFile:
+class RunJournal:
     """The documents of one run, a line each.
 
     Lines are handed to the operating system as they come, so that they survive the end of this process, and are
@@ -261,7 +261,7 @@ class RunFile:
         self._next += count
         return found
 
-    def documents(self) -> Iterator[Named]:
+    def documents(self) -> Iterator[NamedDocument]:
         """Yield the documents that are in the file now, apart from `read`."""
         for line in self._all_lines():
             yield decode(line)

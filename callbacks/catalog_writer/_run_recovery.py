@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunFile, numbers_of
+from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunJournal, numbers_of
 from saxs_bluesky.documents import RUN_REFERENCES
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.support.journal_lines import Damage, keep, whole_lines, write_synced
 
 _log = logging.getLogger(__name__)
 
-Note = Callable[[RunFile, str, Mapping[str, Any]], None]
+Note = Callable[[RunJournal, str, Mapping[str, Any]], None]
 
 _REFERRED_TO = ("start", "descriptor", "resource", "stream_resource", "stop")
 _ONCE = ("start", "descriptor", "stop")
@@ -60,7 +60,7 @@ class _Lines:
         return any(name == "stop" for name, _, _ in self.documents)
 
 
-def recovered(path: Path, rejected: Path, note: Note) -> RunFile | None:
+def recovered(path: Path, rejected: Path, note: Note) -> RunJournal | None:
     """Read the journal file of a run; None where nothing of it is of use.
 
     Lines that are damaged are put aside, and what is left is in the file. A run without its start document is put
@@ -143,8 +143,8 @@ def _look_at(line: bytes, lines: _Lines, numbers: Mapping[str, set[int]]) -> boo
     return True
 
 
-def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, note: Note) -> RunFile:
-    run = RunFile(path, lines.uid or kept.uid)
+def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, note: Note) -> RunJournal:
+    run = RunJournal(path, lines.uid or kept.uid)
     run.left_over = True
     known = set(lines.named("start", "descriptor"))
     missing = [line for line in kept.named("start", "descriptor") if line not in known]

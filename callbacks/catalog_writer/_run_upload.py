@@ -8,7 +8,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks.catalog_writer._away import is_away, takes_writes
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunFile, decode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunJournal, decode
 from saxs_bluesky.catalog import words
 from saxs_bluesky.errors import CatalogError
 
@@ -24,7 +24,7 @@ _CONFLICT = 409
 _NEEDED = ("start", "descriptor", "resource", "stream_resource")
 
 
-class Delivery:
+class RunUpload:
     """Writes a run file to the catalog, batch by batch.
 
     After a batch that failed, and after another program's end, nobody knows what of the run is in the catalog. So it
@@ -39,7 +39,7 @@ class Delivery:
         What keeps those that the catalog refuses.
     """
 
-    def __init__(self, file: RunFile, journal: Journal) -> None:
+    def __init__(self, file: RunJournal, journal: Journal) -> None:
         self.file = file
         self.retry_at = 0.0
         self.left_out = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import Glance, Named, RunFile
+from saxs_bluesky.callbacks.catalog_writer._run_journal import Glance, NamedDocument, RunJournal
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class JournaledRun:
     uid: str
     left_over: bool
     stopped: bool
-    _file: RunFile
+    _file: RunJournal
 
-    def documents(self) -> Iterator[Named]:
+    def documents(self) -> Iterator[NamedDocument]:
         """Read its documents, one after the other."""
         return self._file.documents()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.callbacks.live._live_picture import History, Snapshot
-from saxs_bluesky.documents import ReducedFrame, ReducedRuns, ReducedStream, dimensions_of, is_reduced
+from saxs_bluesky.documents import ReducedFrame, ReducedRunReader, ReducedStream, dimensions_of, is_reduced
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import Curve, IntegralParameters
 
@@ -46,7 +46,7 @@ class LiveData:
         self._parameters = tuple(parameters)
         self._against = against
         self._detector = detector
-        self._runs = ReducedRuns()
+        self._runs = ReducedRunReader()
         self._run = ""
         self._latest: ReducedFrame | None = None
         self._shown: ReducedFrame | None = None  # the latest with curves

@@ -14,12 +14,12 @@ from uuid import uuid4
 from event_model import EventPage, unpack_event_page
 
 from saxs_bluesky.callbacks.network._late_runs import LateRuns
-from saxs_bluesky.callbacks.network._run_tally import RunRecord
+from saxs_bluesky.callbacks.network._run_tally import RunTally
 
 _log = logging.getLogger(__name__)
 
 Document = Mapping[str, Any]
-Named = tuple[str, Document]
+NamedDocument = tuple[str, Document]
 
 _OPEN_RUNS = 100
 _IDLE_SECONDS = 86400.0  # a plan that is paused overnight goes on in the morning
@@ -30,7 +30,7 @@ _RESOURCES = 10_000
 
 @dataclass(frozen=True)
 class GuardReport:
-    """What a `DocumentGuard` saw.
+    """What a `LossDetector` saw.
 
     ``passed`` documents were handed on. ``lost`` events and frames of stream_datum never came, as far as is known
     now. ``passed_over`` documents came without the one that they refer to, such as those of runs whose start was not
@@ -50,7 +50,7 @@ class GuardReport:
         return "\n".join(self.told)
 
 
-class DocumentGuard:
+class LossDetector:
     """Stands between a network that may lose documents and their consumer.
 
     Gaps in ``seq_num`` are found as they happen, and at the stop document what came is compared with ``num_events``.
@@ -85,9 +85,9 @@ class DocumentGuard:
         self._open_runs = open_runs
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
-        self._runs: dict[str, RunRecord] = {}
+        self._runs: dict[str, RunTally] = {}
         # By the uids of descriptors and resources: the run, and the stream's name or the data key.
-        self._owners: dict[str, tuple[RunRecord, str]] = {}
+        self._owners: dict[str, tuple[RunTally, str]] = {}
         # Data keys by the uids of resources: those of a run that has stopped, or of none, are of use to others too.
         self._resources: dict[str, str] = {}
         self._late = LateRuns()
@@ -122,7 +122,7 @@ class DocumentGuard:
             self._told.append(text)
             _log.warning("%s", text)
 
-    def _checked(self, name: str, doc: Document) -> Iterator[Named]:
+    def _checked(self, name: str, doc: Document) -> Iterator[NamedDocument]:
         try:
             if name == "start":
                 yield from self._start(doc)
@@ -136,16 +136,16 @@ class DocumentGuard:
             self._senseless += 1
             self._tell(f"{name} document that makes no sense: {type(error).__name__}: {error}")
 
-    def _start(self, doc: Document) -> Iterator[Named]:
+    def _start(self, doc: Document) -> Iterator[NamedDocument]:
         if doc["uid"] in self._runs:
             self._duplicates += 1
             return
-        record = RunRecord(doc["uid"])
+        record = RunTally(doc["uid"])
         yield from self._forget()
         self._runs[doc["uid"]] = record
         yield "start", doc
 
-    def _of_a_run(self, name: str, doc: Document) -> Iterator[Named]:
+    def _of_a_run(self, name: str, doc: Document) -> Iterator[NamedDocument]:
         run = self._run_of(name, doc)
         if run is None:
             if self._is_of_any_run(name, doc):
@@ -159,7 +159,7 @@ class DocumentGuard:
         else:
             yield name, self._stop(run, doc) if name == "stop" else self._noted(run, name, doc)
 
-    def _run_of(self, name: str, doc: Document) -> RunRecord | None:
+    def _run_of(self, name: str, doc: Document) -> RunTally | None:
         if name in ("descriptor", "resource", "stream_resource", "stop"):
             return self._runs.get(doc["run_start"]) if "run_start" in doc else None
         found = self._owners.get(doc["resource"] if name in ("datum", "datum_page") else doc["descriptor"])
@@ -186,7 +186,7 @@ class DocumentGuard:
             del self._resources[next(iter(self._resources))]
         return source
 
-    def _noted(self, run: RunRecord, name: str, doc: Document) -> Document:
+    def _noted(self, run: RunTally, name: str, doc: Document) -> Document:
         if name == "descriptor":
             run.describe(doc["name"], doc["data_keys"])
             self._owners[doc["uid"]] = run, doc["name"]
@@ -199,7 +199,7 @@ class DocumentGuard:
             self._stream_datum(run, doc)
         return doc
 
-    def _stream_datum(self, run: RunRecord, doc: Document) -> None:
+    def _stream_datum(self, run: RunTally, doc: Document) -> None:
         resource = doc["stream_resource"]
         if resource not in self._resources:
             self._tell_of(run, f"stream_datum without its stream_resource {resource}: its frames are lost")
@@ -207,10 +207,10 @@ class DocumentGuard:
         stream, source = self._owners[doc["descriptor"]][1], self._resources[resource]
         self._tell_of(run, run.take(stream, doc["seq_nums"]["start"], doc["seq_nums"]["stop"], source))
 
-    def _tell_of(self, run: RunRecord, text: str) -> None:
+    def _tell_of(self, run: RunTally, text: str) -> None:
         self._tell(text and f"run {run.uid}: {text}")
 
-    def _stop(self, run: RunRecord, doc: Document) -> Document:
+    def _stop(self, run: RunTally, doc: Document) -> Document:
         losses = list(run.losses(doc.get("num_events")))
         self._close(run, sum(number for number, _ in losses))
         if not losses:
@@ -219,13 +219,13 @@ class DocumentGuard:
         self._tell_of(run, text)
         return {**doc, "reason": "; ".join(filter(None, [str(doc.get("reason") or ""), text]))}
 
-    def _close(self, run: RunRecord, lost: int) -> None:
+    def _close(self, run: RunTally, lost: int) -> None:
         self._lost += lost
         del self._runs[run.uid]
         self._finished.append(run.uid)
         self._owners = {uid: owner for uid, owner in self._owners.items() if owner[0] is not run}
 
-    def _forget(self) -> Iterator[Named]:
+    def _forget(self) -> Iterator[NamedDocument]:
         """End the runs that seem never to stop."""
         now = time.monotonic()
         by_age = sorted(self._runs.values(), key=lambda run: run.touched)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from saxs_bluesky.callbacks.network._sequence_gaps import Coverage, as_text, how_many
+from saxs_bluesky.callbacks.network._sequence_gaps import SequenceGaps, as_text, how_many
 
 Document = Mapping[str, Any]
 
@@ -14,7 +14,7 @@ _REMEMBERED = 5000  # documents by which duplicates are known
 _EVENTS = ""  # the source of events; others are data keys, of which stream_datum bring the frames
 
 
-class RunRecord:
+class RunTally:
     """Counts the events of a run's streams, and the frames of their ``stream_datum``.
 
     Parameters
@@ -32,7 +32,7 @@ class RunRecord:
         self.uid = uid
         self.touched = time.monotonic()
         self._seen: dict[str, None] = {}
-        self._streams: dict[str, dict[str, Coverage]] = {}
+        self._streams: dict[str, dict[str, SequenceGaps]] = {}
 
     def is_new(self, doc: Document) -> bool:
         """Whether a document was not seen before, as far as its uid tells."""
@@ -53,7 +53,7 @@ class RunRecord:
         streamed = [key for key, entry in data_keys.items() if entry.get("external") == "STREAM:"]
         # Where all data are streamed there may be no events.
         for source in streamed if streamed and len(streamed) == len(data_keys) else [_EVENTS, *streamed]:
-            sources.setdefault(source, Coverage())
+            sources.setdefault(source, SequenceGaps())
 
     def take(self, stream: str, first: int, stop: int, source: str = _EVENTS) -> str:
         """Note an event's ``seq_num``, or the range of a ``stream_datum`` for the data key ``source``.
@@ -62,7 +62,7 @@ class RunRecord:
         -------
         What is to be told of a gap in front of it: of many the first, since all are told at the stop.
         """
-        coverage = self._streams[stream].setdefault(source, Coverage())
+        coverage = self._streams[stream].setdefault(source, SequenceGaps())
         whole = not coverage.missing()
         expected = coverage.expected
         if coverage.add(first, stop) and whole:

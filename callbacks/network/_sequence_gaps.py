@@ -8,7 +8,7 @@ Range = tuple[int, int]
 """First number, and the one after the last."""
 
 
-class Coverage:
+class SequenceGaps:
     """Numbers from 1 that came so far; most of them come in order, and few are missing.
 
     Attributes

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from saxs_bluesky.documents import FileContent, FrameTask, TiffFrame, holds, moved_to
-from saxs_bluesky.frame_job import FrameOutcome, renamed
+from saxs_bluesky.frame_job import FrameResult, renamed
 from saxs_bluesky.reduction import Stamp, superseded
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Contents:
             return task
         return replace(task, reference=replace(frame, content=replace(frame.content, by_stamp=False)))
 
-    def judged(self, task: FrameTask, outcome: FrameOutcome, here: Callable[[], FrameOutcome]) -> FrameOutcome:
+    def judged(self, task: FrameTask, outcome: FrameResult, here: Callable[[], FrameResult]) -> FrameResult:
         """Outcome of a task by the stamps of this computer.
 
         Parameters
@@ -79,7 +79,7 @@ class Contents:
             self._by_stamp = False
             return here()
         if not self._by_stamp and not outcome.failure and not holds(path, content):
-            return FrameOutcome(str(superseded(path)), superseded=True)
+            return FrameResult(str(superseded(path)), superseded=True)
         if outcome.failure and not os.path.lexists(path):
             return self._judged_absent(path, content, outcome)
         if outcome.superseded and self._is_replaced(os.path.dirname(path)):  # noqa: PTH120
@@ -101,7 +101,7 @@ class Contents:
             del self._looked_at_anew[next(iter(self._looked_at_anew))]
         self._look_again(moved, anew=True)
 
-    def _judged_absent(self, path: str, content: FileContent, outcome: FrameOutcome) -> FrameOutcome:
+    def _judged_absent(self, path: str, content: FileContent, outcome: FrameResult) -> FrameResult:
         """Outcome of a file that was gone before it was read: no failure where its folder has another name now."""
         self._look_again(path)
         moved = moved_to(path, content)
@@ -109,9 +109,9 @@ class Contents:
             return replace(outcome, superseded=False)
         self._look_again(moved)
         self._moved.add(path)
-        return FrameOutcome(str(renamed(path, moved)), superseded=True)
+        return FrameResult(str(renamed(path, moved)), superseded=True)
 
-    def delivered(self, task: FrameTask, outcome: FrameOutcome) -> None:
+    def delivered(self, task: FrameTask, outcome: FrameResult) -> None:
         """Note what became of a frame."""
         content = _content(task)
         if content is None or task.reference is None:

@@ -43,7 +43,7 @@ class RunState:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class WorkItem:
     """What a document asks for: a frame to reduce, or the end of a run.
 
     ``closing`` ends the run, with the raw run's stop document where there is one; ``done`` marks the
@@ -58,7 +58,7 @@ class Step:
     done: bool = False
 
 
-class Intake:
+class FrameExtractor:
     """Follows the documents of any number of runs, and keeps what their events bring along.
 
     Images of events wait in memory up to a limit and in files beyond it.
@@ -79,7 +79,7 @@ class Intake:
 
     def __init__(
         self,
-        put: Callable[[Step], None],
+        put: Callable[[WorkItem], None],
         detectors: frozenset[str] | None,
         inline_limit: int,
         *,
@@ -101,7 +101,7 @@ class Intake:
 
     def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in and put the steps that it asks for."""
-        last = Step(accepted)
+        last = WorkItem(accepted)
         try:
             for step in self._steps(accepted, name, doc):
                 if last.run is not None:
@@ -110,9 +110,9 @@ class Intake:
         # A document that is no document must not stop the reduction.
         except Exception:  # noqa: BLE001
             _log.warning("a %s document could not be followed", name, exc_info=True)
-        self._put(Step(last.accepted, last.run, last.task, last.stop, last.closing, done=True))
+        self._put(WorkItem(last.accepted, last.run, last.task, last.stop, last.closing, done=True))
 
-    def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[Step]:
+    def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[WorkItem]:
         if name == "start":
             if "original_run_uid" not in doc:
                 raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
@@ -128,14 +128,14 @@ class Intake:
             yield from self._ending(accepted, run, doc if name == "stop" else None)
             return
         for task in run.raw.frames(name, doc):
-            yield Step(accepted, run, self._kept(task))
+            yield WorkItem(accepted, run, self._kept(task))
 
-    def _ending(self, accepted: float, run: RunState, stop: Mapping[str, Any] | None) -> Iterator[Step]:
+    def _ending(self, accepted: float, run: RunState, stop: Mapping[str, Any] | None) -> Iterator[WorkItem]:
         """What is left of a run, and its end; without a stop document where it never comes."""
         self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
         for task in run.raw.rest():
-            yield Step(accepted, run, self._kept(task))
-        yield Step(accepted, run, stop=stop, closing=True)
+            yield WorkItem(accepted, run, self._kept(task))
+        yield WorkItem(accepted, run, stop=stop, closing=True)
 
     # Not event-model's RunRouter: it gives up an event whose datum never came, which here is a frame
     # that failed and must be told.

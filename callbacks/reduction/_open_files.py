@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TypeAlias
 
-from saxs_bluesky.callbacks.reduction._frame_extractor import RunState, Step
-from saxs_bluesky.frame_job import FrameOutcome
+from saxs_bluesky.callbacks.reduction._frame_extractor import RunState, WorkItem
+from saxs_bluesky.frame_job import FrameResult
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between looks at a file
 
 _Key: TypeAlias = tuple[RunState, str, str]
-_Turn: TypeAlias = tuple[Step, FrameOutcome | None]
+_Turn: TypeAlias = tuple[WorkItem, FrameResult | None]
 
 
 @dataclass(eq=False)
 class _Line:
     """Frames of one stream of a detector, in their order, from the first that cannot be read on."""
 
-    frames: dict[Step, FrameOutcome | None] = field(default_factory=dict)  # None: not known
-    asked: set[Step] = field(default_factory=set)  # that are being read
+    frames: dict[WorkItem, FrameResult | None] = field(default_factory=dict)  # None: not known
+    asked: set[WorkItem] = field(default_factory=set)  # that are being read
     accepted: float = inf  # when the document of the first was
     deadline: float = inf  # until the end of the run is known
     is_last: bool = False  # what cannot be read now has failed
@@ -47,11 +47,11 @@ class OpenFiles:
         In seconds.
     """
 
-    def __init__(self, ask: Callable[[Step], None], patience: float) -> None:
+    def __init__(self, ask: Callable[[WorkItem], None], patience: float) -> None:
         self._ask = ask
         self._patience = patience
         self._lines: dict[_Key, _Line] = {}
-        self._closing: dict[RunState, Step] = {}
+        self._closing: dict[RunState, WorkItem] = {}
         self._pause = _FIRST_PAUSE
         self._next = 0.0
         #: How many frames wait whose document would count as done with without them.
@@ -65,12 +65,12 @@ class OpenFiles:
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def must_wait(self, step: Step) -> bool:
+    def must_wait(self, step: WorkItem) -> bool:
         """Whether nobody need try to read a frame, since those before it wait; from any thread."""
         line = self._lines.get(_key(step)) if self._lines else None
         return line is not None and step not in line.asked
 
-    def in_turn(self, step: Step, outcome: FrameOutcome | None) -> Iterator[_Turn]:
+    def in_turn(self, step: WorkItem, outcome: FrameResult | None) -> Iterator[_Turn]:
         """Steps that may be delivered, in their order, now that one is known.
 
         Parameters
@@ -98,7 +98,7 @@ class OpenFiles:
             line.frames[step] = outcome
             yield from self._ready(_key(step), line)
 
-    def _wait_to_close(self, step: Step, run: RunState) -> bool:
+    def _wait_to_close(self, step: WorkItem, run: RunState) -> bool:
         lines = [line for key, line in self._lines.items() if key[0] is run]
         if lines:
             self._closing[run] = step
@@ -126,13 +126,13 @@ class OpenFiles:
             unknown = [one for one, found in line.frames.items() if found is None or found.waits]
             self._have_read(line, [one for one in unknown if one not in line.asked])
 
-    def _final(self, outcome: FrameOutcome) -> FrameOutcome:
+    def _final(self, outcome: FrameResult) -> FrameResult:
         if not outcome.waits or not outcome.failure:  # the latter lacks the value of an axis
             return outcome
         text = f"{outcome.failure}; it was waited for until {self._patience:g} s after the end of the run"
         return replace(outcome, failure=text, waits=False)
 
-    def _have_read(self, line: _Line, steps: Iterable[Step]) -> None:
+    def _have_read(self, line: _Line, steps: Iterable[WorkItem]) -> None:
         for step in steps:
             line.frames[step] = None
             line.asked.add(step)
@@ -159,7 +159,7 @@ class OpenFiles:
         """For how many seconds there is nothing to look at."""
         return max(0.0, min(self._next - time.time(), _LONGEST_PAUSE)) if self._lines else _LONGEST_PAUSE
 
-    def _tell(self, detector: str, line: _Line, first: Step, now: float) -> None:
+    def _tell(self, detector: str, line: _Line, first: WorkItem, now: float) -> None:
         outcome = line.frames[first]
         if line.is_told or outcome is None or now - line.since < self._patience:
             return
@@ -167,7 +167,7 @@ class OpenFiles:
         _log.warning("frames of %s wait until their file is closed: %s", detector, outcome.failure)
 
 
-def _key(step: Step) -> _Key:
+def _key(step: WorkItem) -> _Key:
     assert step.run is not None
     assert step.task is not None
     return step.run, step.task.detector, step.task.stream

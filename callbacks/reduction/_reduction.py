@@ -19,12 +19,12 @@ from typing import Any
 
 from saxs_bluesky.callbacks.catalog_writer import CatalogCounters
 from saxs_bluesky.callbacks.reduction._file_contents import Contents
-from saxs_bluesky.callbacks.reduction._frame_extractor import FINISH, Intake, RunState, Step
+from saxs_bluesky.callbacks.reduction._frame_extractor import FINISH, FrameExtractor, RunState, WorkItem
 from saxs_bluesky.callbacks.reduction._inline_images import InlineImages
 from saxs_bluesky.callbacks.reduction._open_files import OpenFiles
 from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
-from saxs_bluesky.frame_job import Claims, CurveFiles, FrameName, FrameOutcome, FrameWork, home_folder, warn
+from saxs_bluesky.frame_job import CurveFiles, FrameJob, FrameName, FrameResult, OutputNameRegistry, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handle_signals
 
@@ -36,7 +36,7 @@ Sink = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
 _END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
 _LOOK = object()
-_LEFT_OUT = FrameOutcome("not reduced: the program ended before")
+_LEFT_OUT = FrameResult("not reduced: the program ended before")
 _TELL_EACH = 1000  # of the documents that are not reduced
 _LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
 _LOOK_AT_FUTURE = 0.2  # seconds between looks whether there is still time for a frame of the executor's
@@ -77,11 +77,11 @@ def _set_aside(sink: object) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _InHand:
+class PendingFrame:
     """A step, and what is being made of its frame."""
 
-    step: Step
-    outcome: Future[FrameOutcome] | None = None
+    step: WorkItem
+    outcome: Future[FrameResult] | None = None
     image: Path | None = None
     left_out: bool = False
 
@@ -161,7 +161,7 @@ class Reduction:
             warn(reducer.remarks)
         self._remarked: set[tuple[str, str]] = set()
         self._work = {
-            name: FrameWork(
+            name: FrameJob(
                 one,
                 tuple(recipes),
                 deviation,
@@ -175,7 +175,7 @@ class Reduction:
         self.sinks: list[Sink] = list(sinks)
         self._executor = executor
         self._files = files
-        self._claims = Claims(files.names, keep=not files.overwrite) if files else None
+        self._claims = OutputNameRegistry(files.names, keep=not files.overwrite) if files else None
         self._home = home_folder()  # a program may change its directory while it runs
         self._patience = patience
         self._limit = task_seconds + patience if task_seconds else inf
@@ -184,7 +184,7 @@ class Reduction:
         self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
         handlers = check_handlers(handlers)
         self._specs_here = frozenset(spec for spec, handler in handlers.items() if not travels(handler))
-        self._intake = Intake(
+        self._intake = FrameExtractor(
             self._steps.put,
             self._detectors,
             int(inline_megabytes * 1e6),
@@ -194,7 +194,7 @@ class Reduction:
         self._inline = InlineImages(self._detectors)
         self._in_hand: queue.Queue[Any] = queue.Queue(window)
         self._open_files = OpenFiles(self._steps.put, patience)
-        self._writing: dict[Path, Future[FrameOutcome]] = {}
+        self._writing: dict[Path, Future[FrameResult]] = {}
         self._contents: Contents | None = None
 
         self._changed = threading.Condition()
@@ -206,7 +206,7 @@ class Reduction:
         self._ended = ""
         self._refused = 0
         self._failing: set[int] = set()
-        self._at_work: Step | None = None  # what the thread is about that has frames reduced
+        self._at_work: WorkItem | None = None  # what the thread is about that has frames reduced
         self._giving_up = threading.Lock()
         self._hurry = threading.Event()  # the program ends: frames that are not begun are left out
         self._left_out = 0
@@ -441,24 +441,24 @@ class Reduction:
         with suppress(queue.Full):
             self._in_hand.put_nowait(item)
 
-    def _begun(self, step: Step) -> _InHand:
+    def _begun(self, step: WorkItem) -> PendingFrame:
         if self._hurry.is_set() and step.task is not None:
-            return _InHand(step, left_out=True)
+            return PendingFrame(step, left_out=True)
         try:
             return self._begin(step)
         # A fault here costs its frame, and must not end the thread; SystemExit is one that a user's recipe may raise.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            return _InHand(step, _done(FrameOutcome(reason_of(error))))
+            return PendingFrame(step, _done(FrameResult(reason_of(error))))
 
-    def _begin(self, step: Step) -> _InHand:
+    def _begin(self, step: WorkItem) -> PendingFrame:
         if step.task is None or step.run is None:
-            return _InHand(step)
+            return PendingFrame(step)
         if isinstance(step.task.reference, Hdf5Frame) and self._open_files.must_wait(step):
-            return _InHand(step)
+            return PendingFrame(step)
         try:
             image = self._image(step.run, step.task)
         except (OutputError, ValueError) as error:  # ValueError: a path that can be none
-            return _InHand(step, _done(FrameOutcome(str(error))))
+            return PendingFrame(step, _done(FrameResult(str(error))))
         if image is not None and image in self._writing:
             # Or the curves of an image that was overwritten might be replaced by those of what it was before.
             wait([self._writing[image]])
@@ -468,11 +468,11 @@ class Reduction:
         outcome = self._submit(work, task, image, step.accepted + self._patience, uid)
         if image is not None:
             self._writing[image] = outcome
-        return _InHand(step, outcome, image)
+        return PendingFrame(step, outcome, image)
 
     def _submit(
-        self, work: FrameWork, task: FrameTask, image: Path | None, deadline: float, uid: str
-    ) -> Future[FrameOutcome]:
+        self, work: FrameJob, task: FrameTask, image: Path | None, deadline: float, uid: str
+    ) -> Future[FrameResult]:
         if self._executor is not None and task.reference is not None and not task.failure and not self._is_here(task):
             try:
                 return self._executor.submit(work, task, image, deadline, uid)
@@ -517,7 +517,7 @@ class Reduction:
 
     def _next(self) -> Any:
         """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
-        seen: Step | None = None
+        seen: WorkItem | None = None
         waited = 0.0
         while True:
             self._open_files.look()
@@ -536,14 +536,14 @@ class Reduction:
             if seen is None or seen.task is None:
                 continue
             if self._hurry.is_set() and self._give_up(seen):
-                return _InHand(seen, left_out=True)
+                return PendingFrame(seen, left_out=True)
             path = self._work[self._name(seen.task)].describe(seen.task)
             if before < _SECONDS_TO_TELL <= waited:
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
             if waited >= self._limit and self._give_up(seen):
-                return _InHand(seen, _done(self._hung(path)))
+                return PendingFrame(seen, _done(self._hung(path)))
 
-    def _give_up(self, step: Step) -> bool:
+    def _give_up(self, step: WorkItem) -> bool:
         with self._giving_up:
             if self._at_work is not step:
                 return False
@@ -552,14 +552,14 @@ class Reduction:
         self._start_thread(self._reduce)
         return True
 
-    def _hung(self, path: str) -> FrameOutcome:
+    def _hung(self, path: str) -> FrameResult:
         _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self._limit)
         text = f"{path}: wanted an image that is done in {self._limit:g} s, found it hanging: is its file system away?"
-        return FrameOutcome(text)
+        return FrameResult(text)
 
-    def _aside(self, work: Callable[[], FrameOutcome], path: str) -> FrameOutcome:
+    def _aside(self, work: Callable[[], FrameResult], path: str) -> FrameResult:
         """Do in this process what another should have done, in a thread that may hang."""
-        outcome: Future[FrameOutcome] = Future()
+        outcome: Future[FrameResult] = Future()
 
         def do() -> None:
             try:
@@ -578,7 +578,7 @@ class Reduction:
             self._told_broken = True
             _log.warning("the workers do no more (%s): this process reduces the frames itself", error)
 
-    def _end(self, item: _InHand) -> None:
+    def _end(self, item: PendingFrame) -> None:
         if self._abandoned:
             return
         step, outcome = item.step, self._known(item)
@@ -590,7 +590,7 @@ class Reduction:
         with self._changed:
             self._changed.notify_all()
 
-    def _known(self, item: _InHand) -> FrameOutcome | None:
+    def _known(self, item: PendingFrame) -> FrameResult | None:
         """What became of a frame; None where there is none, or it was not tried."""
         if item.step.task is None or item.outcome is None:
             return _LEFT_OUT if item.left_out else None
@@ -600,15 +600,15 @@ class Reduction:
             return self._outcome(item, item.step.task, item.outcome)
         except Exception as error:  # noqa: BLE001
             _log.exception("the outcome of a frame cannot be known")
-            return FrameOutcome(reason_of(error))
+            return FrameResult(reason_of(error))
 
-    def _is_awaited(self, future: Future[FrameOutcome]) -> bool:
+    def _is_awaited(self, future: Future[FrameResult]) -> bool:
         """Wait until a frame is done; False where the program ends before."""
         while not (future.done() or self._hurry.is_set()):
             wait([future], _LOOK_AT_FUTURE)
         return future.done()
 
-    def _finish(self, step: Step, outcome: FrameOutcome | None) -> None:
+    def _finish(self, step: WorkItem, outcome: FrameResult | None) -> None:
         try:
             if step.task is not None and step.run is not None and outcome is _LEFT_OUT:
                 self._intake.release(step.task)
@@ -633,11 +633,11 @@ class Reduction:
                 self._finished += 1
                 self._changed.notify_all()
 
-    def _outcome(self, item: _InHand, task: FrameTask, future: Future[FrameOutcome]) -> FrameOutcome:
+    def _outcome(self, item: PendingFrame, task: FrameTask, future: Future[FrameResult]) -> FrameResult:
         uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
         work = self._work[self._name(task)]
 
-        def here() -> FrameOutcome:
+        def here() -> FrameResult:
             again = partial(work, task, item.image, item.step.accepted + self._patience, uid)
             return self._aside(again, work.describe(task))
 
@@ -647,7 +647,7 @@ class Reduction:
             self._tell_broken(error)
             outcome = here()
         except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
-            outcome = FrameOutcome(reason_of(error))
+            outcome = FrameResult(reason_of(error))
         if self._contents is not None:
             outcome = self._contents.judged(task, outcome, here)
         if item.image is not None and self._writing.get(item.image) is future:
@@ -655,7 +655,7 @@ class Reduction:
         self._intake.release(task)
         return outcome
 
-    def _deliver_frame(self, run: RunState, task: FrameTask, outcome: FrameOutcome) -> None:
+    def _deliver_frame(self, run: RunState, task: FrameTask, outcome: FrameResult) -> None:
         uid = run.raw.start_document["uid"]
         for what in filter(None, (outcome.failure, outcome.files.failure)):
             level = logging.INFO if outcome.superseded else logging.WARNING
@@ -705,8 +705,8 @@ class Reduction:
         return "" if self._detectors is None else task.detector
 
 
-def _done(outcome: FrameOutcome) -> Future[FrameOutcome]:
-    future: Future[FrameOutcome] = Future()
+def _done(outcome: FrameResult) -> Future[FrameResult]:
+    future: Future[FrameResult] = Future()
     future.set_result(outcome)
     return future
 

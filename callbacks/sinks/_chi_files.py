@@ -9,9 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.documents import ReducedFrame, ReducedRuns
+from saxs_bluesky.documents import ReducedFrame, ReducedRunReader
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.frame_job import Claims, FrameName, OutputNames, home_folder, in_a_name, output_folder, write_curve
+from saxs_bluesky.frame_job import (
+    FrameName,
+    OutputNameRegistry,
+    OutputNames,
+    home_folder,
+    in_a_name,
+    output_folder,
+    write_curve,
+)
 from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList
 
 _log = logging.getLogger(__name__)
@@ -59,10 +67,10 @@ class ChiFiles:
         self._home = home_folder()
         self._names = OutputNames(relative, None if folder is None else self._home / folder)
         self._file_list = file_list
-        self._runs = ReducedRuns()
+        self._runs = ReducedRunReader()
         self._calibrations: dict[str, Calibration] = {}
         self._lists: dict[Path, FileList | None] = {}
-        self._claims = Claims(self._names)
+        self._claims = OutputNameRegistry(self._names)
         self._failures: deque[str] = deque(maxlen=_REMEMBERED_FAILURES)
         self.written = 0
         self.failed = 0

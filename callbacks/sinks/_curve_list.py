@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.documents import ReducedRuns
+from saxs_bluesky.documents import ReducedRunReader
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import FileList
 
@@ -45,7 +45,7 @@ class CurveList:
 
     def __init__(self, directory: Path, *, keep: bool, within: Path | None = None) -> None:
         self._list = FileList(directory, keep=keep, within=within)
-        self._runs = ReducedRuns()
+        self._runs = ReducedRunReader()
         self._there: Counter[str] = Counter()
         self.failed = 0
 

@@ -26,7 +26,15 @@ from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._profiling import Profiling
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.file_pipeline import PATIENCE, FileReduction, Place, Progress, Services, Statistics, Wishes
+from saxs_bluesky.file_pipeline import (
+    PATIENCE,
+    FileReduction,
+    ProgressJournal,
+    ReductionOptions,
+    SharedResources,
+    SourceSettings,
+    Statistics,
+)
 from saxs_bluesky.frame_job import CurveFiles, OutputNames, home_folder
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.support.locks import holders, locked
@@ -68,7 +76,7 @@ class Session:
         self._place = _place(options)
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
         journal = self._journal(stack)
-        progress = None if journal is None else stack.enter_context(closing(Progress(journal)))
+        progress = None if journal is None else stack.enter_context(closing(ProgressJournal(journal)))
         if progress is not None:
             progress.adopt(self._identity_before(calibration), self._identity(calibration))
         self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
@@ -77,11 +85,11 @@ class Session:
         if options.plotmonitor:
             live, self._window = _live_window()
         self._profiling = Profiling() if options.profile else None
-        wishes = Wishes(
+        wishes = ReductionOptions(
             files=self._files, resume=options.resume, deviation=options.svg, identity=self._identity(calibration)
         )
         executor, workers = self._executor(calibration, stack)
-        services = Services(
+        services = SharedResources(
             executor=executor,
             workers=workers,
             writer=self._writer,
@@ -274,9 +282,9 @@ def _live_window() -> tuple[LiveCurves, Window]:
     return live, Window(live)
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _place(options: argparse.Namespace) -> SourceSettings:
     goes_on = bool(options.watch or options.feeder)
-    return Place(
+    return SourceSettings(
         directory=_normal(options.directory),
         watch=options.watch,
         feeder=(options.feeder,) if options.feeder else (),

@@ -19,11 +19,11 @@ from saxs_bluesky.cli._not_done import not_catalogued
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_pipeline import PATIENCE, Progress, Services
+from saxs_bluesky.file_pipeline import PATIENCE, ProgressJournal, SharedResources
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import NETWORK_FILE, NetworkEntry
 from saxs_bluesky.leash import read_network as read_network_file
-from saxs_bluesky.leash.server import Desk, LeashServer, QueueSettings, ServerKeys, StateFolder
+from saxs_bluesky.leash.server import CommandHandler, LeashServer, QueueSettings, ServerKeys, StateFolder
 from saxs_bluesky.support.addresses import tcp_address
 from saxs_bluesky.workers import WorkerPool
 
@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         workers = options.threads or default_workers()
         pool = WorkerPool(workers, task_seconds=task_limit(options.task_timeout, PATIENCE))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        shared = Services(executor=pool, workers=workers, task_seconds=options.task_timeout)
+        shared = SharedResources(executor=pool, workers=workers, task_seconds=options.task_timeout)
         servers = [_Served(options, entry, state, shared, curve, stack) for entry in entries]
         for server in servers:
             server.begin()
@@ -84,17 +84,17 @@ class _Served:
         options: argparse.Namespace,
         entry: NetworkEntry,
         state: Path,
-        shared: Services,
+        shared: SharedResources,
         curve: ServerKeys | None,
         stack: ExitStack,
     ) -> None:
         port = options.port or _host_and_port(entry)[1]
         address = f"tcp://{_bracketed(options.bind)}:{port}"
         folder = StateFolder(state / str(port))
-        progress = stack.enter_context(closing(Progress(folder.folder / "progress")))
+        progress = stack.enter_context(closing(ProgressJournal(folder.folder / "progress")))
         self._writer = open_writer(options.catalog, folder.folder / "catalog", stack)
         services = replace(shared, writer=self._writer, progress=progress)
-        self._desk = Desk(_settings(options, entry), services, folder)
+        self._desk = CommandHandler(_settings(options, entry), services, folder)
         self._server = LeashServer(
             address,
             entry.secret,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saxs_bluesky.callbacks import Reduction
-from saxs_bluesky.callbacks.network import FORMATS, DocumentGuard, DocumentProxy, DocumentReceiver
+from saxs_bluesky.callbacks.network import FORMATS, DocumentProxy, DocumentReceiver, LossDetector
 from saxs_bluesky.cli._command import Exit, complain, make_parser, run, seconds, task_limit, task_timeout, tell
 from saxs_bluesky.cli._not_done import results_not_delivered
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
@@ -88,7 +88,7 @@ class _Parts:
     """What works together."""
 
     reduction: Reduction
-    guard: DocumentGuard
+    guard: LossDetector
     receiver: DocumentReceiver
     writer: CatalogWriter | None
     chi: ChiFiles | None
@@ -185,7 +185,7 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
         calibration, sinks, executor=executor, patience=options.patience, task_seconds=options.task_timeout
     )
     stack.callback(reduction.abandon)
-    guard = DocumentGuard(reduction)
+    guard = LossDetector(reduction)
     return _Parts(reduction, guard, _receiver(options, guard, stack), writer, chi)
 
 
@@ -211,7 +211,7 @@ def _calibration(texts: Sequence[str]) -> Calibration | dict[str, Calibration]:
     return named
 
 
-def _receiver(options: argparse.Namespace, guard: DocumentGuard, stack: ExitStack) -> DocumentReceiver:
+def _receiver(options: argparse.Namespace, guard: LossDetector, stack: ExitStack) -> DocumentReceiver:
     address = options.address
     if options.proxy is not None:
         in_port, out_port = options.proxy

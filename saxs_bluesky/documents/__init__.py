@@ -12,8 +12,15 @@ from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handle
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
-from saxs_bluesky.documents._reduced_run import Named, ReducedRun, Result, RunReduction, WrittenFiles, axis_key
-from saxs_bluesky.documents._reduced_run_reader import ReducedFrame, ReducedRuns, ReducedStream, is_reduced
+from saxs_bluesky.documents._reduced_run_composer import (
+    NamedDocument,
+    ReducedRunComposer,
+    Result,
+    RunReduction,
+    WrittenFiles,
+    axis_key,
+)
+from saxs_bluesky.documents._reduced_run_reader import ReducedFrame, ReducedRunReader, ReducedStream, is_reduced
 from saxs_bluesky.documents._references import (
     FileContent,
     FrameReference,
@@ -42,11 +49,11 @@ __all__ = [
     "Hdf5Frame",
     "InlineFrame",
     "LoadedFrame",
-    "Named",
+    "NamedDocument",
     "RawRun",
     "ReducedFrame",
-    "ReducedRun",
-    "ReducedRuns",
+    "ReducedRunComposer",
+    "ReducedRunReader",
     "ReducedStream",
     "Result",
     "RunReduction",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from event_model import EventPage, unpack_event_page
 
-from saxs_bluesky.documents._reduced_run import WrittenFiles
+from saxs_bluesky.documents._reduced_run_composer import WrittenFiles
 from saxs_bluesky.reduction import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction.arrays import FloatArray
 
@@ -120,7 +120,7 @@ class ReducedStream:
         )
 
 
-class ReducedRuns:
+class ReducedRunReader:
     """Follows the documents of any number of runs and yields the frames of the reduced ones.
 
     Runs that are not reduced runs, and those whose start was missed, are passed over.

@@ -12,14 +12,14 @@ from typing import Any
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_pipeline._pipeline import FilePipeline
-from saxs_bluesky.file_pipeline._progress_journal import Progress
+from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
 from saxs_bluesky.frame_job import Condition, CurveFiles
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.sources import (
     FeederListener,
     FileSource,
     Finder,
-    FolderOnce,
+    FolderListing,
     FolderWatch,
     Readiness,
     describe_session,
@@ -31,7 +31,7 @@ _LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class SourceSettings:
     """Where images come from, and how they are found.
 
     Parameters
@@ -84,7 +84,7 @@ class Place:
             )
             found.append(watch)
         elif self.existing:
-            found.append(FolderOnce(self.directory, below=self.below, follow_links=links, at_once=self.at_once))
+            found.append(FolderListing(self.directory, below=self.below, follow_links=links, at_once=self.at_once))
         if self.feeder:
             found.append(FeederListener(self.feeder, self.directory, base=self.base, follow_links=links))
         return found
@@ -97,7 +97,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Services:
+class SharedResources:
     """What several reductions may share, one after the other.
 
     Parameters
@@ -116,13 +116,13 @@ class Services:
 
     executor: Executor | None = None
     writer: CatalogWriter | None = None
-    progress: Progress | None = None
+    progress: ProgressJournal | None = None
     workers: int = 1
     task_seconds: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class ReductionOptions:
     """How the images are reduced, beside what the calibration says.
 
     Parameters
@@ -175,9 +175,9 @@ class FileReduction:
     def __init__(
         self,
         calibration: Calibration,
-        place: Place,
-        wishes: Wishes,
-        services: Services,
+        place: SourceSettings,
+        wishes: ReductionOptions,
+        services: SharedResources,
         *,
         sinks: Sequence[Callable[[str, dict[str, Any]], Any]] = (),
         skipped: Callable[[str], None] = lambda _: None,

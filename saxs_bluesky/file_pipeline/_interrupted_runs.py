@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saxs_bluesky.reduction import has_stamp
-from saxs_bluesky.sources import Document, Named, accepted_in
+from saxs_bluesky.sources import Document, NamedDocument, accepted_in
 from saxs_bluesky.support import journal_lines
 
 VERSION = 2
@@ -107,7 +107,7 @@ class Interrupted:
         return max([self.compacted, *self.events, *self.verified])
 
     @property
-    def documents(self) -> list[Named]:
+    def documents(self) -> list[NamedDocument]:
         """Those of the last raw run that are here, in their order; no stop document."""
         opening = [("start", self.start), ("descriptor", self.descriptor)]
         found = [(name, doc) for name, doc in opening if doc is not None]

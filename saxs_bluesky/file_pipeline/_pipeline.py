@@ -13,7 +13,7 @@ from typing import Any
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.errors import PipelineError, SaxsError
 from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted
-from saxs_bluesky.file_pipeline._progress_journal import Progress
+from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
 from saxs_bluesky.file_pipeline._recovery import Recovery, stop_of
 from saxs_bluesky.frame_job import page_image
 from saxs_bluesky.sources import FileSource
@@ -91,7 +91,7 @@ class FilePipeline:
         *,
         writer: CatalogWriter | None = None,
         curves: CurveList | None = None,
-        progress: Progress | None = None,
+        progress: ProgressJournal | None = None,
         identity: str = "",
         in_hand: int = 32,
     ) -> None:
@@ -239,7 +239,7 @@ class FilePipeline:
         if self._progress is not None and self._progress.is_long:
             self._compact(self._progress)
 
-    def _compact(self, progress: Progress) -> None:
+    def _compact(self, progress: ProgressJournal) -> None:
         """Let the journal forget the documents of frames that all others know."""
         if self._compact_at is None:
             self._compact_at = self._done_so_far

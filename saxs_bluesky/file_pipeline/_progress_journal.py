@@ -27,7 +27,7 @@ _LONG = 4096  # events, from which on their files are put among those that are k
 _BLOATED = 200  # bytes for each known file, from which on their list is written anew
 
 
-class Progress:
+class ProgressJournal:
     """A journal of one raw run of files after the other, in a folder that one program at a time may use.
 
     Documents of the run stand in ``progress.jsonl`` until their frames are safe; of each file then only its name and

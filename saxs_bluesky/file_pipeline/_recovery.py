@@ -13,7 +13,7 @@ from uuid import uuid4
 from saxs_bluesky.callbacks import CUT_OFF, JournaledRun, numbers_of
 from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, file_of
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 INTERRUPTED = "the program ended before its time"
 
@@ -80,7 +80,7 @@ class _Seen:
                 if glance.name == "event" and glance.number in wanted:
                     yield glance.doc
 
-    def stop(self, reason: str) -> Named:
+    def stop(self, reason: str) -> NamedDocument:
         """Compose its stop document."""
         events: Counter[str] = Counter()
         for uid, doc in self.descriptors.items():
@@ -234,7 +234,7 @@ class Recovery:
 
     # Documents
 
-    def unreduced(self) -> Iterator[Named]:
+    def unreduced(self) -> Iterator[NamedDocument]:
         """Documents of the raw run for the reduction: those of the frames that are not safe."""
         if self.start is not None and self.descriptor is not None:
             yield "start", self.start
@@ -242,24 +242,24 @@ class Recovery:
             for frame in self._unsafe:
                 yield "event", self._events[frame + 1]
 
-    def uncatalogued(self) -> list[Named]:
+    def uncatalogued(self) -> list[NamedDocument]:
         """Documents of the raw run that the catalog's journal does not have."""
         if self.start is None or self.descriptor is None or not self.raw_is_open:
             return []
         if self._raw is None:
-            documents: list[Named] = [("start", self.start), ("descriptor", self.descriptor)]
+            documents: list[NamedDocument] = [("start", self.start), ("descriptor", self.descriptor)]
             there: set[int] = set()
         else:
             there = self._raw.numbers
             documents = [] if self._raw.descriptors else [("descriptor", self.descriptor)]
         return documents + [("event", self._events[number]) for number in sorted(self._events.keys() - there)]
 
-    def stop(self) -> Named:
+    def stop(self) -> NamedDocument:
         """Stop document of the raw run."""
         there = self._raw.numbers if self._raw else set()
         return stop_of(self.uid, INTERRUPTED, {"primary": len(self._events.keys() | there)})
 
-    def unstopped(self) -> Iterator[Named]:
+    def unstopped(self) -> Iterator[NamedDocument]:
         """Stop documents for all runs that get no more, but for the raw run."""
         for one in self._reduced:
             if not one.run.stopped:
@@ -277,7 +277,7 @@ class Recovery:
         missing = [number - 1 for number in self._left.missing()]
         return min([self._left.done, *self._unsafe[:1], *missing[:1]])
 
-    def unlisted(self) -> Iterator[Named]:
+    def unlisted(self) -> Iterator[NamedDocument]:
         """Documents of reduced runs whose frames are in the catalog, and not known to be in the list of curves."""
         for one in self._reduced:
             for glance in one.run.glances():
@@ -297,7 +297,7 @@ def _ranges(frames: Iterable[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def stop_of(uid: str, reason: str, events: dict[str, int] | None = None) -> Named:
+def stop_of(uid: str, reason: str, events: dict[str, int] | None = None) -> NamedDocument:
     """Compose a stop document of a run that ended before its time."""
     stop = {"uid": str(uuid4()), "time": time.time(), "run_start": uid, "exit_status": "abort", "reason": reason}
     return "stop", stop | {"num_events": events or {}}

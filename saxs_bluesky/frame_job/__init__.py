@@ -1,12 +1,12 @@
 """The work on one frame, in whichever process: read it, reduce it, write its files."""
 
-from saxs_bluesky.frame_job._frame_job import FrameOutcome, FrameWork, renamed, warn
+from saxs_bluesky.frame_job._frame_job import FrameJob, FrameResult, renamed, warn
 from saxs_bluesky.frame_job._output_names import OutputNames
 from saxs_bluesky.frame_job._outputs import (
-    Claims,
     Condition,
     CurveFiles,
     FrameName,
+    OutputNameRegistry,
     home_folder,
     in_a_name,
     output_folder,
@@ -16,12 +16,12 @@ from saxs_bluesky.frame_job._outputs import (
 from saxs_bluesky.frame_job._whole_run import reduce_task, reduced_documents
 
 __all__ = [
-    "Claims",
     "Condition",
     "CurveFiles",
+    "FrameJob",
     "FrameName",
-    "FrameOutcome",
-    "FrameWork",
+    "FrameResult",
+    "OutputNameRegistry",
     "OutputNames",
     "home_folder",
     "in_a_name",

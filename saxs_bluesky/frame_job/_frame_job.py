@@ -51,7 +51,7 @@ class _Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FrameOutcome:
+class FrameResult:
     """What became of a frame, small enough to travel between processes.
 
     Parameters
@@ -92,7 +92,7 @@ class FrameOutcome:
 
 
 @dataclass(frozen=True)
-class FrameWork:
+class FrameJob:
     """Reads and reduces frames and writes their curves: what an executor calls, and takes to its workers.
 
     A process builds the operators once, for the first frame that brings the ``token``; the object that was made with a
@@ -121,7 +121,7 @@ class FrameWork:
         """Everything but the operators, which are large."""
         return self.__dict__ | {"reducer": None}
 
-    def __call__(self, task: FrameTask, image: Path | None, deadline: float, run: str = "") -> FrameOutcome:
+    def __call__(self, task: FrameTask, image: Path | None, deadline: float, run: str = "") -> FrameResult:
         """Do the work on one frame; whatever goes wrong becomes a text in the outcome.
 
         Parameters
@@ -138,31 +138,31 @@ class FrameWork:
         if task.streamed:
             return self._with_values(task, image, deadline, run)
         if task.reference is None or task.failure:
-            return FrameOutcome(task.failure)
+            return FrameResult(task.failure)
         reducer = self.reducer or _reducer(self)
         if self.mask_sha256 not in (None, reducer.mask_sha256):
-            return FrameOutcome(_MASK_CHANGED.format(self.calibration.where))
+            return FrameResult(_MASK_CHANGED.format(self.calibration.where))
         try:
             # Before it is read: of a file that is replaced meanwhile the curves are known not to be current.
             stamp = _stamp(task)
             frame = load(task.reference, deadline, wait_for_writer=False)
             curves = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
         except SupersededError as error:
-            return FrameOutcome(str(error), superseded=True)
+            return FrameResult(str(error), superseded=True)
         except StillOpenError as error:
-            return FrameOutcome(str(error), waits=True)
+            return FrameResult(str(error), waits=True)
         # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
-            return FrameOutcome(_told_with(task.reference.path, error))
+            return FrameResult(_told_with(task.reference.path, error))
         source = _Source(task, stamp, run)
         try:
             written = self._write(image, frame.image, curves, source)
         except SupersededError as error:
-            return FrameOutcome(str(error), superseded=True)
+            return FrameResult(str(error), superseded=True)
         values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
-        return FrameOutcome("", written, values, remark=self._remark(frame.header, task.reference.path, run))
+        return FrameResult("", written, values, remark=self._remark(frame.header, task.reference.path, run))
 
-    def _with_values(self, task: FrameTask, image: Path | None, deadline: float, run: str) -> FrameOutcome:
+    def _with_values(self, task: FrameTask, image: Path | None, deadline: float, run: str) -> FrameResult:
         """Do the work on a frame of which scanned axes are in files."""
         rest = replace(task, streamed={})
         key = (self.token, run)
@@ -285,5 +285,5 @@ def warn(remarks: Iterable[str]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _reducer(work: FrameWork) -> Reducer:
+def _reducer(work: FrameJob) -> Reducer:
     return Reducer(work.calibration, recipes=work.recipes, deviation=work.deviation)

@@ -255,7 +255,7 @@ def write_curve(
         raise OutputError(f"{chi}: the curve cannot be written ({error.strerror or error})") from error
 
 
-class Claims:
+class OutputNameRegistry:
     """Which image has which names of files: two images must not write to the same, today or over the years.
 
     Curves that are there belong to the image that they say they are of, as long as that is there too.

@@ -9,7 +9,17 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from saxs_bluesky.documents import FrameTask, Handler, Named, RawRun, Result, RunReduction, known, load, read_values
+from saxs_bluesky.documents import (
+    FrameTask,
+    Handler,
+    NamedDocument,
+    RawRun,
+    Result,
+    RunReduction,
+    known,
+    load,
+    read_values,
+)
 from saxs_bluesky.errors import reason_of
 from saxs_bluesky.reduction import Reducer, differences
 
@@ -53,7 +63,7 @@ def reduced_documents(
     reducers: Mapping[str, Reducer] | Reducer,
     *,
     handlers: Mapping[str, Handler] = MappingProxyType({}),
-) -> Iterator[Named]:
+) -> Iterator[NamedDocument]:
     """Reduce a whole run, and yield the documents of the reduced runs, one run for each detector.
 
     Parameters

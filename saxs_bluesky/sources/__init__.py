@@ -5,11 +5,17 @@ a feeder announces.
 """
 
 from saxs_bluesky.sources._feeder import FeederAnnouncer, FeederCounters, FeederListener, FeederSource
-from saxs_bluesky.sources._file_run import Document, FileRun, Named, accepted_in, describe_session
-from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._ready import FoundFile, Readiness
+from saxs_bluesky.sources._finders import Candidate, Finder, FolderListing, FolderWatch
+from saxs_bluesky.sources._folder_scanner import IMAGE_SUFFIXES
+from saxs_bluesky.sources._raw_run_composer import (
+    Document,
+    NamedDocument,
+    RawRunComposer,
+    accepted_in,
+    describe_session,
+)
+from saxs_bluesky.sources._readiness import FoundFile, Readiness
 from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource, is_text
-from saxs_bluesky.sources._tree import IMAGE_SUFFIXES
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -20,13 +26,13 @@ __all__ = [
     "FeederCounters",
     "FeederListener",
     "FeederSource",
-    "FileRun",
     "FileSource",
     "Finder",
-    "FolderOnce",
+    "FolderListing",
     "FolderWatch",
     "FoundFile",
-    "Named",
+    "NamedDocument",
+    "RawRunComposer",
     "Readiness",
     "SourceCounters",
     "WatchSource",

@@ -15,13 +15,13 @@ from typing import Any
 import zmq
 
 from saxs_bluesky.errors import SaxsError, printable
+from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from saxs_bluesky.sources._feeder_connection import KEEPALIVE, FeederConnection
-from saxs_bluesky.sources._file_run import describe_session
 from saxs_bluesky.sources._finders import Candidate
-from saxs_bluesky.sources._known import Known
-from saxs_bluesky.sources._ready import Readiness, is_told
+from saxs_bluesky.sources._folder_scanner import FolderScanner, is_image_name
+from saxs_bluesky.sources._raw_run_composer import describe_session
+from saxs_bluesky.sources._readiness import Readiness, is_told
 from saxs_bluesky.sources._source import FileSource
-from saxs_bluesky.sources._tree import Tree, is_image_name
 from saxs_bluesky.support.addresses import tcp_address
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class FeederListener:
         self._quiet.set()
         self._thread: threading.Thread | None = None
 
-    def begin(self, known: Known, wake: Callable[[], None]) -> None:  # noqa: ARG002 - what is known may be announced anew
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:  # noqa: ARG002 - what is known may be announced anew
         """Start to listen.
 
         Raises
@@ -284,7 +284,7 @@ class _Places:
     """Tells which announced paths are images of a folder, and what they are called there."""
 
     def __init__(self, directory: str | Path, base: str | Path | None, *, follow_links: bool) -> None:
-        self._tree = Tree(directory, Known(), follow_links=follow_links)
+        self._tree = FolderScanner(directory, AcceptedFiles(), follow_links=follow_links)
         self._base = Path(directory if base is None else base).absolute()
         self._root = Path(directory).absolute()
         self._real_root = Path(os.path.realpath(directory))

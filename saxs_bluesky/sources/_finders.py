@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from saxs_bluesky.reduction import stamp_of
-from saxs_bluesky.sources._hints import FolderHints
-from saxs_bluesky.sources._known import Known
-from saxs_bluesky.sources._tree import Tree, in_order
+from saxs_bluesky.sources._accepted_files import AcceptedFiles
+from saxs_bluesky.sources._file_system_events import FolderHints
+from saxs_bluesky.sources._folder_scanner import FolderScanner, in_order
 
 _PORTION = 500
 _SHARE = 0.05  # of the time that listing folders may take
@@ -32,7 +32,7 @@ class Candidate:
 class Finder(Protocol):
     """Finds names of files. It is asked in one thread, and may call ``wake`` from any."""
 
-    def begin(self, known: Known, wake: Callable[[], None]) -> None:
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:
         """Start to find; ``known`` holds what is accepted already."""
 
     def find(self) -> Iterable[Candidate]:
@@ -53,7 +53,7 @@ class Finder(Protocol):
         """Let go of threads and sockets."""
 
 
-class FolderOnce:
+class FolderListing:
     """Finds the images that are in a folder now, in the order of their names.
 
     Parameters
@@ -75,13 +75,13 @@ class FolderOnce:
         self._below = below
         self._follow_links = follow_links
         self._portion = None if at_once else _PORTION
-        self._tree: Tree | None = None
+        self._tree: FolderScanner | None = None
         self._paths: Iterator[str] = iter(())
         self._exhausted = False
 
-    def begin(self, known: Known, wake: Callable[[], None]) -> None:  # noqa: ARG002 - nothing comes later
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:  # noqa: ARG002 - nothing comes later
         """Start to find."""
-        self._tree = Tree(self._root, known, below=self._below, follow_links=self._follow_links)
+        self._tree = FolderScanner(self._root, known, below=self._below, follow_links=self._follow_links)
         self._paths = self._tree.sweep()
 
     def find(self) -> Iterable[Candidate]:
@@ -157,16 +157,16 @@ class FolderWatch:
         self._want_hints = hints
         self._poll = poll
         self._follow_links = follow_links
-        self._tree: Tree | None = None
+        self._tree: FolderScanner | None = None
         self._hints: FolderHints | None = None
         self._hinted: set[str] = set()
         self._wake: Callable[[], None] = lambda: None
         self._scan_at = self._sweep_at = 0.0
 
-    def begin(self, known: Known, wake: Callable[[], None]) -> None:
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:
         """Start to find."""
         self._wake = wake
-        tree = self._tree = Tree(self._root, known, below=self._below, follow_links=self._follow_links)
+        tree = self._tree = FolderScanner(self._root, known, below=self._below, follow_links=self._follow_links)
         if self._want_hints:
             self._hints = FolderHints(tree.root, self._hint, self._rescan)
         if not self._existing:

@@ -18,11 +18,11 @@ from typing import Any
 
 from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import has_stamp, part_of
-from saxs_bluesky.sources._file_run import FileRun, Named, describe_session
-from saxs_bluesky.sources._finders import Candidate, Finder, FolderOnce, FolderWatch
-from saxs_bluesky.sources._known import Known
-from saxs_bluesky.sources._ready import MOST_ABSENT, FoundFile, FoundPage, Readiness
-from saxs_bluesky.sources._tree import in_order
+from saxs_bluesky.sources._accepted_files import AcceptedFiles
+from saxs_bluesky.sources._finders import Candidate, Finder, FolderListing, FolderWatch
+from saxs_bluesky.sources._folder_scanner import in_order
+from saxs_bluesky.sources._raw_run_composer import NamedDocument, RawRunComposer, describe_session
+from saxs_bluesky.sources._readiness import MOST_ABSENT, FoundFile, FoundPage, Readiness
 
 _log = logging.getLogger(__name__)
 
@@ -96,14 +96,14 @@ class FileSource:
         self._finders = list(finders)
         self._readiness = Readiness() if readiness is None else readiness
         self._skip = skip
-        self._known = Known()
+        self._known = AcceptedFiles()
         self._never_came: dict[str, None] = {}  # the latest
         #: Set when files that come are noticed.
         self.begun = threading.Event()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._draining = threading.Event()
-        self._again: queue.SimpleQueue[tuple[FolderOnce, bool]] = queue.SimpleQueue()
+        self._again: queue.SimpleQueue[tuple[FolderListing, bool]] = queue.SimpleQueue()
         self._rests: dict[int, float] = {}  # until when a finder that failed is left alone, by its id
         self._once_more: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
         self._is_settled: Callable[[], bool] = lambda: True
@@ -127,7 +127,7 @@ class FileSource:
 
         Without ``forget``, those that are remembered are left out: the program before this one took them.
         """
-        self._again.put((FolderOnce(folder, below=below), forget))
+        self._again.put((FolderListing(folder, below=below), forget))
         self._wake.set()
 
     def look_again(self, path: str, *, anew: bool = False) -> None:
@@ -170,7 +170,7 @@ class FileSource:
 
     def documents(
         self, has_room: Callable[[], bool] = lambda: True, is_settled: Callable[[], bool] = lambda: True
-    ) -> Iterator[Named]:
+    ) -> Iterator[NamedDocument]:
         """Yield the documents of the raw run, until the source is exhausted or stopped.
 
         Parameters
@@ -183,7 +183,7 @@ class FileSource:
         """
         self._is_settled = is_settled
         files = self.files(has_room)
-        run = FileRun(self.metadata)
+        run = RawRunComposer(self.metadata)
         yield from run.opening
         for file in files:
             for page in range(file.first, file.number_of_pages):
@@ -357,7 +357,7 @@ def _named(file: FoundFile) -> FoundFile:
     return replace(file, header=None, failure=failure, pages=(), first=0)
 
 
-def _event(run: FileRun, file: FoundFile, page: int) -> Named:
+def _event(run: RawRunComposer, file: FoundFile, page: int) -> NamedDocument:
     """Compose an event; where what is known of the file does not go into one, that is its failure."""
     try:
         return run.event(file, page)
@@ -398,7 +398,7 @@ class DirectorySource(FileSource):
         readiness: Readiness | None = None,
         skip: Callable[[str], bool] | None = None,
     ) -> None:
-        finder = FolderOnce(directory, below=below, follow_links=follow_links)
+        finder = FolderListing(directory, below=below, follow_links=follow_links)
         described = describe_session("folder", directory) | dict(metadata or {})
         super().__init__([finder], described, readiness=readiness, skip=skip)
 

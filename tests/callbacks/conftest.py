@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
-from saxs_bluesky.documents import FrameTask, InlineFrame, ReducedRun, TiffFrame
+from saxs_bluesky.documents import FrameTask, InlineFrame, ReducedRunComposer, TiffFrame
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-from tests.helpers.reducing import Make, Named
+from tests.helpers.reducing import Make, NamedDocument
 from tests.helpers.waiting import PATIENCE
 
 
@@ -21,7 +21,7 @@ from tests.helpers.waiting import PATIENCE
 class Run:
     """Documents of a reduced run, and the curves that went into its events (None for a failed frame)."""
 
-    documents: list[Named]
+    documents: list[NamedDocument]
     curves: list[list[Curve] | None]
 
     def feed(self, *sinks: Callable[[str, dict[str, Any]], Any]) -> None:
@@ -66,7 +66,7 @@ def make_run(reducer: Reducer, rng: np.random.Generator) -> MakeRun:
         if motor:
             start |= {"motors": ["stage_x"], "hints": {"dimensions": [[["stage_x"], stream]]}, "num_points": len(paths)}
             keys = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
-        run = ReducedRun(start, detector, own)
+        run = ReducedRunComposer(start, detector, own)
         documents, curves = [run.start, *run.describe(stream, keys)], []
         for index, path in enumerate(paths):
             image = rng.poisson(pattern * (sizes[index] if sizes else 1 + 0.2 * index))
@@ -93,8 +93,8 @@ def reductions() -> Iterator[Make]:
     """Make reductions, each with the list of the documents that it hands to its sink."""
     made: list[Reduction] = []
 
-    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[Named]]:
-        found: list[Named] = []
+    def make(calibration: Any, **keywords: Any) -> tuple[Reduction, list[NamedDocument]]:
+        found: list[NamedDocument] = []
         made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], **keywords))
         return made[-1], found
 

@@ -14,7 +14,7 @@ from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import read_curves, reduce_run, reduced_runs
 from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 from saxs_bluesky.devices import SimPilatus
-from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.helpers.postgres import Postgres
 from tests.helpers.scans import COUNT, Scan, feed
@@ -28,7 +28,7 @@ class Writing:
     """A reduced run whose curves, motor and index all tell which frame they belong to, written batch by batch."""
 
     def __init__(self, catalog: Any, reducer: Reducer, raw_uid: str) -> None:
-        self.run = ReducedRun({"uid": raw_uid, "time": 1.7e9}, "pilatus", reducer)
+        self.run = ReducedRunComposer({"uid": raw_uid, "time": 1.7e9}, "pilatus", reducer)
         self.uid = self.run.start[1]["uid"]
         self._shape = reducer.reduce(np.ones((60, 80)))[0]
         self._writer = RunWriter(catalog)

@@ -33,7 +33,7 @@ from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce import main; sys.exit(main())"]
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 class Command:
@@ -105,7 +105,7 @@ def images(rng: np.random.Generator) -> list[np.ndarray]:
     return [rng.poisson(10, (60, 80)) for _ in range(6)]
 
 
-def run_documents(images: list[Any]) -> list[Named]:
+def run_documents(images: list[Any]) -> list[NamedDocument]:
     bundle = event_model.compose_run()
     keys = {"camera": {"dtype": "array", "shape": [60, 80], "source": "test"}}
     stream = bundle.compose_descriptor(name="primary", data_keys=keys)

@@ -12,7 +12,7 @@ from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import RawRun
 from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer, stamp_of, write_frame
-from saxs_bluesky.sources import FileRun, FoundFile
+from saxs_bluesky.sources import FoundFile, RawRunComposer
 from tests.helpers.waiting import PATIENCE
 
 
@@ -22,7 +22,7 @@ def found(path: Path) -> FoundFile:
 
 
 def raw_documents(good: Path, failed: Path) -> list[tuple[str, dict[str, Any]]]:
-    run = FileRun({})
+    run = RawRunComposer({})
     events = [
         run.event(FoundFile(str(failed), 1, 0, 1.0, None, f"{failed}: cut short")),
         run.event(found(good)),
@@ -48,7 +48,7 @@ def test_failure_of_an_event_is_that_of_its_frame(tmp_path: Path, document: dict
 
 def test_nobody_waits_for_files_that_failed(tmp_path: Path, document: dict[str, Any]) -> None:
     write_frame(tmp_path / "a.tif", np.ones((60, 80)))
-    run = FileRun({})
+    run = RawRunComposer({})
     events: list[dict[str, Any]] = []
     reduction = Reduction(
         Calibration.from_dict(document),

@@ -23,7 +23,7 @@ import pytest
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
 from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, stamp_of, write_frame
 from saxs_bluesky.sources import DirectorySource, FileSource, Readiness
@@ -34,7 +34,7 @@ from tests.helpers.waiting import PATIENCE
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
 ROOT = Path(__file__).parents[2]
 FILES = CurveFiles(OutputNames())
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ class Run:
         deadline: float = 0.1,
         **parts: Any,
     ) -> None:
-        self.raw: list[Named] = []
-        self.reduced: list[Named] = []
+        self.raw: list[NamedDocument] = []
+        self.reduced: list[NamedDocument] = []
         self.reduction = _Overheard(self.raw, calibration, [self.take], files=files, patience=0.1)
         source = source or DirectorySource(data, readiness=Readiness(settle=0.001, quiet=0.01, deadline=deadline))
         self.pipeline = FilePipeline(source, self.reduction, **parts)
@@ -101,7 +101,7 @@ class Run:
 
 
 class _Overheard(Reduction):
-    def __init__(self, heard: list[Named], *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, heard: list[NamedDocument], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._heard = heard
 
@@ -231,7 +231,7 @@ def test_list_that_cannot_be_written_costs_its_lines_and_is_told_once(
 def test_journal_that_cannot_be_written_costs_no_curve_and_is_told_once(
     data: Path, calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    progress = Progress(tmp_path / "state")
+    progress = ProgressJournal(tmp_path / "state")
     with largest_file(4000):
         run = Run(data, calibration, files=None, progress=progress)
     progress.close()
@@ -244,13 +244,13 @@ def test_journal_that_cannot_be_written_costs_no_curve_and_is_told_once(
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], Progress]]:
-    journals: list[Progress] = []
+def opened(tmp_path: Path) -> Iterator[Callable[[], ProgressJournal]]:
+    journals: list[ProgressJournal] = []
 
-    def begin() -> Progress:
+    def begin() -> ProgressJournal:
         for journal in journals:
             journal.close()
-        journals.append(Progress(tmp_path / "state"))
+        journals.append(ProgressJournal(tmp_path / "state"))
         return journals[-1]
 
     yield begin
@@ -258,14 +258,14 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Progress]]:
         journal.close()
 
 
-Open = Callable[[], Progress]
+Open = Callable[[], ProgressJournal]
 
 
 def event(number: int) -> dict[str, Any]:
     return {"seq_num": number, "data": {"image_path": f"{number}.tif", "file_stamp": number}}
 
 
-def noted(progress: Progress, *numbers: int) -> None:
+def noted(progress: ProgressJournal, *numbers: int) -> None:
     progress.note("start", {"uid": "u"})
     for number in numbers:
         progress.note("event", event(number))
@@ -630,13 +630,13 @@ def test_journal_has_no_gaps_where_the_disk_was_full_for_a_while(opened: Open, t
 def test_journal_of_another_program_at_work_is_refused(opened: Open, tmp_path: Path) -> None:
     opened()
     with pytest.raises(OutputError, match=r"state: wanted a journal of one's own, found another program at work"):
-        Progress(tmp_path / "state")
+        ProgressJournal(tmp_path / "state")
 
 
 def test_journal_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(OutputError, match="state: wanted a folder for a journal, found File exists"):
-        Progress(tmp_path / "state")
+        ProgressJournal(tmp_path / "state")
 
 
 # Crashes
@@ -675,7 +675,7 @@ class Ended:
     folder: Path
     codes: list[int]
 
-    def documents(self) -> list[list[Named]]:
+    def documents(self) -> list[list[NamedDocument]]:
         """Those that the catalog gets, run by run."""
         paths = sorted((self.folder / "state" / "catalog").glob("*.jsonl"))
         return [[decode(line) for line in path.read_bytes().splitlines(keepends=True)] for path in paths]
@@ -722,7 +722,7 @@ def test_whenever_it_is_killed_each_frame_is_there_once(ended: dict[Story, Ended
         assert_catalogued_once(left.documents(), found)
 
 
-def assert_catalogued_once(runs: list[list[Named]], found: list[Path]) -> None:
+def assert_catalogued_once(runs: list[list[NamedDocument]], found: list[Path]) -> None:
     raw: Counter[str] = Counter()
     reduced: Counter[str] = Counter()
     frames: dict[str, list[int]] = defaultdict(list)
@@ -752,13 +752,13 @@ def assert_catalogued_once(runs: list[list[Named]], found: list[Path]) -> None:
 def test_another_task_begins_anew_and_completes_what_was_left(
     data: Path, calibration: Calibration, tmp_path: Path
 ) -> None:
-    progress = Progress(tmp_path / "state")
+    progress = ProgressJournal(tmp_path / "state")
     progress.begin("one thing")
     documents = [(name, doc) for name, doc in DirectorySource(data, readiness=Readiness(settle=0.001)).documents()]
     for name, doc in documents[:4]:
         progress.note(name, doc)
     progress.close()
-    progress = Progress(tmp_path / "state")
+    progress = ProgressJournal(tmp_path / "state")
     run = Run(data, calibration, progress=progress, identity="another")
     progress.close()
     starts = [doc["uid"] for name, doc in run.raw if name == "start"]
@@ -770,7 +770,7 @@ def test_another_task_begins_anew_and_completes_what_was_left(
 
 
 def test_program_that_was_told_to_stop_leaves_no_journal(data: Path, calibration: Calibration, tmp_path: Path) -> None:
-    progress = Progress(tmp_path / "state")
+    progress = ProgressJournal(tmp_path / "state")
     source = DirectorySource(data)
     source.stop()
     run = Run(data, calibration, source=source, progress=progress)

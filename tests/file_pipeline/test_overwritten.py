@@ -13,7 +13,7 @@ import pytest
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.documents import FrameTask, TiffFrame
 from saxs_bluesky.file_pipeline import FilePipeline
-from saxs_bluesky.frame_job import CurveFiles, FrameOutcome
+from saxs_bluesky.frame_job import CurveFiles, FrameResult
 from saxs_bluesky.reduction import Calibration, PilatusHeader, read_chi, write_frame
 from saxs_bluesky.sources import DirectorySource
 from tests.helpers.waiting import PATIENCE
@@ -32,8 +32,8 @@ class Late(Executor):
     def __init__(self, happens: Any) -> None:
         self._happens = happens
 
-    def submit(self, work: Any, task: FrameTask, *arguments: Any, **_: Any) -> Future[FrameOutcome]:
-        future: Future[FrameOutcome] = Future()
+    def submit(self, work: Any, task: FrameTask, *arguments: Any, **_: Any) -> Future[FrameResult]:
+        future: Future[FrameResult] = Future()
         future.set_result(work(self._happens(task), *arguments))
         return future
 

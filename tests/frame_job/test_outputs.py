@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.frame_job import Claims, Condition, CurveFiles, FrameName, OutputNames
+from saxs_bluesky.frame_job import Condition, CurveFiles, FrameName, OutputNameRegistry, OutputNames
 from saxs_bluesky.reduction import Calibration, Curve, Reducer, read_chi, stamp_of, write_chi
 from saxs_bluesky.support.output_folders import draft_name
 
@@ -243,7 +243,7 @@ def test_image_that_is_found_through_a_link_is_the_same(
     (tmp_path / "link").symlink_to(image.parent)
     names = OutputNames(relative="../work")
     assert CurveFiles(names).are_current(tmp_path / "link" / "a.tif", reducer)
-    Claims(names).claim(tmp_path / "link" / "a.tif")
+    OutputNameRegistry(names).claim(tmp_path / "link" / "a.tif")
 
 
 @pytest.mark.parametrize("change", ["written", "replaced with its times", "gone"])
@@ -322,7 +322,7 @@ def test_writing_leaves_no_remains(image: Path, curves: list[Curve], reducer: Re
 
 
 def test_two_images_must_not_have_the_same_names() -> None:
-    claims = Claims(OutputNames())
+    claims = OutputNameRegistry(OutputNames())
     claims.claim(Path("/run/x/a.tif"))
     claims.claim(Path("/run/x/a.tif"))  # overwritten
     claims.claim(Path("/run/x/b.tif"))
@@ -333,14 +333,14 @@ def test_two_images_must_not_have_the_same_names() -> None:
 
 
 def test_names_in_one_folder_are_claimed_too() -> None:
-    claims = Claims(OutputNames(folder=Path("/out")))
+    claims = OutputNameRegistry(OutputNames(folder=Path("/out")))
     claims.claim(Path("/run/a_b.tif"))
     with pytest.raises(OutputError, match=r"found those of /run/a_b.tif at /out/_run_a_b"):
         claims.claim(Path("/run/a/b.tif"))
 
 
 def test_the_oldest_claims_are_forgotten_first() -> None:
-    claims = Claims(OutputNames(), remembered=2)
+    claims = OutputNameRegistry(OutputNames(), remembered=2)
     for name in ("a", "b", "c"):
         claims.claim(Path(f"/run/x/{name}.tif"))
     claims.claim(Path("/run/y/a.tif"))
@@ -354,13 +354,13 @@ def test_curves_that_are_there_belong_to_the_image_that_they_name(
     write_as_of(CurveFiles(), image, curves, reducer)
     other = tmp_path / "other" / "a.tif"
     with pytest.raises(OutputError, match=rf"{other}: wanted names .* found those of {image} at .*work/a; .*-R.*-o"):
-        Claims(OutputNames()).claim(other)
-    claims = Claims(OutputNames())
+        OutputNameRegistry(OutputNames()).claim(other)
+    claims = OutputNameRegistry(OutputNames())
     with pytest.raises(OutputError):
         claims.claim(other)
     claims.claim(image)  # also when the other one came first
     image.rename(image.with_name("moved.tif"))
-    Claims(OutputNames()).claim(other)
+    OutputNameRegistry(OutputNames()).claim(other)
 
 
 def test_curves_that_are_never_replaced_stay_in_the_way(
@@ -368,12 +368,12 @@ def test_curves_that_are_never_replaced_stay_in_the_way(
 ) -> None:
     write_as_of(CurveFiles(), image, curves, reducer)
     image.unlink()
-    Claims(OutputNames()).claim(image.with_suffix(".tiff"))
+    OutputNameRegistry(OutputNames()).claim(image.with_suffix(".tiff"))
     with pytest.raises(OutputError, match="found those of"):
-        Claims(OutputNames(), keep=True).claim(image.with_suffix(".tiff"))
-    Claims(OutputNames(), keep=True).claim(tmp_path / "moved" / "a.tif")  # its folder was moved
+        OutputNameRegistry(OutputNames(), keep=True).claim(image.with_suffix(".tiff"))
+    OutputNameRegistry(OutputNames(), keep=True).claim(tmp_path / "moved" / "a.tif")  # its folder was moved
 
 
 def test_curves_that_name_no_image_belong_to_nobody(image: Path, curves: list[Curve], reducer: Reducer) -> None:
     write(CurveFiles(), image, curves, reducer)
-    Claims(OutputNames()).claim(image.with_suffix(".tiff"))
+    OutputNameRegistry(OutputNames()).claim(image.with_suffix(".tiff"))

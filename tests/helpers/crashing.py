@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
-from saxs_bluesky.file_pipeline import FilePipeline, Progress
+from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, FileList, Reducer
 from saxs_bluesky.sources import DirectorySource, Readiness
@@ -65,20 +65,20 @@ def is_stop(name: str, *_: Any) -> bool:
 
 
 MOMENTS: dict[str, Callable[[int], None]] = {
-    "event noted": lambda count: after(Progress, "note", count, is_event),
+    "event noted": lambda count: after(ProgressJournal, "note", count, is_event),
     "frame has its curves": lambda count: before(Reduction, "_hand_out", count, is_event),
     "event in the catalog": lambda count: before(CurveList, "__call__", count, is_event),
     "half of the curves listed": lambda count: after(FileList, "append", CURVES * count - 1),
-    "curves listed": lambda count: before(Progress, "done", count),
-    "frame done": lambda count: after(Progress, "done", count),
-    "all done": lambda _: before(Progress, "end", 1),
-    "end noted": lambda _: after(Progress, "end", 1),
+    "curves listed": lambda count: before(ProgressJournal, "done", count),
+    "frame done": lambda count: after(ProgressJournal, "done", count),
+    "all done": lambda _: before(ProgressJournal, "end", 1),
+    "end noted": lambda _: after(ProgressJournal, "end", 1),
     "raw run stopped": lambda _: before(Reduction, "__call__", 1, is_stop),
-    "all stopped": lambda _: before(Progress, "clear", 1),
-    "catalog looked through": lambda _: before(Progress, "catalogued", 1),
-    "catalogued noted": lambda _: after(Progress, "catalogued", 1),
-    "recovered": lambda _: before(Progress, "begin", 1),
-    "begun anew": lambda _: after(Progress, "begin", 1),
+    "all stopped": lambda _: before(ProgressJournal, "clear", 1),
+    "catalog looked through": lambda _: before(ProgressJournal, "catalogued", 1),
+    "catalogued noted": lambda _: after(ProgressJournal, "catalogued", 1),
+    "recovered": lambda _: before(ProgressJournal, "begin", 1),
+    "begun anew": lambda _: after(ProgressJournal, "begin", 1),
 }
 
 
@@ -88,7 +88,7 @@ def away() -> None:
 
 def work(folder: Path, *, catalog: bool) -> None:
     """Reduce what is in the folder, going on where an earlier call was."""
-    with closing(Progress(folder / "state")) as progress:
+    with closing(ProgressJournal(folder / "state")) as progress:
         writer = CatalogWriter(away, journal=folder / "state" / "catalog") if catalog else None
         reduction = Reduction(Calibration.from_file(folder / "cal.json"), files=CurveFiles(OutputNames()))
         pipeline = FilePipeline(

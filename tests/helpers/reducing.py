@@ -11,11 +11,11 @@ import numpy as np
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.reduction import Calibration, Reducer
 
-Named = tuple[str, dict[str, Any]]
-Make = Callable[..., tuple[Reduction, list[Named]]]
+NamedDocument = tuple[str, dict[str, Any]]
+Make = Callable[..., tuple[Reduction, list[NamedDocument]]]
 
 
-def events_of(found: list[Named], detector: str | None = None) -> list[dict[str, Any]]:
+def events_of(found: list[NamedDocument], detector: str | None = None) -> list[dict[str, Any]]:
     """Events of the reduced runs of a detector, or of all; each document is looked at."""
     for name, doc in found:
         event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)

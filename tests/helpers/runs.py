@@ -10,7 +10,7 @@ import tifffile
 from bluesky_tiled_plugins import TiledWriter
 from event_model import compose_run
 
-from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.reduction import Reducer
 
 STAGE = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units": "mm"}}
@@ -18,7 +18,9 @@ STAGE = {"stage_x": {"dtype": "number", "shape": [], "source": "SIM:x", "units":
 
 def reduced(reducer: Reducer, frames: list[Any], raw_uid: str, **metadata: Any) -> list[Any]:
     """Documents of a reduced run without its stop; a frame that is None failed."""
-    run = ReducedRun({"uid": raw_uid, "time": 1.7e9, "scan_id": 7, "sample": "water"} | metadata, "pilatus", reducer)
+    run = ReducedRunComposer(
+        {"uid": raw_uid, "time": 1.7e9, "scan_id": 7, "sample": "water"} | metadata, "pilatus", reducer
+    )
     documents = [run.start, *run.describe("primary", STAGE)]
     for index, frame in enumerate(frames):
         task = FrameTask("pilatus", "primary", index, 1.7e9 + index, None, coordinates={"stage_x": 0.1 * index})

@@ -12,7 +12,7 @@ from saxs_bluesky.callbacks import CatalogWriter
 POINTS = 400
 COUNT = 60
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 class Scan:
@@ -28,21 +28,21 @@ class Scan:
             "curve": {"dtype": "array", "shape": [POINTS], "source": "SIM", "dtype_numpy": "<f8"},
         }
         self._bundle = self.run.compose_descriptor(name="primary", data_keys=keys)
-        self.made: list[Named] = []
+        self.made: list[NamedDocument] = []
         self.curves = np.random.default_rng(count).random((count, POINTS))
 
-    def begin(self) -> list[Named]:
+    def begin(self) -> list[NamedDocument]:
         return [("start", self.run.start_doc), ("descriptor", self._bundle.descriptor_doc)]
 
-    def event(self, index: int, **data: Any) -> Named:
+    def event(self, index: int, **data: Any) -> NamedDocument:
         values = {"x": index / 8, "n": index, "text": f"point {index}", "curve": self.curves[index]} | data
         self.made.append(("event", self._bundle.compose_event(data=values, timestamps=dict.fromkeys(values, 1.5))))
         return self.made[-1]
 
-    def events(self, *numbers: int) -> list[Named]:
+    def events(self, *numbers: int) -> list[NamedDocument]:
         return [self.event(index) for index in range(*numbers)]
 
-    def stop(self) -> Named:
+    def stop(self) -> NamedDocument:
         return "stop", self.run.compose_stop()
 
     def assert_whole(self, catalog: Any, count: int = COUNT) -> None:
@@ -56,6 +56,6 @@ class Scan:
         assert catalog[self.uid].metadata["stop"]["num_events"] == {"primary": count}
 
 
-def feed(writer: CatalogWriter, *documents: Named) -> None:
+def feed(writer: CatalogWriter, *documents: NamedDocument) -> None:
     for name, doc in documents:
         writer(name, doc)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import zmq
 
 from saxs_bluesky.leash import COMMANDS, Command, LeashError
-from saxs_bluesky.leash.server import Gate, Request
+from saxs_bluesky.leash.server import Request, RequestValidator
 from tests.leash.conftest import NOW, SECRET
 
 STAT = {"queue length": 3, "images processed": 4, "time": NOW, "start time": NOW - 60, "mergecount": 0}
@@ -63,7 +63,7 @@ class Server:
     """
 
     def __init__(self, port: int | None = None) -> None:
-        self.gate = Gate(SECRET)
+        self.gate = RequestValidator(SECRET)
         self.messages: list[list[bytes]] = []
         self.requests: list[Request] = []
         self.speak: Answer = self.answer

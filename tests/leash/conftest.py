@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.leash import Limits
-from saxs_bluesky.leash.server import Gate, ReplayMemory
+from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 from saxs_bluesky.reduction.formats import _bounded_masks
 
 SECRET = "a secret of the tests, s\u00e9cret"
@@ -48,14 +48,14 @@ class Clock:
         self.up += seconds
 
 
-def make_gate(limits: Limits = SMALL, clock: Clock | None = None, **options: Any) -> Gate:
+def make_gate(limits: Limits = SMALL, clock: Clock | None = None, **options: Any) -> RequestValidator:
     """A gate that has been open for an hour."""
     clock = clock or Clock()
     began = Clock(clock.now - 3600)
     began.up = clock.up - 3600
     memory = ReplayMemory(window=limits.window, most=limits.remembered, clock=began, uptime=began.uptime)
     memory._uptime = clock.uptime
-    return Gate(SECRET, limits, memory, clock, **options)
+    return RequestValidator(SECRET, limits, memory, clock, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -72,5 +72,5 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gate(clock: Clock) -> Gate:
+def gate(clock: Clock) -> RequestValidator:
     return make_gate(clock=clock)

@@ -25,7 +25,7 @@ from saxs_bluesky.leash import (
     error_of,
     read_reply,
 )
-from saxs_bluesky.leash.server import Gate
+from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import CALIBRATION, MERGE, npy
 from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_gate
 
@@ -62,7 +62,7 @@ def protocol(request: pytest.FixtureRequest) -> int:
     return number
 
 
-def test_request_and_answer_travel(gate: Gate, protocol: int) -> None:
+def test_request_and_answer_travel(gate: RequestValidator, protocol: int) -> None:
     parts = ask(Command.PLOT, protocol=protocol)
     request = gate.admit(parts)
     assert (request.command, request.argument, request.time) == (Command.PLOT, {}, NOW - 1)
@@ -77,7 +77,7 @@ def test_request_and_answer_travel(gate: Gate, protocol: int) -> None:
     assert response.data["IntegralParameters"]["R0"]["I0"] == [1.5]
 
 
-def test_calibration_with_its_mask_travels(gate: Gate, protocol: int) -> None:
+def test_calibration_with_its_mask_travels(gate: RequestValidator, protocol: int) -> None:
     mask = np.zeros((60, 80), "u1")
     mask[3, 5] = 255
     content = npy(content=mask.tobytes())
@@ -94,14 +94,14 @@ def test_calibration_with_its_mask_travels(gate: Gate, protocol: int) -> None:
     assert request.calibration.load_mask(0)[3, 5]
 
 
-def test_mask_of_every_byte_travels(gate: Gate) -> None:
+def test_mask_of_every_byte_travels(gate: RequestValidator) -> None:
     every = bytes(range(256))
     assert Attachment.from_bytes("a", every).content() == every
     (part,) = ask(Command.STAT, {}, Attachment.from_bytes("a", every))[1:]
     assert json.loads(part)["data"].encode("latin-1") == every
 
 
-def test_entries_without_mask_need_no_attachment(gate: Gate) -> None:
+def test_entries_without_mask_need_no_attachment(gate: RequestValidator) -> None:
     entry = CALIBRATION["Masks"][0]
     calibration = {**CALIBRATION, "Masks": [{}, entry, {}]}
     parts = ask(Command.NEW, {"calibration": calibration}, Attachment.from_bytes("a.npy", npy(dtype="|b1")))
@@ -110,7 +110,7 @@ def test_entries_without_mask_need_no_attachment(gate: Gate) -> None:
     assert [request.calibration._mask_sources[i] is None for i in range(3)] == [True, False, True]
 
 
-def test_merge_gets_its_defaults_and_one_name(gate: Gate) -> None:
+def test_merge_gets_its_defaults_and_one_name(gate: RequestValidator) -> None:
     request = gate.admit(ask(Command.MERGEDATA, {"mergeconf": MERGE}, Attachment("data.log", "1\t2\n")))
     merge = request.argument["mergeconf"]
     assert merge["OutputFileName"] == "merged"
@@ -120,11 +120,11 @@ def test_merge_gets_its_defaults_and_one_name(gate: Gate) -> None:
     assert request.attachments == (Attachment("data.log", "1\t2\n"),)
 
 
-def test_listdir_gets_its_names_tidied(gate: Gate) -> None:
+def test_listdir_gets_its_names_tidied(gate: RequestValidator) -> None:
     assert gate.admit(ask(Command.LISTDIR, {"directory": [".", "user", ""]})).argument == {"directory": ["user"]}
 
 
-def test_answer_of_protocol_1_is_what_deployed_clients_read(gate: Gate) -> None:
+def test_answer_of_protocol_1_is_what_deployed_clients_read(gate: RequestValidator) -> None:
     (body,) = gate.reply(gate.admit(ask()), "plot", PLOT)
     assert body.isascii()
     assert b"NaN" in body
@@ -162,7 +162,7 @@ class Name(StrEnum):
         ({1: 2}, '{"1": 2}'), ("\u00e9", '"\\u00e9"'), (np.array([]), "[]"), (np.array(5.0), "5.0"),
     ],
 )  # fmt: skip
-def test_values_of_every_kind_are_written(gate: Gate, value: Any, text: str) -> None:
+def test_values_of_every_kind_are_written(gate: RequestValidator, value: Any, text: str) -> None:
     (body,) = gate.reply(Envelope(), "cal", {"cal": {"x": value}})
     assert json.loads(body)["result"] == "cal"
     assert body.decode() == '{"result": "cal", "data": {"cal": {"x": ' + text + "}}}"
@@ -185,7 +185,7 @@ def in_itself() -> list[Any]:
     ],
 )  # fmt: skip
 def test_answer_that_clients_cannot_read_becomes_an_error(
-    gate: Gate, data: dict[str, Any], protocol: int, caplog: pytest.LogCaptureFixture
+    gate: RequestValidator, data: dict[str, Any], protocol: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = ask(protocol=protocol)
     with caplog.at_level(logging.WARNING):
@@ -196,7 +196,7 @@ def test_answer_that_clients_cannot_read_becomes_an_error(
     assert "Traceback" not in response.error + caplog.text
 
 
-def test_errors_travel(gate: Gate, protocol: int) -> None:
+def test_errors_travel(gate: RequestValidator, protocol: int) -> None:
     parts = ask(protocol=protocol)
     request = gate.admit(parts)
     for error, kind in [
@@ -216,7 +216,7 @@ def test_errors_travel(gate: Gate, protocol: int) -> None:
         assert "/home" not in response.error
 
 
-def test_error_of_an_authentic_request_is_signed(gate: Gate) -> None:
+def test_error_of_an_authentic_request_is_signed(gate: RequestValidator) -> None:
     parts = ask(Command.LISTDIR, {"directory": [".."]}, protocol=2)
     with pytest.raises(LeashError) as caught:
         gate.admit(parts)
@@ -224,7 +224,7 @@ def test_error_of_an_authentic_request_is_signed(gate: Gate) -> None:
     assert response.result == "ValueError in request"
 
 
-def test_error_of_any_other_request_is_not_signed(gate: Gate) -> None:
+def test_error_of_any_other_request_is_not_signed(gate: RequestValidator) -> None:
     parts = ask(protocol=2)
     spoilt = [parts[0].replace(b"stat", b"plot")]
     with pytest.raises(LeashError) as caught:
@@ -235,7 +235,7 @@ def test_error_of_any_other_request_is_not_signed(gate: Gate) -> None:
         read_reply(answer, parts, SECRET)
 
 
-def test_request_that_comes_again_gets_a_signed_refusal(gate: Gate) -> None:
+def test_request_that_comes_again_gets_a_signed_refusal(gate: RequestValidator) -> None:
     parts = ask(protocol=2)
     gate.admit(parts)
     with pytest.raises(LeashError) as caught:
@@ -271,7 +271,7 @@ def test_attachment_beyond_latin_1_is_named() -> None:
         Attachment("a.msk", "\u6e2c").content()
 
 
-def test_answers_of_protocol_2_are_bound_to_their_request(gate: Gate) -> None:
+def test_answers_of_protocol_2_are_bound_to_their_request(gate: RequestValidator) -> None:
     first, second = ask(protocol=2), ask(protocol=2)
     answer = gate.reply(gate.admit(first), "stat", {})
     assert read_reply(answer, first, SECRET) == Response("stat", {})
@@ -333,7 +333,7 @@ def test_answers_of_deployed_servers_are_read() -> None:
 
 def test_empty_secret_opens_no_gate() -> None:
     with pytest.raises(SaxsError, match="found an empty one"):
-        Gate("")
+        RequestValidator("")
 
 
 def test_texts_of_errors_are_one_short_line() -> None:

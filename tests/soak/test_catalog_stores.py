@@ -17,7 +17,7 @@ import pytest
 
 from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.catalog import open_catalog, read_curves
-from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.conftest import small_document
 from tests.helpers.postgres import Postgres, missing
@@ -56,7 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStor
 
 def one_run(reducer: Reducer, number: int) -> Iterator[tuple[str, Any]]:
     """Documents of a run whose every value tells which frame it belongs to."""
-    run = ReducedRun({"uid": f"raw-{number}", "time": time.time()}, "pilatus", reducer)
+    run = ReducedRunComposer({"uid": f"raw-{number}", "time": time.time()}, "pilatus", reducer)
     yield run.start
     yield from run.describe("primary", X)
     shape = reducer.template[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from saxs_bluesky.sources import FileSource, FolderWatch, Readiness, WatchSource
-from saxs_bluesky.sources._known import Known
-from saxs_bluesky.sources._tree import Tree
+from saxs_bluesky.sources._accepted_files import AcceptedFiles
+from saxs_bluesky.sources._folder_scanner import FolderScanner
 from tests.sources.conftest import Listen, Listening, content, write
 
 LOOKS = 1.5  # seconds: some listings, and a look at each file
@@ -226,24 +226,24 @@ def test_file_that_becomes_readable_is_new(open_folder: Path, listen: Listen) ->
 
 
 def test_files_that_are_gone_for_long_are_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saxs_bluesky.sources._known._REMEMBERED_FILES", 10)
-    known = Known()
-    tree = Tree(folder, known)
+    monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_FILES", 10)
+    known = AcceptedFiles()
+    tree = FolderScanner(folder, known)
     for index in range(50):
         known.put(str(write(folder / f"{index}.tif")), index)
     for path in list(folder.iterdir())[:40]:
         path.unlink()
     list(tree.sweep())
     assert len(list(known)) == 20
-    monkeypatch.setattr("saxs_bluesky.sources._known._REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_SECONDS", 0.0)
     list(tree.sweep())
     assert len(list(known)) == 10
 
 
 def test_folders_that_are_gone_are_forgotten_in_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saxs_bluesky.sources._known._REMEMBERED_FILES_OF_FOLDERS", 25)
-    known = Known()
-    tree = Tree(folder, known)
+    monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_FILES_OF_FOLDERS", 25)
+    known = AcceptedFiles()
+    tree = FolderScanner(folder, known)
     for index in range(10):
         for number in range(10):
             known.put(str(write(folder / str(index) / f"{number}.tif")), number)
@@ -273,7 +273,7 @@ def test_folder_that_was_renamed_before_a_restart_makes_nothing_new(folder: Path
 @pytest.mark.parametrize("found_first", [True, False])
 def test_file_that_was_lost_is_not_known_under_its_new_name_either(folder: Path, found_first: bool) -> None:
     write(folder / "run" / "a.tif")
-    known = Known()
+    known = AcceptedFiles()
     known.put(str(folder / "run" / "a.tif"), 5)
     (folder / "run").rename(folder / "new")
     if found_first:

@@ -15,8 +15,16 @@ import pytest
 import tifffile
 
 from saxs_bluesky.reduction import PilatusHeader, write_frame
-from saxs_bluesky.sources import Candidate, DirectorySource, FileRun, FileSource, FolderOnce, FoundFile, WatchSource
-from saxs_bluesky.sources._known import Known
+from saxs_bluesky.sources import (
+    Candidate,
+    DirectorySource,
+    FileSource,
+    FolderListing,
+    FoundFile,
+    RawRunComposer,
+    WatchSource,
+)
+from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from tests.sources.conftest import HEADER, Listen, write
 
 
@@ -103,7 +111,7 @@ def test_file_whose_event_cannot_be_composed_is_a_failure(folder: Path, listen: 
 def test_file_that_no_reader_expects_is_a_failure(
     folder: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saxs_bluesky.sources import _ready
+    from saxs_bluesky.sources import _readiness as _ready
 
     read = _ready.read_header
 
@@ -115,7 +123,7 @@ def test_file_that_no_reader_expects_is_a_failure(
     monkeypatch.setattr(_ready, "read_header", read_or_fail)
     for name in "abc":
         write(folder / f"{name}.tif")
-    source = FileSource([FolderOnce(folder)], {}, readiness=_ready.Readiness(deadline=0.2))
+    source = FileSource([FolderListing(folder)], {}, readiness=_ready.Readiness(deadline=0.2))
     listening = listen(source)
     listening.wait()
     assert sorted(listening.names) == ["a.tif", "b.tif", "c.tif"]
@@ -148,7 +156,7 @@ class Failing:
     def __init__(self, path: Path, times: int) -> None:
         self.path, self.times, self.asked = path, times, 0
 
-    def begin(self, known: Known, wake: Callable[[], None]) -> None:
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:
         pass
 
     def find(self) -> Iterable[Candidate]:
@@ -188,7 +196,7 @@ def test_finder_that_fails_always_takes_no_processor(folder: Path, listen: Liste
 
 
 def test_event_of_a_failed_file_has_a_text_that_does_nothing() -> None:
-    run = FileRun({})
+    run = RawRunComposer({})
     _, event = run.event(FoundFile("/data/\x1b[2J\udcff.tif", 1, 2, 3.0, None, "/data/\x1b[2J\udcff.tif: no image"))
     assert event["data"]["image_path"] == r"/data/\x1b[2J\udcff.tif"
     assert event["data"]["image_failure"] == r"/data/\x1b[2J\udcff.tif: no image"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.sources import DirectorySource, FeederListener, FileSource, FolderOnce, FolderWatch, WatchSource
+from saxs_bluesky.sources import DirectorySource, FeederListener, FileSource, FolderListing, FolderWatch, WatchSource
 from tests.sources.conftest import Listen, content, write
 from tests.sources.test_feeder import Feeder, feeder  # noqa: F401 - a fixture
 
@@ -68,7 +68,7 @@ def test_walk_that_has_just_begun_is_completed(folder: Path, listen: Listen, at_
     for index in range(1, 1200):
         (folder / f"{index:04d}.tif").hardlink_to(folder / "0000.tif")
     room = {"free": False}
-    listening = listen(FileSource([FolderOnce(folder, at_once=at_once)], {}), lambda: room["free"])
+    listening = listen(FileSource([FolderListing(folder, at_once=at_once)], {}), lambda: room["free"])
     listening.until(lambda self: self.source.counters.pending > 0)
     listening.source.stop(drain=True)
     room["free"] = True

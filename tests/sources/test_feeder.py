@@ -31,7 +31,7 @@ from saxs_bluesky.sources import (
     FoundFile,
     Readiness,
 )
-from saxs_bluesky.sources._tree import Known
+from saxs_bluesky.sources._folder_scanner import AcceptedFiles
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
 
@@ -631,7 +631,7 @@ def test_fault_in_the_thread_that_listens_is_told_and_survived(
     announcer = FeederAnnouncer(f"127.0.0.1:{port}")
     listener = FeederListener(f"127.0.0.1:{port}", tmp_path)
     (tmp_path / "a.tif").touch()
-    listener.begin(Known(), lambda: None)
+    listener.begin(AcceptedFiles(), lambda: None)
     deadline = time.monotonic() + 30
     found: list[Any] = []
     while not found and time.monotonic() < deadline:

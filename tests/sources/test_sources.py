@@ -333,7 +333,7 @@ def test_file_that_gets_whole_between_two_looks_is_one_event(folder: Path, monke
         path.write_bytes(content())
         return read_header(file, status)
 
-    monkeypatch.setattr("saxs_bluesky.sources._ready.read_header", finish)
+    monkeypatch.setattr("saxs_bluesky.sources._readiness.read_header", finish)
     found = []
     for _ in range(10):
         now += 0.05

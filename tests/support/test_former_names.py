@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 import pytest
 
-from saxs_bluesky import file_pipeline, frame_job, session
+from saxs_bluesky import callbacks, file_pipeline, frame_job, session
 
 
 @pytest.mark.parametrize(
     ("module", "name", "now"),
     [
+        ("saxs_bluesky.callbacks", "DocumentGuard", callbacks.LossDetector),
+        ("saxs_bluesky.callbacks", "ReducedRuns", callbacks.ReducedRunReader),
         ("saxs_bluesky.beamline", "load_settings", session.load_settings),
         ("saxs_bluesky.outputs", "CurveFiles", frame_job.CurveFiles),
         ("saxs_bluesky.pipeline", "FilePipeline", file_pipeline.FilePipeline),
     ],
 )
-def test_former_place_gives_the_same_object_and_names_the_new_one(module: str, name: str, now: object) -> None:
+def test_former_place_gives_the_same_object(module: str, name: str, now: Callable[..., object]) -> None:
     former = importlib.import_module(module)
-    with pytest.warns(DeprecationWarning, match=f"{name} is now {now.__module__.rpartition('.')[0]}.{name}") as told:
+    with pytest.warns(DeprecationWarning, match=rf"{name} is now saxs_bluesky\.\w+\.{now.__name__}") as told:
         assert getattr(former, name) is now
     assert told[0].filename == __file__
 

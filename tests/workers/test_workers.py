@@ -699,7 +699,7 @@ def test_results_that_were_sent_in_time_are_not_sent_as_none_again() -> None:
 # Workers that hang
 
 
-class Named:
+class NamedDocument:
     """A task with a name of its own for people."""
 
     def describe(self, what: str, started: Path) -> str:
@@ -727,7 +727,7 @@ def test_worker_that_is_stopped_is_replaced_and_its_task_done_by_another(
 ) -> None:
     pool, started = pools(2, task_seconds=3.0), tmp_path / "started"
     list(pool.map(square, range(2000), timeout=PATIENCE))  # so messages have several tasks
-    future = pool.submit(Named(), "a.tif", started)
+    future = pool.submit(NamedDocument(), "a.tif", started)
     stopped = started_in(started)
     os.kill(stopped, signal.SIGSTOP)
     others = [pool.submit(square, number) for number in range(500)]
@@ -758,7 +758,7 @@ def test_worker_that_was_stopped_for_less_than_its_time_gives_one_result(
     pools: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool, started = pools(1, task_seconds=4.0), tmp_path / "started"
-    future = pool.submit(Named(), "a.tif", started)
+    future = pool.submit(NamedDocument(), "a.tif", started)
     stopped = started_in(started)
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: "has been busy with" in caplog.text)
@@ -773,7 +773,7 @@ def test_worker_that_cannot_be_killed_is_left_to_itself(
 ) -> None:
     """As one that waits for a network file system does not go of SIGKILL before that answers."""
     pool, started = pools(1, task_seconds=1.0), tmp_path / "started"
-    future = pool.submit(Named(), "a.tif", started)
+    future = pool.submit(NamedDocument(), "a.tif", started)
     stopped = started_in(started)
     (worker,) = pool._manager._workers.values()
     os.kill(stopped, signal.SIGSTOP)
@@ -843,7 +843,7 @@ def test_pool_ends_in_bounded_time_though_its_workers_are_stopped(tmp_path: Path
 def test_end_at_once_kills_the_workers_that_hang_and_no_others(pools: Make, tmp_path: Path) -> None:
     pool, started = pools(2), tmp_path / "started"
     until(lambda: all(worker.ready for worker in pool._manager._workers.values()))
-    future = pool.submit(Named(), "a.tif", started)
+    future = pool.submit(NamedDocument(), "a.tif", started)
     stopped = started_in(started)
     (other,) = set(pool.pids) - {stopped}
     os.kill(stopped, signal.SIGSTOP)

@@ -1,16 +1,15 @@
 """The server of the SAXSdog network: each queue that a client opens is a run of the pipeline."""
 
-from saxs_bluesky.leash.server._command_handler import Desk
+from saxs_bluesky.leash.server._command_handler import CommandHandler
 from saxs_bluesky.leash.server._queue import Queue, QueueSettings
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
-from saxs_bluesky.leash.server._request_validator import Gate, Request
+from saxs_bluesky.leash.server._request_validator import Request, RequestValidator
 from saxs_bluesky.leash.server._server import LeashServer, ServerCounters
 from saxs_bluesky.leash.server._server_keys import ServerKeys
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
 
 __all__ = [
-    "Desk",
-    "Gate",
+    "CommandHandler",
     "LeashServer",
     "Queue",
     "QueueRecord",
@@ -18,6 +17,7 @@ __all__ = [
     "QueueState",
     "ReplayMemory",
     "Request",
+    "RequestValidator",
     "ServerCounters",
     "ServerKeys",
     "StateFolder",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_pipeline import Services, Statistics
+from saxs_bluesky.file_pipeline import SharedResources, Statistics
 from saxs_bluesky.leash.protocol import COMMANDS, Command, Kind, LeashError, Limits, confined, listing
 from saxs_bluesky.leash.server._arguments import check_argument
-from saxs_bluesky.leash.server._plot_cache_file import PictureFile
+from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.leash.server._queue import Queue, QueueSettings
 from saxs_bluesky.leash.server._request_validator import Request
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
@@ -33,7 +33,7 @@ IN_ORDER = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR
 Answer = tuple[str, Mapping[str, Any]]
 
 
-class Desk:
+class CommandHandler:
     """Does what requests ask for that are authentic and within bounds.
 
     Commands of `IN_ORDER` are for one thread at a time, and so are those of `AT_ONCE`.
@@ -51,7 +51,7 @@ class Desk:
     """
 
     def __init__(
-        self, settings: QueueSettings, services: Services, state: StateFolder, limits: Limits | None = None
+        self, settings: QueueSettings, services: SharedResources, state: StateFolder, limits: Limits | None = None
     ) -> None:
         self._settings = settings
         self._services = services
@@ -212,7 +212,7 @@ class Desk:
             self._settings,
             self._services,
             self._save,
-            picture_file=PictureFile(self._state.folder, record.began),
+            picture_file=PlotCacheFile(self._state.folder, record.began),
             is_resumed=is_resumed,
         )
         self._queue.begin()

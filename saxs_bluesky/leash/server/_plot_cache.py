@@ -14,11 +14,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from saxs_bluesky.callbacks import ReducedFrame, ReducedRuns
+from saxs_bluesky.callbacks import ReducedFrame, ReducedRunReader
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.protocol import encode
 from saxs_bluesky.leash.server._integral_history import IntegralHistory, Row, time_taken
-from saxs_bluesky.leash.server._plot_cache_file import Entry, PictureFile
+from saxs_bluesky.leash.server._plot_cache_file import Entry, PlotCacheFile
 from saxs_bluesky.reduction import Calibration, Curve, chi_labels, read_chi
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class _Kept:
         return self._text
 
 
-class Picture:
+class PlotCache:
     """A sink for the documents of reduced runs that keeps what clients ask for.
 
     The history is that of the last 100 s, 20 000 frames at most; of written files there are the last 200 000, shared
@@ -73,10 +73,10 @@ class Picture:
         Whether to begin with what is noted there.
     """
 
-    def __init__(self, calibration: Calibration, file: PictureFile | None = None, *, keep: bool = False) -> None:
+    def __init__(self, calibration: Calibration, file: PlotCacheFile | None = None, *, keep: bool = False) -> None:
         self._calibration = calibration
         self._file = file
-        self._runs = ReducedRuns()
+        self._runs = ReducedRunReader()
         self._lock = threading.Lock()
         self._latest: tuple[str, Sequence[Curve]] | None = None
         self._latest_files: list[tuple[str, str]] = []
@@ -175,7 +175,7 @@ class Picture:
 
     # Over a restart
 
-    def _restore(self, file: PictureFile) -> None:
+    def _restore(self, file: PlotCacheFile) -> None:
         last: deque[str] = deque(maxlen=_DONE_TWICE)
 
         def take(entry: Entry) -> None:

@@ -19,7 +19,7 @@ _LARGEST_FILE = 2**30  # bytes
 _LEAST_LINES = 20_000
 
 
-class PictureFile:
+class PlotCacheFile:
     """Lines of JSON that are appended, and rewritten where they are many; readable by its owner alone.
 
     Nothing that goes wrong with it stops anybody: a line that cannot be read is left out, and where nothing can be

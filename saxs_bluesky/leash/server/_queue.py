@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.errors import PipelineError, SaxsError
-from saxs_bluesky.file_pipeline import FileReduction, Place, Services, Statistics, Wishes
+from saxs_bluesky.file_pipeline import FileReduction, ReductionOptions, SharedResources, SourceSettings, Statistics
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.leash.protocol import Kind, LeashError
-from saxs_bluesky.leash.server._plot_cache import Picture
-from saxs_bluesky.leash.server._plot_cache_file import PictureFile
+from saxs_bluesky.leash.server._plot_cache import PlotCache
+from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState
 from saxs_bluesky.reduction import Calibration
 
@@ -86,14 +86,14 @@ class Queue:
         calibration: Calibration,
         directory: Path,
         settings: QueueSettings,
-        services: Services,
+        services: SharedResources,
         ended: Callable[[], None] = lambda: None,
         *,
-        picture_file: PictureFile | None = None,
+        picture_file: PlotCacheFile | None = None,
         is_resumed: bool = False,
     ) -> None:
         self.directory = directory
-        self.picture = Picture(calibration, picture_file, keep=is_resumed)
+        self.picture = PlotCache(calibration, picture_file, keep=is_resumed)
         self._record = record
         self._calibration = calibration
         self._settings = settings
@@ -168,14 +168,14 @@ class Queue:
 
     def _begin(self) -> FileReduction:
         settings = self._settings
-        place = Place(
+        place = SourceSettings(
             directory=self.directory,
             watch=settings.watch,
             feeder=settings.feeder,
             base=settings.base,
             hints=settings.hints,
         )
-        wishes = Wishes(
+        wishes = ReductionOptions(
             # Whatever links there are in its folders, a queue writes nowhere else.
             files=CurveFiles(
                 replace(settings.names, within=settings.base),

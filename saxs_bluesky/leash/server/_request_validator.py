@@ -70,7 +70,7 @@ class Request:
     calibration: Calibration | None = field(default=None, repr=False)
 
 
-class Gate:
+class RequestValidator:
     """Admits requests and makes answers, for one secret.
 
     A message is measured, then parsed, then authenticated, then validated, and only then anybody acts upon it. In

@@ -17,9 +17,9 @@ import zmq
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.protocol import Kind, LeashError, Limits
-from saxs_bluesky.leash.server._command_handler import AT_ONCE, IN_ORDER, Desk
+from saxs_bluesky.leash.server._command_handler import AT_ONCE, IN_ORDER, CommandHandler
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
-from saxs_bluesky.leash.server._request_validator import Gate, Request
+from saxs_bluesky.leash.server._request_validator import Request, RequestValidator
 from saxs_bluesky.leash.server._server_keys import ServerKeys
 
 _log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class LeashServer:
         self,
         address: str,
         secret: str,
-        desk: Desk,
+        desk: CommandHandler,
         *,
         limits: Limits | None = None,
         memory: Path | None = None,
@@ -144,7 +144,7 @@ class LeashServer:
         self._desk = desk
         self._limits = limits or Limits()
         self._memory = _SharedMemory(memory, window=self._limits.window, most=self._limits.remembered, clock=clock)
-        self._gate = Gate(secret, self._limits, self._memory, clock, legacy=legacy)
+        self._gate = RequestValidator(secret, self._limits, self._memory, clock, legacy=legacy)
         self._served = self._refused = self._waiting = self._waiting_bytes = 0
         self._done: queue.SimpleQueue[tuple[list[bytes], list[bytes], int]] = queue.SimpleQueue()
         self._stopping = threading.Event()

@@ -25,7 +25,7 @@ from tests.helpers.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[3]
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")

@@ -28,13 +28,13 @@ from saxs_bluesky.callbacks.catalog_writer._run_journal import decode, encode
 from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.catalog.run_writer import RunWriter
-from saxs_bluesky.documents import FrameTask, ReducedRun
+from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.errors import CatalogError, OutputError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,20 @@ class Reduced:
 
     def __init__(self, document: dict[str, Any], rng: np.random.Generator) -> None:
         self.reducer = Reducer(Calibration.from_dict(document))
-        self.run = ReducedRun({"uid": "raw", "time": 1.7e9, "scan_id": 7}, "pilatus", self.reducer)
+        self.run = ReducedRunComposer({"uid": "raw", "time": 1.7e9, "scan_id": 7}, "pilatus", self.reducer)
         self.uid = self.run.start[1]["uid"]
         self.curves: list[Curve] = []
         self.rng = rng
 
-    def begin(self) -> list[Named]:
+    def begin(self) -> list[NamedDocument]:
         return [self.run.start, *self.run.describe("primary", {})]
 
-    def event(self) -> Named:
+    def event(self) -> NamedDocument:
         (curve,) = self.reducer.reduce(self.rng.poisson(20.0, (60, 80)))
         self.curves.append(curve)
         return self.run.event(FrameTask("pilatus", "primary", len(self.curves) - 1, time.time(), None), [curve])
 
-    def stop(self) -> Named:
+    def stop(self) -> NamedDocument:
         return self.run.stop({"exit_status": "success"})
 
     def assert_whole(self, run: Any) -> None:
@@ -86,7 +86,7 @@ def reduced(document: dict[str, Any], rng: np.random.Generator) -> Reduced:
     return Reduced(document, rng)
 
 
-def feed(writer: CatalogWriter, *documents: Named) -> None:
+def feed(writer: CatalogWriter, *documents: NamedDocument) -> None:
     for name, doc in documents:
         writer(name, doc)
 
@@ -299,7 +299,7 @@ def test_full_disk_is_waited_for(catalog, make_writer, reduced, monkeypatch):
     from saxs_bluesky.callbacks.catalog_writer import _journal, _run_journal
 
     full = iter([True, True])
-    append = _run_journal.RunFile.append
+    append = _run_journal.RunJournal.append
 
     def append_if_there_is_room(self: Any, lines: list[bytes], **keywords: Any) -> None:
         if next(full, False):
@@ -307,7 +307,7 @@ def test_full_disk_is_waited_for(catalog, make_writer, reduced, monkeypatch):
         append(self, lines, **keywords)
 
     monkeypatch.setattr(_journal, "_DISK_PAUSE", 0.01)
-    monkeypatch.setattr(_run_journal.RunFile, "append", append_if_there_is_room)
+    monkeypatch.setattr(_run_journal.RunJournal, "append", append_if_there_is_room)
     writer = make_writer(catalog)
     feed(writer, *reduced.begin(), reduced.event(), reduced.stop())
     assert writer.wait(PATIENCE)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_journal import RunFile
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 
-Named = tuple[str, dict[str, Any]]
-DOCUMENTS: list[Named] = [
+NamedDocument = tuple[str, dict[str, Any]]
+DOCUMENTS: list[NamedDocument] = [
     ("start", {"uid": "run", "time": 1.0}),
     ("descriptor", {"uid": "d", "run_start": "run", "name": "primary"}),
     *(
@@ -47,7 +47,7 @@ def path(opened: Callable[[], Journal]) -> Path:
     return next(journal.folder.glob("*.jsonl"))
 
 
-def names(run: RunFile) -> list[str]:
+def names(run: RunJournal) -> list[str]:
     return [name if name != "event" else f"event {doc['seq_num']}" for name, doc in run.documents()]
 
 

@@ -17,7 +17,7 @@ from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.reduction import Calibration
 from tests.helpers.waiting import PATIENCE
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from ophyd.sim import det, motor
 from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector, SimMotor
 
-from saxs_bluesky.callbacks.network import DocumentGuard
-from saxs_bluesky.callbacks.network._sequence_gaps import Coverage, as_text, how_many
+from saxs_bluesky.callbacks.network import LossDetector
+from saxs_bluesky.callbacks.network._sequence_gaps import SequenceGaps, as_text, how_many
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
-def run_documents(events: int = 10, **start: Any) -> list[Named]:
+def run_documents(events: int = 10, **start: Any) -> list[NamedDocument]:
     """A run of events without images."""
     bundle = event_model.compose_run(metadata=start)
     stream = bundle.compose_descriptor(
@@ -38,7 +38,7 @@ def run_documents(events: int = 10, **start: Any) -> list[Named]:
     ]
 
 
-def streamed_documents(frames: int) -> list[Named]:
+def streamed_documents(frames: int) -> list[NamedDocument]:
     """A run of stream_datum without events, one for each frame."""
     bundle = event_model.compose_run()
     keys = {"camera": {"dtype": "array", "shape": [1, 60, 80], "source": "test", "external": "STREAM:"}}
@@ -63,17 +63,17 @@ def streamed_documents(frames: int) -> list[Named]:
     ]
 
 
-def guarded(documents: list[Named], **keywords: Any) -> tuple[DocumentGuard, list[Named]]:
+def guarded(documents: list[NamedDocument], **keywords: Any) -> tuple[LossDetector, list[NamedDocument]]:
     """Feed documents to a guard; return it and what it handed on."""
-    passed: list[Named] = []
-    guard = DocumentGuard(lambda name, doc: passed.append((name, dict(doc))), **keywords)
+    passed: list[NamedDocument] = []
+    guard = LossDetector(lambda name, doc: passed.append((name, dict(doc))), **keywords)
     for name, doc in documents:
         guard(name, doc)
     return guard, passed
 
 
 def test_coverage_knows_what_is_missing() -> None:
-    coverage = Coverage()
+    coverage = SequenceGaps()
     assert [coverage.add(*numbers) for numbers in ((1, 2), (2, 4), (6, 7), (12, 15))] == [0, 0, 2, 5]
     assert coverage.missing() == [(4, 6), (7, 12)]
     assert coverage.missing(16) == [(4, 6), (7, 12), (15, 17)]
@@ -90,7 +90,7 @@ def test_coverage_knows_what_is_missing() -> None:
 @pytest.mark.parametrize("numbers", [(0, 1), (2, 2), (-1, 3), (float("nan"), 2)])
 def test_coverage_refuses_what_is_no_number(numbers: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match="wanted sequence numbers from 1 up"):
-        Coverage().add(*numbers)
+        SequenceGaps().add(*numbers)
 
 
 def test_whole_run_passes_untouched() -> None:
@@ -186,7 +186,7 @@ def test_resource_of_another_run_is_of_use_to_datums(by: str) -> None:
     resource = dict(made.resource_doc)
     if by == "no run":
         del resource["run_start"]
-    documents: list[Named] = [("start", dict(first.start_doc)), ("stop", dict(first.compose_stop()))]
+    documents: list[NamedDocument] = [("start", dict(first.start_doc)), ("stop", dict(first.compose_stop()))]
     documents.insert(2 if by == "a run that has stopped" else 1, ("resource", resource))
     stream = second.compose_descriptor(name="primary", data_keys=keys)
     documents += [("start", dict(second.start_doc)), ("descriptor", dict(stream.descriptor_doc))]

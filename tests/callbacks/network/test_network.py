@@ -24,7 +24,7 @@ from bluesky.plans import count, scan
 from ophyd.sim import SynSignal, motor
 
 from saxs_bluesky.callbacks import Reduction
-from saxs_bluesky.callbacks.network import FORMATS, DocumentGuard, DocumentProxy, DocumentReceiver, publish
+from saxs_bluesky.callbacks.network import FORMATS, DocumentProxy, DocumentReceiver, LossDetector, publish
 from saxs_bluesky.callbacks.network._formats import deserializer, serializer
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration, Reducer
@@ -32,10 +32,10 @@ from saxs_bluesky.support.addresses import tcp_address
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
-class Collected(list[Named]):
+class Collected(list[NamedDocument]):
     """A consumer that keeps the documents."""
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
     return bool(condition())
 
 
-def run_documents(images: list[Any]) -> list[Named]:
+def run_documents(images: list[Any]) -> list[NamedDocument]:
     """A run with its images inline, as documents."""
     bundle = event_model.compose_run()
     keys = {"camera": {"dtype": "array", "shape": [60, 80], "source": "test"}}
@@ -262,7 +262,7 @@ def test_scan_in_another_session_is_reduced(
     reduction, sink = reduced
     images = [rng.poisson(10, (60, 80)) for _ in range(4)]
     camera = SynSignal(func=partial(next, iter(images)), name="camera")  # it takes one to begin with
-    guard = DocumentGuard(reduction)
+    guard = LossDetector(reduction)
     net.receiver(guard, serializer=name)
     engine = RunEngine({})
     engine.subscribe(net.publisher(serializer=name))
@@ -276,7 +276,7 @@ def test_scan_in_another_session_is_reduced(
 
 def test_burst_of_6000_events_arrives_whole(net: Net) -> None:
     arrived = Collected()
-    guard = DocumentGuard(arrived)
+    guard = LossDetector(arrived)
     net.receiver(guard)
     publisher = net.publisher()
     for name, doc in run_documents(list(range(6000))):
@@ -330,7 +330,7 @@ def test_document_lost_on_the_way_is_told_and_the_others_reduced(
     net: Net, rng: np.random.Generator, calibration: Calibration, reduced: tuple[Reduction, Collected]
 ) -> None:
     reduction, sink = reduced
-    guard = DocumentGuard(reduction)
+    guard = LossDetector(reduction)
     images = [rng.poisson(10, (60, 80)) for _ in range(6)]
     context, port = zmq.Context(), free_port()
     thread = relay(context, net.ports[1], port, lambda message: b" event " in message and b"seq_num\x03" in message)
@@ -353,7 +353,7 @@ def test_late_join_is_told_and_the_next_run_reduced(
     net: Net, rng: np.random.Generator, calibration: Calibration, reduced: tuple[Reduction, Collected]
 ) -> None:
     reduction, sink = reduced
-    guard = DocumentGuard(reduction)
+    guard = LossDetector(reduction)
     images = [rng.poisson(10, (60, 80)) for _ in range(4)]
     publisher = net.publisher()
     missed, seen = run_documents(images), run_documents(images)
@@ -411,7 +411,7 @@ def garbage() -> list[list[bytes]]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_garbage_is_counted_and_survived(net: Net, name: Any, caplog: pytest.LogCaptureFixture) -> None:
     arrived = Collected()
-    guard = DocumentGuard(arrived)
+    guard = LossDetector(arrived)
     receiver = net.receiver(guard, serializer=name)
     before = receiver.counters.unreadable
     with zmq.Context() as context, context.socket(zmq.PUB) as stranger:

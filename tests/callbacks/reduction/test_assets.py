@@ -20,7 +20,7 @@ from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.workers import WorkerPool
 from tests.conftest import small_document
 from tests.helpers.handlers import RawBytes
-from tests.helpers.reducing import Make, Named, assert_curves, events_of
+from tests.helpers.reducing import Make, NamedDocument, assert_curves, events_of
 from tests.helpers.waiting import PATIENCE
 
 
@@ -41,7 +41,7 @@ class Run:
         keys = {name: key(shapes.get(name, (1, 60, 80))) for name in resources}
         self.stream = self.bundle.compose_descriptor(name="primary", data_keys=keys)
         self.resources = resources
-        self.begin: list[Named] = [
+        self.begin: list[NamedDocument] = [
             ("start", dict(self.bundle.start_doc)),
             ("descriptor", dict(self.stream.descriptor_doc)),
         ]
@@ -49,8 +49,8 @@ class Run:
             common = {"uid": name, "run_start": self.bundle.start_doc["uid"], "path_semantics": "posix"}
             self.begin.append(("resource", common | resource))
 
-    def point(self, number: int, **datum_kwargs: Any) -> list[Named]:
-        documents: list[Named] = []
+    def point(self, number: int, **datum_kwargs: Any) -> list[NamedDocument]:
+        documents: list[NamedDocument] = []
         for name in self.resources:
             kwargs = datum_kwargs.get(name, {"point_number": number})
             documents.append(("datum", {"resource": name, "datum_id": f"{name}/{number}", "datum_kwargs": kwargs}))

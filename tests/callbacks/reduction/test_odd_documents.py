@@ -13,7 +13,7 @@ import pytest
 from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
 
-from saxs_bluesky.callbacks import ReducedRuns, Reduction
+from saxs_bluesky.callbacks import ReducedRunReader, Reduction
 from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.reduction import read_frame as read_image
@@ -21,8 +21,8 @@ from saxs_bluesky.simulation import simulated_calibration, write_frame
 from tests.conftest import small_document
 from tests.helpers.waiting import PATIENCE
 
-Named = tuple[str, dict[str, Any]]
-Reduced = Callable[..., tuple[Reduction, list[Named]]]
+NamedDocument = tuple[str, dict[str, Any]]
+Reduced = Callable[..., tuple[Reduction, list[NamedDocument]]]
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def calibration() -> Calibration:
 def reduced() -> Iterator[Reduced]:
     made: list[Reduction] = []
 
-    def make(calibration: Calibration) -> tuple[Reduction, list[Named]]:
-        found: list[Named] = []
+    def make(calibration: Calibration) -> tuple[Reduction, list[NamedDocument]]:
+        found: list[NamedDocument] = []
         made.append(Reduction(calibration, [lambda name, doc: found.append((name, doc))], patience=1.0))
         return made[-1], found
 
@@ -44,7 +44,7 @@ def reduced() -> Iterator[Reduced]:
         assert reduction.close(PATIENCE)
 
 
-def events_of(found: list[Named]) -> list[dict[str, Any]]:
+def events_of(found: list[NamedDocument]) -> list[dict[str, Any]]:
     for name, doc in found:
         schema_validators[DocumentNames[name]].validate(doc)
     return [doc for name, doc in found if name == "event"]
@@ -201,7 +201,7 @@ def test_detector_that_is_staged_once_for_two_runs(reduced: Reduced, tmp_path: P
             np.testing.assert_array_equal(event["data"]["R0_intensity"], expected)
 
 
-def streamed_run(folder: Path, number: int) -> tuple[list[Named], Any]:
+def streamed_run(folder: Path, number: int) -> tuple[list[NamedDocument], Any]:
     """A run of a fly scan whose motor comes in events of its own, which never come; and what composes its end."""
     bundle = event_model.compose_run(
         metadata={"hints": {"dimensions": [(["motor"], "primary")]}},
@@ -220,7 +220,7 @@ def streamed_run(folder: Path, number: int) -> tuple[list[Named], Any]:
     datum = resource.compose_stream_datum(
         {"start": 0, "stop": number}, {"start": 1, "stop": number + 1}, descriptor=stream.descriptor_doc
     )
-    documents: list[Named] = [
+    documents: list[NamedDocument] = [
         ("start", dict(bundle.start_doc)),
         ("descriptor", dict(stream.descriptor_doc)),
         ("stream_resource", dict(resource.stream_resource_doc)),
@@ -288,6 +288,6 @@ def test_integral_parameters_of_frames_without_data_are_unknown_and_not_0(
     assert 0.9 < full <= 1.0
     assert 0.3 < events[1]["R0_coverage"] < full
     assert [data["R0_coverage"] for data in events[2:]] == [0.0, full, 0.0]
-    runs = ReducedRuns()
+    runs = ReducedRunReader()
     frames = [frame for name, doc in found for frame in runs.frames(name, doc)]
     assert [frame.curves[0].integral.coverage for frame in frames[:4]] == [data["R0_coverage"] for data in events[:4]]

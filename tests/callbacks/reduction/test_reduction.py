@@ -31,7 +31,7 @@ from saxs_bluesky.errors import CalibrationError
 from saxs_bluesky.reduction import Calibration, Curve, PilatusHeader, Reducer, write_frame
 from tests.helpers.waiting import PATIENCE
 
-Named = tuple[str, dict[str, Any]]
+NamedDocument = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def calibration(document: dict[str, Any]) -> Calibration:
     return Calibration.from_dict(document)
 
 
-class Collected(list[Named]):
+class Collected(list[NamedDocument]):
     """A sink that keeps the documents."""
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class Collected(list[Named]):
         return [doc for found, doc in self if found == name]
 
 
-def check(documents: list[Named]) -> None:
+def check(documents: list[NamedDocument]) -> None:
     """Every document fits its schema, and the stop documents count right."""
     for name, doc in documents:
         event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
@@ -166,8 +166,8 @@ def test_raw_documents_reach_others_unchanged(
     engine: RunEngine, images: Iterator[np.ndarray], calibration: Calibration, reductions: Make
 ) -> None:
     reduction, _ = reductions(calibration)
-    before: list[Named] = []
-    after: list[Named] = []
+    before: list[NamedDocument] = []
+    after: list[NamedDocument] = []
     engine.subscribe(lambda name, doc: before.append((name, copy.deepcopy(doc))))
     engine.subscribe(reduction)
     engine.subscribe(lambda name, doc: after.append((name, doc)))
@@ -240,7 +240,7 @@ def test_stack_of_frames_in_an_event(
     assert [event["data"]["frame_index"] for event in sink.of("event")] == list(range(6))
 
 
-def run_documents(images: list[np.ndarray], **start: Any) -> list[Named]:
+def run_documents(images: list[np.ndarray], **start: Any) -> list[NamedDocument]:
     """A run with its images inline, as documents."""
     bundle = event_model.compose_run(metadata=start)
     keys = {"camera": {"dtype": "array", "shape": [60, 80], "source": "test"}}
@@ -333,7 +333,7 @@ def test_frame_of_the_wrong_shape_is_recorded_and_the_others_done(
     assert (reduction.status.reduced, reduction.status.failed) == (2, 1)
 
 
-def tiff_documents(folder: Path, count: int) -> list[Named]:
+def tiff_documents(folder: Path, count: int) -> list[NamedDocument]:
     """A run of TIFF files by resource and datum."""
     bundle = event_model.compose_run()
     keys = {"camera": {"dtype": "array", "shape": [1, 60, 80], "source": "test", "external": "FILESTORE:"}}
@@ -344,7 +344,7 @@ def tiff_documents(folder: Path, count: int) -> list[Named]:
         resource_path=str(folder).lstrip("/") + "/",
         resource_kwargs={"template": "%s%s_%06d.tif", "filename": "x", "frame_per_point": 1},
     )
-    documents: list[Named] = [
+    documents: list[NamedDocument] = [
         ("start", dict(bundle.start_doc)),
         ("descriptor", dict(stream.descriptor_doc)),
         ("resource", dict(resource.resource_doc)),

@@ -21,7 +21,7 @@ from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer
 from tests.conftest import small_document
 from tests.helpers import reducing
-from tests.helpers.reducing import Make, Named, assert_curves
+from tests.helpers.reducing import Make, NamedDocument, assert_curves
 from tests.helpers.waiting import PATIENCE, until
 
 ROWS = 6
@@ -32,7 +32,7 @@ def calibration() -> Calibration:
     return Calibration.from_dict(small_document())
 
 
-def events_of(found: list[Named], detector: str) -> list[dict[str, Any]]:
+def events_of(found: list[NamedDocument], detector: str) -> list[dict[str, Any]]:
     return sorted(reducing.events_of(found, detector), key=lambda event: event["data"]["frame_index"])
 
 
@@ -63,26 +63,28 @@ class Streams:
             for key in ("a", "b", "angle")
             if key in keys
         }
-        self.end: Named = ("stop", dict(self.run.compose_stop()))
-        self.begin: list[Named] = [
+        self.end: NamedDocument = ("stop", dict(self.run.compose_stop()))
+        self.begin: list[NamedDocument] = [
             ("start", dict(self.run.start_doc)),
             ("descriptor", dict(self.stream.descriptor_doc)),
         ]
         self.begin += [("stream_resource", dict(one.stream_resource_doc)) for one in self.resources.values()]
 
-    def datum(self, key: str, first: int, last: int) -> Named:
+    def datum(self, key: str, first: int, last: int) -> NamedDocument:
         """Of rows, from 0."""
         rows = {"start": first + 1, "stop": last + 1}
         compose = self.resources[key].compose_stream_datum
         return "stream_datum", dict(compose({"start": first, "stop": last}, rows, self.stream.descriptor_doc))
 
-    def event(self, row: int) -> Named:
+    def event(self, row: int) -> NamedDocument:
         data = {"motor": row / 2 - 1}
         event = self.stream.compose_event(data=data, timestamps={"motor": 1.0}, seq_num=row + 1)
         return "event", dict(event) | {"time": 1000.0 + row}
 
 
-def check(streams: Streams, found: list[Named], calibration: Calibration, *, motor: bool, streamed: bool) -> None:
+def check(
+    streams: Streams, found: list[NamedDocument], calibration: Calibration, *, motor: bool, streamed: bool
+) -> None:
     for name in "ab":
         events = events_of(found, name)
         assert_curves(events, streams.images[name], calibration)
@@ -97,7 +99,7 @@ def test_every_order_gives_each_frame_its_axes_before_the_stop(
     reductions: Make, calibration: Calibration, rng: np.random.Generator, tmp_path: Path, motor: bool, streamed: bool
 ) -> None:
     streams = Streams(tmp_path, rng, motor=motor, streamed=streamed)
-    parts: list[list[Named]] = [
+    parts: list[list[NamedDocument]] = [
         [streams.datum("a", 0, 2), streams.datum("a", 2, ROWS)],
         [streams.datum("b", row, row + 1) for row in range(ROWS)],
     ]
@@ -187,7 +189,7 @@ def test_indices_and_rows_of_other_lengths(
     streams = Streams(tmp_path, rng, motor=False, streamed=False)
     reduction, found = reductions({"a": calibration, "b": calibration}, patience=0.1)
 
-    def datum(key: str, indices: tuple[int, int], rows: tuple[int, int]) -> Named:
+    def datum(key: str, indices: tuple[int, int], rows: tuple[int, int]) -> NamedDocument:
         ranges = {
             name: {"start": start, "stop": stop} for name, (start, stop) in (("indices", indices), ("seq_nums", rows))
         }

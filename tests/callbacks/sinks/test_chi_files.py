@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.callbacks.sinks import ChiFiles
-from saxs_bluesky.documents import ReducedRuns
+from saxs_bluesky.documents import ReducedRunReader
 from saxs_bluesky.reduction import Curve, Reducer, read_chi, write_chi
 
 MakeRun = Callable[..., Any]
@@ -55,7 +55,7 @@ def test_documents_give_back_the_curves_bit_for_bit(make_run: MakeRun, form: str
     if form == "page":
         events = [doc for name, doc in documents if name == "event"]
         documents = [*documents[:2], ("event_page", event_model.pack_event_page(*events)), documents[-1]]
-    runs = ReducedRuns()
+    runs = ReducedRunReader()
     frames = [frame for name, doc in documents for frame in runs.frames(name, doc)]
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
     assert [bool(frame.failure) for frame in frames] == [False, True, False, False, False]
@@ -68,7 +68,7 @@ def test_curves_keep_their_order_when_a_store_sorts_the_keys(make_run: MakeRun) 
     documents = make_run(paths=("",)).documents
     descriptor = documents[1][1]
     descriptor["configuration"] = dict(reversed(descriptor["configuration"].items()))
-    runs = ReducedRuns()
+    runs = ReducedRunReader()
     (frame,) = [frame for name, doc in documents for frame in runs.frames(name, doc)]
     assert [curve.name for curve in frame.curves] == ["R0", "P1", "S2"]
 

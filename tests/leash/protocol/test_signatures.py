@@ -12,7 +12,7 @@ import pytest
 
 from saxs_bluesky.leash import LeashError, Limits
 from saxs_bluesky.leash.protocol import legacy_signature, parse, reply_signature, request_signature, same
-from saxs_bluesky.leash.server import Gate, ReplayMemory
+from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 
 REQUESTS: list[dict[str, Any]] = [
     {"command": "stat", "argument": {}, "time": 1404979588.715198},
@@ -51,7 +51,7 @@ def test_signed_requests_of_deployed_programs_pass_the_gate(shared_data: Path) -
         request = vector["request"]
         now = request["time"] + 2.0
         memory = ReplayMemory(clock=lambda now=now: now, uptime=iter([0.0, *[3600.0] * 9]).__next__)  # type: ignore[misc]
-        gate = Gate(vector["secret"], Limits(), memory, lambda now=now: now)  # type: ignore[misc]
+        gate = RequestValidator(vector["secret"], Limits(), memory, lambda now=now: now)  # type: ignore[misc]
         if request["command"] == "new":  # of which only the signature is real
             with pytest.raises(LeashError, match=r"^calibration: "):
                 gate.admit([json.dumps(request).encode()])

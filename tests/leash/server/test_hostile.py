@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.leash import LeashError
-from saxs_bluesky.leash.server import Gate
+from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import Hostile, hostile_messages
 from tests.leash.conftest import SECRET, make_gate
 
@@ -30,7 +30,7 @@ def parameters() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("hostile", [*parameters()])
-def test_message_gets_its_kind_of_error(gate: Gate, hostile: Hostile) -> None:
+def test_message_gets_its_kind_of_error(gate: RequestValidator, hostile: Hostile) -> None:
     began = time.process_time()
     if hostile.kind is None:
         assert SECRET not in repr(gate.admit(hostile.parts))
@@ -76,7 +76,7 @@ def test_all_of_them_together_take_little_memory() -> None:
     assert peak < 50e6
 
 
-def test_wrong_signatures_of_every_kind_get_one_answer(gate: Gate) -> None:
+def test_wrong_signatures_of_every_kind_get_one_answer(gate: RequestValidator) -> None:
     texts = set()
     for name, hostile in MESSAGES.items():
         if name.startswith("signatures: "):

@@ -18,7 +18,7 @@ import pytest
 
 from saxs_bluesky.leash import Command
 from saxs_bluesky.leash.server._integral_history import MOST_ROWS, IntegralHistory, Row
-from saxs_bluesky.leash.server._plot_cache_file import PictureFile
+from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.reduction import read_chi, write_frame
 from tests.cli.conftest import HEADER
 from tests.helpers.serving import MASK, NEW, Client, Server
@@ -259,7 +259,7 @@ def test_damage_of_what_is_kept_costs_no_more_than_itself(server: Server, damage
 
 
 def test_file_stays_short_and_goes_with_its_queue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first = PictureFile(tmp_path, 1.5)
+    first = PlotCacheFile(tmp_path, 1.5)
     first.rewrite([["count", 3]])
     for number in range(20_010):
         first.append(["failed", str(number)])
@@ -270,7 +270,7 @@ def test_file_stays_short_and_goes_with_its_queue(tmp_path: Path, caplog: pytest
     assert first.path.stat().st_mode & 0o777 == 0o600
     first.append(["failed", "x"])
     first.close()
-    second = PictureFile(tmp_path, 2.5)
+    second = PlotCacheFile(tmp_path, 2.5)
     with caplog.at_level(logging.WARNING):
         second.load(lambda _: None)
     assert caplog.messages == []
@@ -279,7 +279,7 @@ def test_file_stays_short_and_goes_with_its_queue(tmp_path: Path, caplog: pytest
 
 
 def test_half_a_line_is_left_alone(tmp_path: Path) -> None:
-    one = PictureFile(tmp_path, 1.5)
+    one = PlotCacheFile(tmp_path, 1.5)
     one.path.write_bytes(b'["count",3]\n["fail')
     one.append(["failed", "a"])
     seen: list[Any] = []
@@ -289,7 +289,7 @@ def test_half_a_line_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_disk_that_is_full_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    one = PictureFile(tmp_path, 1.5)
+    one = PlotCacheFile(tmp_path, 1.5)
     one.path.symlink_to("/dev/full")
     for _ in range(3):
         one.append(["failed", "a"])

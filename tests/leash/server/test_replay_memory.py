@@ -12,7 +12,7 @@ import pytest
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash import LeashError
-from saxs_bluesky.leash.server import Gate, ReplayMemory
+from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 from tests.helpers.hostile import request, sign2, signed
 from tests.leash.conftest import NOW, SECRET, Clock, make_gate
 
@@ -325,7 +325,7 @@ def test_full_disk_costs_a_warning_and_replays_nothing(
 
 def test_an_empty_memory_is_used_all_the_same(path: Path, clock: Clock) -> None:
     memory = open_memory(path, clock)
-    gate = Gate(SECRET, None, memory, clock)
+    gate = RequestValidator(SECRET, None, memory, clock)
     clock.passes(100)
     gate.admit(signed("stat", {}, time=clock.now))
     assert len(memory) == 1

@@ -24,12 +24,12 @@ import zmq.auth
 import zmq.utils.monitor
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_pipeline import Progress, Services
+from saxs_bluesky.file_pipeline import ProgressJournal, SharedResources
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, compose
 from saxs_bluesky.leash.protocol import SpareKeys
 from saxs_bluesky.leash.server import (
-    Desk,
+    CommandHandler,
     LeashServer,
     QueueRecord,
     QueueSettings,
@@ -39,7 +39,7 @@ from saxs_bluesky.leash.server import (
     StateFolder,
 )
 from saxs_bluesky.reduction import read_chi
-from saxs_bluesky.sources._file_run import FileRun
+from saxs_bluesky.sources._raw_run_composer import RawRunComposer
 from tests.helpers.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
 from tests.helpers.ports import free_port
 from tests.helpers.serving import MASK, NEW, Client, Server, connected, until
@@ -70,9 +70,9 @@ class Live:
     def start(self) -> Live:
         self.files = Server(self.folder)  # for its folders and images
         state = StateFolder(self.folder / "state")
-        self.progress = Progress(state.folder / "progress")
+        self.progress = ProgressJournal(state.folder / "progress")
         settings = QueueSettings(names=OutputNames(), watch=True, feeder=(), base=self.base)
-        self.desk = Desk(settings, Services(progress=self.progress), state, self.options.get("limits"))
+        self.desk = CommandHandler(settings, SharedResources(progress=self.progress), state, self.options.get("limits"))
         self.desk.resume()
         self.server = LeashServer(
             self.address, SECRET, self.desk, **{"memory": state.folder / "requests", **self.options}
@@ -269,15 +269,15 @@ def assert_failed(client: Client, reason: str) -> None:
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """An image called ``bad.tif`` ends the thread of a queue, until what is given is called."""
-    event = FileRun.event
+    event = RawRunComposer.event
 
-    def fails(run: FileRun, file: Any, *page: Any) -> Any:
+    def fails(run: RawRunComposer, file: Any, *page: Any) -> Any:
         if file.path.endswith("bad.tif"):
             raise OverflowError("date value out of range\x1b[2J")
         return event(run, file, *page)
 
     with monkeypatch.context() as patched:
-        patched.setattr(FileRun, "event", fails)
+        patched.setattr(RawRunComposer, "event", fails)
         yield patched.undo
 
 

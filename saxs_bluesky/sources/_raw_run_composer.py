@@ -16,10 +16,10 @@ from event_model import ComposeDescriptorBundle, compose_run
 from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE, new_uid
 from saxs_bluesky.errors import printable
 from saxs_bluesky.reduction import PilatusHeader, Stamp, part_of
-from saxs_bluesky.sources._ready import FoundFile, FoundPage
+from saxs_bluesky.sources._readiness import FoundFile, FoundPage
 
 Document = dict[str, Any]
-Named = tuple[str, Document]
+NamedDocument = tuple[str, Document]
 
 DETECTOR = "pilatus"
 _NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
@@ -51,7 +51,7 @@ def describe_session(kind: str, directory: str | Path, calibration_title: str = 
     }
 
 
-class FileRun:
+class RawRunComposer:
     """Composes the documents of a raw run whose frames are files.
 
     Its events hold the path ``image_path``, in a data key whose source says that it is a file, and what the file's
@@ -77,11 +77,11 @@ class FileRun:
         )
 
     @property
-    def opening(self) -> list[Named]:
+    def opening(self) -> list[NamedDocument]:
         """Start and descriptor."""
         return [("start", dict(self._run.start_doc)), ("descriptor", dict(self._stream.descriptor_doc))]
 
-    def event(self, file: FoundFile, page: int = 0) -> Named:
+    def event(self, file: FoundFile, page: int = 0) -> NamedDocument:
         """Compose the event of a file, or of one of its pages."""
         found = file.pages[page] if file.pages else FoundPage(file.header, file.failure)
         header = found.header or PilatusHeader()
@@ -107,7 +107,7 @@ class FileRun:
         )
         return "event", dict(event)
 
-    def stop(self, *, reason: str = "") -> Named:
+    def stop(self, *, reason: str = "") -> NamedDocument:
         """Compose the stop document; with a reason where the run ended before its time."""
         return "stop", dict(self._run.compose_stop(exit_status="abort" if reason else "success", reason=reason))
 

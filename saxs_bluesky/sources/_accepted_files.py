@@ -52,7 +52,7 @@ class Names:
             self.stamps.pop(name, None)
 
 
-class Known:
+class AcceptedFiles:
     """Which contents of which files are accepted already; about 200 bytes a file.
 
     What is known of a folder goes with its inode: it is found again under another name of the folder, and when the

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import Stamp, has_stamp, stamp_of
-from saxs_bluesky.sources._known import Known, Names
+from saxs_bluesky.sources._accepted_files import AcceptedFiles, Names
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Folder:
     others: Counter[str] = field(default_factory=Counter)  # files that are no images to take, by kind
 
 
-class Tree:
+class FolderScanner:
     """Finds images in a folder and those below it by listing them: the truth, on every filesystem.
 
     `scan` lists the folders whose time of change has moved, which finds new and renamed files; `sweep` looks at every
@@ -56,7 +56,9 @@ class Tree:
         names there already, so links to folders are not followed, and links to files are.
     """
 
-    def __init__(self, root: str | Path, known: Known, *, below: bool = True, follow_links: bool = False) -> None:
+    def __init__(
+        self, root: str | Path, known: AcceptedFiles, *, below: bool = True, follow_links: bool = False
+    ) -> None:
         # What is above a link is not where its name says.
         self.root = os.path.realpath(root) if ".." in Path(root).parts else os.path.normpath(root)
         self._real_root = os.path.realpath(root)

@@ -19,7 +19,7 @@ from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.reduction import Curve, Reducer
 
 Document = dict[str, Any]
-Named = tuple[str, Document]
+NamedDocument = tuple[str, Document]
 
 Result = list[Curve] | str
 """The curves of a frame, or why there are none."""
@@ -78,7 +78,7 @@ _FRAME_KEYS: dict[str, Document] = {
 _FILE_KEY: Document = {"dtype": "string", "shape": [], "source": _SOURCE}
 
 
-class ReducedRun:
+class ReducedRunComposer:
     """Composes the documents of one reduced run: those of one detector in one raw run.
 
     One event a frame, in a stream that has the raw stream's name. A frame that could not be read or
@@ -107,11 +107,11 @@ class ReducedRun:
         self.left_out = 0
 
     @property
-    def start(self) -> Named:
+    def start(self) -> NamedDocument:
         """The start document."""
         return "start", dict(self._bundle.start_doc)
 
-    def describe(self, stream: str, coordinates: Mapping[str, Mapping[str, Any]]) -> Iterator[Named]:
+    def describe(self, stream: str, coordinates: Mapping[str, Mapping[str, Any]]) -> Iterator[NamedDocument]:
         """Yield the descriptor of a stream, once.
 
         Parameters
@@ -146,7 +146,7 @@ class ReducedRun:
         curves: Sequence[Curve] | None,
         failure: str = "",
         files: WrittenFiles = WrittenFiles(),
-    ) -> Named:
+    ) -> NamedDocument:
         """Compose the event of one frame; ``curves`` is None where it failed."""
         bundle = self._streams[task.stream]
         page, pages = page_of(task.reference)
@@ -174,7 +174,7 @@ class ReducedRun:
             bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False, uid=new_uid())
         )
 
-    def stop(self, raw_stop: Mapping[str, Any] | None) -> Named:
+    def stop(self, raw_stop: Mapping[str, Any] | None) -> NamedDocument:
         """Compose the stop document; ``raw_stop`` is None where the raw run never stopped.
 
         It ends as the raw run did, but as "fail" if it has no curve.
@@ -215,7 +215,7 @@ class RunReduction:
     def __init__(self, raw_start: Mapping[str, Any], *, files: bool = False) -> None:
         self._raw_start = raw_start
         self._files = files
-        self._runs: dict[str, ReducedRun] = {}
+        self._runs: dict[str, ReducedRunComposer] = {}
 
     def frame(
         self,
@@ -223,7 +223,7 @@ class RunReduction:
         result: Result,
         reducer: Reducer,
         files: WrittenFiles = WrittenFiles(),
-    ) -> Iterator[Named]:
+    ) -> Iterator[NamedDocument]:
         """Yield the documents of one frame: its event, after those that must come before it.
 
         Parameters
@@ -239,7 +239,9 @@ class RunReduction:
         """
         run = self._runs.get(task.detector)
         if run is None:
-            run = self._runs[task.detector] = ReducedRun(self._raw_start, task.detector, reducer, files=self._files)
+            run = self._runs[task.detector] = ReducedRunComposer(
+                self._raw_start, task.detector, reducer, files=self._files
+            )
             yield run.start
         yield from run.describe(task.stream, task.coordinate_keys)
         curves, failure = (None, result) if isinstance(result, str) else (result, "")
@@ -251,7 +253,7 @@ class RunReduction:
         if run is not None:
             run.left_out += 1
 
-    def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[Named]:
+    def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[NamedDocument]:
         """Yield the stop documents; ``raw_stop`` is None where the raw run never stopped."""
         for run in self._runs.values():
             yield run.stop(raw_stop)
