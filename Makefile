@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := -qq --disable-pip-version-check
 
-.PHONY: demo test coverage soak lint format bench clean
+.PHONY: help demo test docs coverage soak lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulated Pilatus 1M frames become curves; ends with a picture"
 	@echo "make test    run the tests"
+	@echo "make docs    build the documentation site: build/docs/index.html"
 	@echo "make coverage  which lines of the reduction, schemas and documents their own tests reach: two minutes"
 	@echo "make soak    thousands of files while processes are killed: some minutes"
 	@echo "make lint    style, spelling, types, layers"
@@ -40,6 +41,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+# -E: everything is read anew, since the reference is made from the source, whose changes Sphinx does not see.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -b html -E -n -W --keep-going -q -j auto docs build/docs
+	@echo "The site is build/docs/index.html"
 
 # Only tests that run in this process: tracing slows the others down, whose time limits then mean nothing.
 coverage: $(VENV)/.installed-test

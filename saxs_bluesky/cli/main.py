@@ -30,10 +30,11 @@ SAMPLES: dict[str, Callable[[], Sample]] = {"behenate": SilverBehenate, "spheres
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), lambda options: int(options.command(options)), arguments)
+    return run(build_parser(), lambda options: int(options.command(options)), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxs-bluesky", "A simulated beamline to try everything on, and work on the journals of catalogs."
     )

@@ -24,11 +24,12 @@ _OTHER_SPELLINGS = {"--xaxisistype": ("--xaxsistype",), "--yaxisistype": ("--yax
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = _parser()
+    parser = build_parser()
     return run(parser, lambda options: _plotchi(parser, options), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "plotchi",
         "Draw the curves in .chi files over each other, in a window or, with -o, into a file.\n"

@@ -32,10 +32,11 @@ _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command e
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxs_reduce, arguments)
+    return run(build_parser(), _saxs_reduce, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxs-reduce",
         "Reduce the images of the runs that a bluesky 0MQ proxy hands out, until interrupted (SIGINT, SIGTERM); then "

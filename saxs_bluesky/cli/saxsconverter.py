@@ -41,10 +41,11 @@ exit code 0: written; 2: not written, with the reason.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxsconverter, arguments)
+    return run(build_parser(), _saxsconverter, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser("saxsconverter", _DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES

@@ -22,10 +22,11 @@ _LOOK_EVERY = 0.1  # seconds
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxsdog, arguments)
+    return run(build_parser(), _saxsdog, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsdog",
         "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files): those that are there, "

@@ -16,10 +16,11 @@ from saxs_bluesky.errors import SaxsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxsdogserver, arguments)
+    return run(build_parser(), _saxsdogserver, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsdogserver",
         "Integrate images to curves for clients on the network: saxsleash, leash, and those of SAXSdog. A client "

@@ -31,10 +31,11 @@ _PIECE = 1 << 18  # bytes
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxsfeeder, arguments)
+    return run(build_parser(), _saxsfeeder, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsfeeder",
         "Announce the TIFF images in a folder and those below it, each when it is complete, and again when it was "

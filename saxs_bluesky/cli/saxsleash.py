@@ -60,13 +60,14 @@ _LEAST_ARGUMENTS = {Command.NEW: 1, Command.MERGEDATA: 1}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = _parser()
+    parser = build_parser()
     # Options may stand among the arguments of a command.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
     return run(parser, lambda options: _saxsleash(parser, options), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsleash",
         "Ask a server of the SAXSdog network, and print its answer as JSON. Servers and their secrets are in the\n"

@@ -28,10 +28,11 @@ _NONE = "none"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run(_parser(), _saxsnetconf, arguments)
+    return run(build_parser(), _saxsnetconf, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsnetconf",
         "Add a server to the network file, with a secret drawn by lot, or change it where it is there: one with this\n"
