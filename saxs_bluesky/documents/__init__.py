@@ -9,6 +9,7 @@ from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handlers, travels
+from saxs_bluesky.documents._key_descriptions import KEY_DESCRIPTIONS
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
@@ -39,6 +40,7 @@ __all__ = [
     "ASSETS",
     "FILE_FAILURE",
     "FILE_SOURCE",
+    "KEY_DESCRIPTIONS",
     "RUN_REFERENCES",
     "Assets",
     "FileContent",
