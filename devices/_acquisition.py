@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 from ophyd import Device, DeviceStatus
 
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.errors import SaxsError
-
-Document: TypeAlias = dict[str, Any]
-NamedDocument: TypeAlias = tuple[str, Document]
 
 
 def told(status: DeviceStatus) -> str:
@@ -94,10 +92,10 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._taken: deque[tuple[list[NamedDocument], Document | None]] = deque()
-        self._announced: deque[Document] = deque()
+        self._taken: deque[tuple[list[NamedDocument], dict[str, Any] | None]] = deque()
+        self._announced: deque[dict[str, Any]] = deque()
 
-    def put(self, documents: list[NamedDocument], event: Document | None = None) -> None:
+    def put(self, documents: list[NamedDocument], event: dict[str, Any] | None = None) -> None:
         """Add the documents of a point and the event that needs them, if it is to be collected here."""
         self._taken.append((documents, event))
 
@@ -109,7 +107,7 @@ class Outbox:
             if event is not None:
                 self._announced.append(event)
 
-    def events(self) -> Iterator[Document]:
+    def events(self) -> Iterator[dict[str, Any]]:
         """Events that nobody collected yet and whose documents are out."""
         while self._announced:
             yield self._announced.popleft()

@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal, encode
+from saxs_bluesky.callbacks.catalog_writer._document_lines import encode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.callbacks.catalog_writer._run_recovery import recovered
 from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
-from saxs_bluesky.documents import RUN_REFERENCES
+from saxs_bluesky.documents import REFERRED_TO, Document, RunLookup
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.support.locks import locked
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk
-
-# Which documents others refer to.
-_REFERRED_TO = ("start", "descriptor", "resource", "stream_resource")
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Journal:
         self.folder = folder
         self.aside = SetAside(folder)
         self.abandoned = threading.Event()
-        self._runs: dict[str, RunJournal] = {}  # by the uids of starts, descriptors and resources
+        self._runs: RunLookup[RunJournal] = RunLookup()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = locked(folder / "lock")
@@ -71,7 +68,7 @@ class Journal:
         paths = sorted({*self.folder.glob("*.jsonl"), *beside})
         return [run for path in paths if (run := recovered(path, self.rejected, self._note)) is not None]
 
-    def append(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Appended:
+    def append(self, batch: Sequence[tuple[str, Document]]) -> Appended:
         """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
         lines: dict[RunJournal, list[bytes]] = {}
         openings: dict[RunJournal, list[bytes]] = {}
@@ -125,12 +122,15 @@ class Journal:
             else:
                 return True
 
-    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunJournal | None:
+    def _run_of(self, name: str, doc: Document) -> RunJournal | None:
         if name == "start":
             name_of_file = f"{time.time_ns():020d}-{Path(doc['uid']).name}.jsonl"
             run: RunJournal | None = RunJournal(self.folder / name_of_file, doc["uid"])
         else:
-            run = self._runs.get(doc.get(RUN_REFERENCES.get(name, ""), ""))
+            try:
+                run = self._runs.run_of(name, doc)
+            except KeyError:
+                run = None
             if run is None and name in ("resource", "stream_resource"):
                 run = self._latest()
         if run is not None:
@@ -139,15 +139,15 @@ class Journal:
 
     def _latest(self) -> RunJournal | None:
         """The run that began last: some writers of files do not say whose they are."""
-        return next((run for run in reversed(self._runs.values()) if not run.complete), None)
+        return next((run for run in reversed(self._runs.runs()) if not run.complete), None)
 
-    def _note(self, run: RunJournal, name: str, doc: Mapping[str, Any]) -> None:
-        if name in _REFERRED_TO:
-            self._runs[doc["uid"]] = run
+    def _note(self, run: RunJournal, name: str, doc: Document) -> None:
+        if name in REFERRED_TO:
+            self._runs.note(doc["uid"], run)
 
     def forget(self, run: RunJournal) -> None:
         """Let go of a run that will get no more documents."""
-        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        self._runs.forget(run)
         self.aside.forget(run.uid)
 
     def close(self) -> None:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from saxs_bluesky.callbacks.catalog_writer._catalog_writer import CatalogWriter
+from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, decode, encode, numbers_of
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_journal import (
-    CUT_OFF,
-    Glance,
-    RunJournal,
-    decode,
-    encode,
-    numbers_of,
-    plain,
-)
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
+from saxs_bluesky.documents import Document, NamedDocument, as_json
 from saxs_bluesky.errors import OutputError
 
 _DOCUMENTS, _VALUES = "-documents.jsonl", "-values.jsonl"
@@ -90,7 +84,7 @@ def kept_in(folder: Path) -> list[Kept]:
     return found
 
 
-def documents_in(kept: Kept) -> Iterator[tuple[str, dict[str, Any]]]:
+def documents_in(kept: Kept) -> Iterator[NamedDocument]:
     """Read the documents of a file, as far as they are whole."""
     for line in _lines(kept.path):
         try:
@@ -101,9 +95,9 @@ def documents_in(kept: Kept) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, doc
 
 
-def exported(name: str, doc: Mapping[str, Any]) -> str:
+def exported(name: str, doc: Document) -> str:
     """A document as a line of plain JSON, with arrays as lists; NaN and infinity are as Python writes them."""
-    return json.dumps({"name": name, "doc": doc}, default=plain)
+    return json.dumps({"name": name, "doc": doc}, default=as_json)
 
 
 def retry(folder: Path, catalog: Any, timeout: float) -> CatalogWriter:
@@ -169,7 +163,7 @@ def _wait_with_its_run(folder: Path, kept: Kept, catalog: Any) -> None:
     kept.path.unlink()
 
 
-def _opening(catalog: Any, run_uid: str) -> list[tuple[str, dict[str, Any]]]:
+def _opening(catalog: Any, run_uid: str) -> list[NamedDocument]:
     """Start, descriptors and stop of a run as the catalog tells them; empty where it does not have it."""
     from tiled.client.container import Container
 

@@ -6,7 +6,9 @@ import time
 from collections import Counter
 from uuid import uuid4
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, NamedDocument, RunJournal, numbers_of
+from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, numbers_of
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
+from saxs_bluesky.documents import NamedDocument
 
 
 def aborted(file: RunJournal, reason: str) -> NamedDocument:

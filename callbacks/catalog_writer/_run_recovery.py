@@ -8,18 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunJournal, numbers_of
-from saxs_bluesky.documents import RUN_REFERENCES
+from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, numbers_of
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
+from saxs_bluesky.documents import REFERRED_TO, RUN_REFERENCES, Document
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.support.journal_lines import Damage, keep, whole_lines, write_synced
 
 _log = logging.getLogger(__name__)
 
-Note = Callable[[RunJournal, str, Mapping[str, Any]], None]
+Note = Callable[[RunJournal, str, Document], None]
 
-_REFERRED_TO = ("start", "descriptor", "resource", "stream_resource", "stop")
 _ONCE = ("start", "descriptor", "stop")
 
 
@@ -44,7 +43,7 @@ class _Lines:
     damage: Damage
     good: int = 0
     left_out: set[int] = field(default_factory=set)
-    documents: list[tuple[str, Mapping[str, Any], bytes]] = field(default_factory=list)
+    documents: list[tuple[str, Document, bytes]] = field(default_factory=list)
     in_order: bool = True
 
     def named(self, *names: str) -> list[bytes]:
@@ -129,7 +128,7 @@ def _look_at(line: bytes, lines: _Lines, numbers: Mapping[str, set[int]]) -> boo
         elif name == "start" or name in RUN_REFERENCES:
             if name in _ONCE and line in lines.named(name):
                 return False
-            if name in _REFERRED_TO:
+            if name in REFERRED_TO or name == "stop":
                 glance.doc["uid"]
                 lines.documents.append((name, glance.doc, line if name in _ONCE else b""))
         else:

@@ -7,9 +7,11 @@ import time
 from typing import Any
 
 from saxs_bluesky.callbacks.catalog_writer._away import is_away, takes_writes
+from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, decode
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_journal import CUT_OFF, Glance, RunJournal, decode
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.catalog import words
+from saxs_bluesky.documents import REFERRED_TO
 from saxs_bluesky.errors import CatalogError
 
 _log = logging.getLogger(__name__)
@@ -21,7 +23,6 @@ _READ_AT_ONCE = 500  # documents
 _TRIMMED_AT = 64 * 2**20  # bytes of a journal that the catalog has
 _KEPT = 1000  # documents
 _CONFLICT = 409
-_NEEDED = ("start", "descriptor", "resource", "stream_resource")
 
 
 class RunUpload:
@@ -265,7 +266,7 @@ class RunUpload:
             name, _ = decode(line)
         except Exception:  # noqa: BLE001 - damaged on the disk, meanwhile or by an earlier version
             name = "damaged"
-        if name in _NEEDED or len(self._skipped) >= _MOST_SKIPPED:
+        if name in REFERRED_TO or len(self._skipped) >= _MOST_SKIPPED:
             return self._give_up(reason)
         path = self._journal.aside.documents(self.file.uid, [line], reason)
         self._skipped.add(number)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import plain
+from saxs_bluesky.documents import Document, as_exact_json
 from saxs_bluesky.errors import printable
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class SetAside:
         if (stream, key, number) in known:
             return False
         found = {"run": run, "stream": stream, "key": key, "seq_num": number, "reason": reason, "value": value}
-        line = json.dumps(found, default=plain).encode() + b"\n"
+        line = json.dumps(found, default=as_exact_json).encode() + b"\n"
         with path.open("ab") as file:
             file.write(line)
         known.add((stream, key, number))
@@ -141,7 +141,7 @@ class SetAside:
         found = set()
         for line in path.read_bytes().splitlines():
             try:
-                doc: Mapping[str, Any] = json.loads(line)
+                doc: Document = json.loads(line)
                 found.add((str(doc["stream"]), str(doc["key"]), int(doc["seq_num"])))
             except (ValueError, KeyError, TypeError):
                 continue  # cut off

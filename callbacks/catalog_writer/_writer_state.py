@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saxs_bluesky.callbacks.catalog_writer._run_journal import Glance, NamedDocument, RunJournal
+from saxs_bluesky.callbacks.catalog_writer._document_lines import Glance
+from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
+from saxs_bluesky.documents import NamedDocument
 
 
 @dataclass(frozen=True)

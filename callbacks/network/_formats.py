@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
-from datetime import date, datetime
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import msgpack
 import numpy as np
 
+from saxs_bluesky.documents import Document, as_json
 from saxs_bluesky.errors import SaxsError
 
 Format = Literal["msgpack", "json"]
@@ -18,7 +17,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 """MessagePack keeps arrays as they are; in JSON they are lists, and an image takes a hundred times longer."""
 
 
-def serializer(name: str) -> Callable[[Mapping[str, Any]], bytes]:
+def serializer(name: str) -> Callable[[Document], bytes]:
     """Function from a document to bytes.
 
     NaN and infinity arrive as what they are (in JSON as ``NaN`` and ``Infinity``, like Python's own). NumPy scalars
@@ -49,15 +48,15 @@ def _known(name: str) -> str:
     return name
 
 
-def _to_json(doc: Mapping[str, Any]) -> bytes:
-    return json.dumps(doc, default=_plain).encode()
+def _to_json(doc: Document) -> bytes:
+    return json.dumps(doc, default=as_json).encode()
 
 
 def _from_json(content: bytes) -> Any:
     return json.loads(content)
 
 
-def _to_msgpack(doc: Mapping[str, Any]) -> bytes:
+def _to_msgpack(doc: Document) -> bytes:
     packed: bytes = msgpack.packb(doc, default=_packed)
     return packed
 
@@ -74,7 +73,7 @@ def _packed(value: Any) -> Any:
     if isinstance(value, np.ndarray) and not (value.dtype.hasobject or value.dtype.kind == "V"):
         kind = {b"nd": True, b"type": value.dtype.str, b"kind": b""}
         return kind | {b"shape": value.shape, b"data": value.tobytes()}
-    return _plain(value)
+    return as_json(value)
 
 
 def _unpacked(found: dict[Any, Any]) -> Any:
@@ -88,18 +87,3 @@ def _unpacked(found: dict[Any, Any]) -> Any:
             raise ValueError(f"wanted an array's shape, found {found[b'shape']!r}")
         return np.ndarray(buffer=found[b"data"], dtype=dtype, shape=found[b"shape"])
     return np.frombuffer(found[b"data"], dtype=dtype)[0].item()
-
-
-def _plain(value: Any) -> Any:
-    """What stands for an object that the formats do not know."""
-    if isinstance(value, np.floating):
-        return float(value)
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if hasattr(value, "__array__"):
-        return np.asarray(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, AbstractSet | tuple):
-        return list(value)
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
@@ -15,11 +15,9 @@ from event_model import EventPage, unpack_event_page
 
 from saxs_bluesky.callbacks.network._late_runs import LateRuns
 from saxs_bluesky.callbacks.network._run_tally import RunTally
+from saxs_bluesky.documents import Document, RunLookup
 
 _log = logging.getLogger(__name__)
-
-Document = Mapping[str, Any]
-NamedDocument = tuple[str, Document]
 
 _OPEN_RUNS = 100
 _IDLE_SECONDS = 86400.0  # a plan that is paused overnight goes on in the morning
@@ -85,9 +83,7 @@ class LossDetector:
         self._open_runs = open_runs
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
-        self._runs: dict[str, RunTally] = {}
-        # By the uids of descriptors and resources: the run, and the stream's name or the data key.
-        self._owners: dict[str, tuple[RunTally, str]] = {}
+        self._runs: RunLookup[RunTally] = RunLookup()
         # Data keys by the uids of resources: those of a run that has stopped, or of none, are of use to others too.
         self._resources: dict[str, str] = {}
         self._late = LateRuns()
@@ -109,7 +105,7 @@ class LossDetector:
         with self._lock:
             return GuardReport(
                 passed=self._passed,
-                lost=self._lost + sum(run.lost for run in self._runs.values()),
+                lost=self._lost + sum(run.lost for run in self._runs.runs()),
                 passed_over=self._late.total,
                 duplicates=self._duplicates,
                 senseless=self._senseless,
@@ -122,7 +118,7 @@ class LossDetector:
             self._told.append(text)
             _log.warning("%s", text)
 
-    def _checked(self, name: str, doc: Document) -> Iterator[NamedDocument]:
+    def _checked(self, name: str, doc: Document) -> Iterator[tuple[str, Document]]:
         try:
             if name == "start":
                 yield from self._start(doc)
@@ -136,16 +132,16 @@ class LossDetector:
             self._senseless += 1
             self._tell(f"{name} document that makes no sense: {type(error).__name__}: {error}")
 
-    def _start(self, doc: Document) -> Iterator[NamedDocument]:
-        if doc["uid"] in self._runs:
+    def _start(self, doc: Document) -> Iterator[tuple[str, Document]]:
+        if self._runs.get(doc["uid"]) is not None:
             self._duplicates += 1
             return
-        record = RunTally(doc["uid"])
-        yield from self._forget()
-        self._runs[doc["uid"]] = record
+        run = RunTally(doc["uid"])
+        yield from self._ended_runs()
+        self._runs.note(doc["uid"], run)
         yield "start", doc
 
-    def _of_a_run(self, name: str, doc: Document) -> Iterator[NamedDocument]:
+    def _of_a_run(self, name: str, doc: Document) -> Iterator[tuple[str, Document]]:
         run = self._run_of(name, doc)
         if run is None:
             if self._is_of_any_run(name, doc):
@@ -153,17 +149,16 @@ class LossDetector:
             elif name == "stop" and doc["run_start"] in self._finished:
                 self._duplicates += 1
             else:
-                self._tell(self._late.take(name, doc, alone=not self._runs))
+                self._tell(self._late.take(name, doc, alone=not self._runs.runs()))
         elif not run.is_new(doc):
             self._duplicates += 1
         else:
             yield name, self._stop(run, doc) if name == "stop" else self._noted(run, name, doc)
 
     def _run_of(self, name: str, doc: Document) -> RunTally | None:
-        if name in ("descriptor", "resource", "stream_resource", "stop"):
-            return self._runs.get(doc["run_start"]) if "run_start" in doc else None
-        found = self._owners.get(doc["resource"] if name in ("datum", "datum_page") else doc["descriptor"])
-        return None if found is None else found[0]
+        if name in ("resource", "stream_resource") and "run_start" not in doc:
+            return None
+        return self._runs.run_of(name, doc)
 
     def _is_of_any_run(self, name: str, doc: Document) -> bool:
         """Whether a document is of use though its run has stopped, or it names none.
@@ -177,24 +172,22 @@ class LossDetector:
             return True
         return name in ("datum", "datum_page") and doc["resource"] in self._resources
 
-    def _note_resource(self, name: str, doc: Document) -> str:
+    def _note_resource(self, name: str, doc: Document) -> None:
         if "uri" not in doc and "resource_path" not in doc:
             raise ValueError("wanted a uri or a resource_path, found none")
-        source = str(doc["data_key"]) if name == "stream_resource" else ""
-        self._resources[doc["uid"]] = source
+        self._resources[doc["uid"]] = str(doc["data_key"]) if name == "stream_resource" else ""
         if len(self._resources) > _RESOURCES:
             del self._resources[next(iter(self._resources))]
-        return source
 
     def _noted(self, run: RunTally, name: str, doc: Document) -> Document:
         if name == "descriptor":
-            run.describe(doc["name"], doc["data_keys"])
-            self._owners[doc["uid"]] = run, doc["name"]
+            run.describe(doc)
+            self._runs.note(doc["uid"], run)
         elif name in ("resource", "stream_resource"):
-            self._owners[doc["uid"]] = run, self._note_resource(name, doc)
+            self._note_resource(name, doc)
+            self._runs.note(doc["uid"], run)
         elif name == "event":
-            stream = self._owners[doc["descriptor"]][1]
-            self._tell_of(run, run.take(stream, doc["seq_num"], doc["seq_num"] + 1))
+            self._tell_of(run, run.note_arrival(doc["descriptor"], doc["seq_num"], doc["seq_num"] + 1))
         elif name == "stream_datum":
             self._stream_datum(run, doc)
         return doc
@@ -204,8 +197,8 @@ class LossDetector:
         if resource not in self._resources:
             self._tell_of(run, f"stream_datum without its stream_resource {resource}: its frames are lost")
             return
-        stream, source = self._owners[doc["descriptor"]][1], self._resources[resource]
-        self._tell_of(run, run.take(stream, doc["seq_nums"]["start"], doc["seq_nums"]["stop"], source))
+        numbers, source = doc["seq_nums"], self._resources[resource]
+        self._tell_of(run, run.note_arrival(doc["descriptor"], numbers["start"], numbers["stop"], source))
 
     def _tell_of(self, run: RunTally, text: str) -> None:
         self._tell(text and f"run {run.uid}: {text}")
@@ -221,14 +214,13 @@ class LossDetector:
 
     def _close(self, run: RunTally, lost: int) -> None:
         self._lost += lost
-        del self._runs[run.uid]
+        self._runs.forget(run)
         self._finished.append(run.uid)
-        self._owners = {uid: owner for uid, owner in self._owners.items() if owner[0] is not run}
 
-    def _forget(self) -> Iterator[NamedDocument]:
+    def _ended_runs(self) -> Iterator[tuple[str, Document]]:
         """End the runs that seem never to stop."""
         now = time.monotonic()
-        by_age = sorted(self._runs.values(), key=lambda run: run.touched)
+        by_age = sorted(self._runs.runs(), key=lambda run: run.touched)
         too_many = len(by_age) + 1 - self._open_runs
         for position, run in enumerate(by_age):
             idle = now - run.touched

@@ -17,12 +17,12 @@ import numpy as np
 
 from saxs_bluesky.documents import (
     ASSETS,
-    RUN_REFERENCES,
     Assets,
     FrameTask,
     Handler,
     InlineFrame,
     RawRun,
+    RunLookup,
     RunReduction,
     SpilledFrame,
 )
@@ -97,7 +97,7 @@ class FrameExtractor:
         self._folder: Path | None = None
         self._lock = threading.Lock()
         self._assets = Assets()
-        self._runs: dict[str, RunState] = {}  # by the uids of starts and descriptors
+        self._runs: RunLookup[RunState] = RunLookup()
 
     def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in and put the steps that it asks for."""
@@ -116,14 +116,16 @@ class FrameExtractor:
         if name == "start":
             if "original_run_uid" not in doc:
                 raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
-                self._runs[doc["uid"]] = RunState(raw, RunReduction(doc, files=self._files))
+                self._runs.note(doc["uid"], RunState(raw, RunReduction(doc, files=self._files)))
             return
         if name in ASSETS:
-            self._assets.take(name, doc)
+            self._assets.note(name, doc)
             return
-        run = self._runs.get(doc["run_start"]) if name == FINISH else self._run_of(name, doc)
+        run = self._runs.get(doc["run_start"]) if name == FINISH else self._runs.run_of(name, doc)
         if run is None:
             return
+        if name == "descriptor":
+            self._runs.note(doc["uid"], run)
         if name in ("stop", FINISH):
             yield from self._ending(accepted, run, doc if name == "stop" else None)
             return
@@ -132,24 +134,14 @@ class FrameExtractor:
 
     def _ending(self, accepted: float, run: RunState, stop: Mapping[str, Any] | None) -> Iterator[WorkItem]:
         """What is left of a run, and its end; without a stop document where it never comes."""
-        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        self._runs.forget(run)
         for task in run.raw.rest():
             yield WorkItem(accepted, run, self._kept(task))
         yield WorkItem(accepted, run, stop=stop, closing=True)
 
-    # Not event-model's RunRouter: it gives up an event whose datum never came, which here is a frame
-    # that failed and must be told.
-    def _run_of(self, name: str, doc: Mapping[str, Any]) -> RunState | None:
-        """The run of a document; what later documents will refer to is noted as the run's."""
-        key = RUN_REFERENCES.get(name)
-        run = None if key is None else self._runs.get(doc[key])
-        if run is not None and name == "descriptor":
-            self._runs[doc["uid"]] = run
-        return run
-
     def close(self) -> None:
         """End the runs that have not stopped."""
-        for run in dict.fromkeys(self._runs.values()):
+        for run in self._runs.runs():
             for step in self._ending(time.time(), run, None):
                 self._put(step)
 

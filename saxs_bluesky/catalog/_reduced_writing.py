@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from saxs_bluesky.catalog._errors import words
-from saxs_bluesky.documents import new_uid
+from saxs_bluesky.documents import RunLookup, new_uid
 
 _log = logging.getLogger(__name__)
 
@@ -40,16 +40,15 @@ class ReducedWriting:
 
     def __init__(self, catalog: Any) -> None:
         self._catalog = catalog
-        self._runs: dict[str, _Open] = {}  # by their uids, and by those of descriptors
+        self._runs: RunLookup[_Open] = RunLookup()
         self.uids: list[str] = []
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Write a document, or keep it for the next batch."""
-        if name == "start":
-            self._begin(doc)
-        run = self._runs[doc["uid"] if name == "start" else doc["descriptor" if name == "event" else "run_start"]]
+        run = self._open_run(doc) if name == "start" else self._runs.run_of(name, doc)
+        assert run is not None
         if name == "descriptor":
-            self._runs[doc["uid"]] = run
+            self._runs.note(doc["uid"], run)
             run.streams[doc["uid"]] = doc["name"]
             run.events.setdefault(doc["name"], 0)
         run.sink(name, doc)
@@ -57,20 +56,19 @@ class ReducedWriting:
             run.events[run.streams[doc["descriptor"]]] += 1
             run.waiting += 1
         if name == "stop":
-            self._forget(run)
+            self._runs.forget(run)
         elif run.waiting >= _EVENTS or (run.waiting and time.monotonic() - run.flushed >= _SECONDS):
             run.writer.flush()
             run.waiting, run.flushed = 0, time.monotonic()
 
-    def _begin(self, start: dict[str, Any]) -> None:
+    def _open_run(self, start: dict[str, Any]) -> _Open:
         from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 
         writer = RunWriter(self._catalog)
-        self._runs[start["uid"]] = _Open(writer, normalized(writer))
+        run = _Open(writer, normalized(writer))
+        self._runs.note(start["uid"], run)
         self.uids.append(start["uid"])
-
-    def _forget(self, run: _Open) -> None:
-        self._runs = {uid: other for uid, other in self._runs.items() if other is not run}
+        return run
 
     def __enter__(self) -> ReducedWriting:
         return self
@@ -81,10 +79,10 @@ class ReducedWriting:
         status = "fail" if isinstance(error, Exception) else "abort"
         reason = "its documents ended" if error is None else f"not reduced to its end: {words(error)}"
         for uid in self.uids:
-            if uid in self._runs:
-                self._end(uid, self._runs[uid], status, reason)
+            if (run := self._runs.get(uid)) is not None:
+                self._end_run(uid, run, status, reason)
 
-    def _end(self, uid: str, run: _Open, status: str, reason: str) -> None:
+    def _end_run(self, uid: str, run: _Open, status: str, reason: str) -> None:
         stop = {
             "uid": new_uid(),
             "run_start": uid,

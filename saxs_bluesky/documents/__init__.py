@@ -5,6 +5,7 @@ programs build on.
 """
 
 from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._codec import as_exact_json, as_json, from_exact_json
 from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_task import FrameTask
@@ -12,9 +13,8 @@ from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handle
 from saxs_bluesky.documents._key_descriptions import KEY_DESCRIPTIONS
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
-from saxs_bluesky.documents._raw_run import FILE_FAILURE, RUN_REFERENCES, RawRun
+from saxs_bluesky.documents._raw_run import FILE_FAILURE, RawRun
 from saxs_bluesky.documents._reduced_run_composer import (
-    NamedDocument,
     ReducedRunComposer,
     Result,
     RunReduction,
@@ -33,7 +33,9 @@ from saxs_bluesky.documents._references import (
     load,
     page_of,
 )
+from saxs_bluesky.documents._run_lookup import REFERRED_TO, RUN_REFERENCES, RunLookup
 from saxs_bluesky.documents._streamed_values import StreamedValue, known, read_values
+from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
 
 __all__ = [
@@ -41,8 +43,10 @@ __all__ = [
     "FILE_FAILURE",
     "FILE_SOURCE",
     "KEY_DESCRIPTIONS",
+    "REFERRED_TO",
     "RUN_REFERENCES",
     "Assets",
+    "Document",
     "FileContent",
     "FrameReference",
     "FrameTask",
@@ -58,15 +62,19 @@ __all__ = [
     "ReducedRunReader",
     "ReducedStream",
     "Result",
+    "RunLookup",
     "RunReduction",
     "SpilledFrame",
     "StreamedValue",
     "TiffFrame",
     "WrittenFiles",
+    "as_exact_json",
+    "as_json",
     "axis_key",
     "check_handlers",
     "difference",
     "dimensions_of",
+    "from_exact_json",
     "holds",
     "inline_keys",
     "is_reduced",

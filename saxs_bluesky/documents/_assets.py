@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from event_model import unpack_datum_page
 
-Document = Mapping[str, Any]
+from saxs_bluesky.documents._types import Document
 
 ASSETS = frozenset({"resource", "stream_resource", "datum", "datum_page"})
 """Names of the documents that tell of assets."""
@@ -27,16 +27,16 @@ class Assets:
         self._resources: dict[str, Document] = {}
         self._datums: dict[str, Document] = {}
 
-    def take(self, name: str, doc: Document) -> None:
+    def note(self, name: str, doc: Document) -> None:
         """Take in a document, of one of the names in `ASSETS`."""
         match name:
             case "resource" | "stream_resource":
-                _put(self._resources, doc["uid"], doc, _RESOURCES)
+                _keep_latest(self._resources, doc["uid"], doc, _RESOURCES)
             case "datum":
-                _put(self._datums, doc["datum_id"], doc, _DATUMS)
+                _keep_latest(self._datums, doc["datum_id"], doc, _DATUMS)
             case "datum_page":
                 for datum in unpack_datum_page(doc):  # type: ignore[arg-type]
-                    _put(self._datums, datum["datum_id"], datum, _DATUMS)
+                    _keep_latest(self._datums, datum["datum_id"], datum, _DATUMS)
 
     def resource(self, uid: str) -> Document | None:
         """Resource or stream resource of that uid."""
@@ -51,7 +51,7 @@ class Assets:
         return self._datums.pop(datum_id, None)
 
 
-def _put(known: dict[str, Document], key: str, doc: Document, most: int) -> None:
+def _keep_latest(known: dict[str, Document], key: str, doc: Document, most: int) -> None:
     known[key] = doc
     if len(known) > most:
         del known[next(iter(known))]

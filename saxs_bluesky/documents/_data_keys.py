@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Document = Mapping[str, Any]
+from saxs_bluesky.documents._types import Document
 
 FILE_SOURCE = "file:image/tiff"
 """Source of a data key whose values are paths of image files: one frame in each event."""

@@ -8,8 +8,7 @@ from typing import Any
 
 from saxs_bluesky.documents._references import FrameReference
 from saxs_bluesky.documents._streamed_values import StreamedValue
-
-Document = Mapping[str, Any]
+from saxs_bluesky.documents._types import Document
 
 
 @dataclass(frozen=True, eq=False)

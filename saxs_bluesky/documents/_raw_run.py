@@ -30,26 +30,12 @@ from saxs_bluesky.documents._resources import (
 )
 from saxs_bluesky.documents._rows import Numbers, Rows
 from saxs_bluesky.documents._streamed_values import StreamedValue
+from saxs_bluesky.documents._types import Document
 from saxs_bluesky.errors import FrameError, reason_of
-
-Document = Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
 
 _MOST_TOLD = 100  # of a run
-
-RUN_REFERENCES = {
-    "descriptor": "run_start",
-    "resource": "run_start",
-    "stream_resource": "run_start",
-    "stop": "run_start",
-    "event": "descriptor",
-    "event_page": "descriptor",
-    "stream_datum": "descriptor",
-    "datum": "resource",
-    "datum_page": "resource",
-}
-"""Which key of a document names the document that it follows, and so leads to its run."""
 
 FILE_FAILURE = "image_failure"
 """Data key that says why the file of an event is no image; empty where it is one."""
@@ -114,7 +100,7 @@ class RawRun:
         self._found: list[FrameTask] = []
         self._takers: dict[str, Callable[[Any], None]] = {
             "descriptor": self._descriptor,
-            **{name: partial(self._assets.take, name) for name in ASSETS},
+            **{name: partial(self._assets.note, name) for name in ASSETS},
             "event": self._event,
             "event_page": self._event_page,
             "stream_datum": self._stream_datum,

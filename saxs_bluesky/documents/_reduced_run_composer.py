@@ -15,11 +15,9 @@ from event_model import compose_run
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._references import page_of
+from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.reduction import Curve, Reducer
-
-Document = dict[str, Any]
-NamedDocument = tuple[str, Document]
 
 Result = list[Curve] | str
 """The curves of a frame, or why there are none."""
@@ -67,7 +65,7 @@ _INTEGRALS = {
     "correlation_length": "nm",
 }
 _COVERAGE = "coverage"  # of the range that they are taken over
-_FRAME_KEYS: dict[str, Document] = {
+_FRAME_KEYS: dict[str, dict[str, Any]] = {
     "image_path": {"dtype": "string", "shape": [], "source": "raw run"},
     "image_page": {"dtype": "integer", "shape": [], "source": "raw run"},
     "image_pages": {"dtype": "integer", "shape": [], "source": "raw run"},
@@ -75,7 +73,7 @@ _FRAME_KEYS: dict[str, Document] = {
     "image_time": {"dtype": "number", "shape": [], "units": "s", "source": "raw run"},
     "failure": {"dtype": "string", "shape": [], "source": _SOURCE},
 }
-_FILE_KEY: Document = {"dtype": "string", "shape": [], "source": _SOURCE}
+_FILE_KEY: dict[str, Any] = {"dtype": "string", "shape": [], "source": _SOURCE}
 
 
 class ReducedRunComposer:
@@ -96,7 +94,7 @@ class ReducedRunComposer:
         Whether events tell the file of each curve, ``R0_file``, and in ``file_failure`` why one is missing.
     """
 
-    def __init__(self, raw_start: Mapping[str, Any], detector: str, reducer: Reducer, *, files: bool = False) -> None:
+    def __init__(self, raw_start: Document, detector: str, reducer: Reducer, *, files: bool = False) -> None:
         self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
         self._file_keys = [f"{curve.name}_file" for curve in self._templates] if files else []
@@ -111,7 +109,7 @@ class ReducedRunComposer:
         """The start document."""
         return "start", dict(self._bundle.start_doc)
 
-    def describe(self, stream: str, coordinates: Mapping[str, Mapping[str, Any]]) -> Iterator[NamedDocument]:
+    def describe(self, stream: str, coordinates: Mapping[str, Document]) -> Iterator[NamedDocument]:
         """Yield the descriptor of a stream, once.
 
         Parameters
@@ -150,7 +148,7 @@ class ReducedRunComposer:
         """Compose the event of one frame; ``curves`` is None where it failed."""
         bundle = self._streams[task.stream]
         page, pages = page_of(task.reference)
-        data: Document = {
+        data: dict[str, Any] = {
             "image_path": task.reference.path if task.reference else "",
             "image_page": page,
             "image_pages": pages,
@@ -174,7 +172,7 @@ class ReducedRunComposer:
             bundle.compose_event(data=data, timestamps=stamps, time=task.time, validate=False, uid=new_uid())
         )
 
-    def stop(self, raw_stop: Mapping[str, Any] | None) -> NamedDocument:
+    def stop(self, raw_stop: Document | None) -> NamedDocument:
         """Compose the stop document; ``raw_stop`` is None where the raw run never stopped.
 
         It ends as the raw run did, but as "fail" if it has no curve.
@@ -212,7 +210,7 @@ class RunReduction:
         Whether events tell the files of the curves.
     """
 
-    def __init__(self, raw_start: Mapping[str, Any], *, files: bool = False) -> None:
+    def __init__(self, raw_start: Document, *, files: bool = False) -> None:
         self._raw_start = raw_start
         self._files = files
         self._runs: dict[str, ReducedRunComposer] = {}
@@ -253,7 +251,7 @@ class RunReduction:
         if run is not None:
             run.left_out += 1
 
-    def stop(self, raw_stop: Mapping[str, Any] | None) -> Iterator[NamedDocument]:
+    def stop(self, raw_stop: Document | None) -> Iterator[NamedDocument]:
         """Yield the stop documents; ``raw_stop`` is None where the raw run never stopped."""
         for run in self._runs.values():
             yield run.stop(raw_stop)
@@ -265,7 +263,7 @@ def axis_key(curve: Curve) -> str:
     return f"{curve.name}_{label}"
 
 
-def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reducer) -> Document:
+def _start_metadata(raw_start: Document, detector: str, reducer: Reducer) -> dict[str, Any]:
     metadata = {key: value for key, value in raw_start.items() if key not in _NOT_COPIED}
     # bluesky's LiveTable wants all three. A scan_id of 0 is no scan's: catalog[scan_id] finds the raw run.
     metadata |= {"plan_type": "reduction", "plan_name": "reduction", "scan_id": 0}
@@ -279,7 +277,7 @@ def _start_metadata(raw_start: Mapping[str, Any], detector: str, reducer: Reduce
     return metadata
 
 
-def _provenance(reducer: Reducer) -> Document:
+def _provenance(reducer: Reducer) -> dict[str, Any]:
     made_of = reducer.provenance
     return {
         "software": made_of.software,
@@ -291,8 +289,8 @@ def _provenance(reducer: Reducer) -> Document:
     }
 
 
-def _data_keys(curves: Sequence[Curve]) -> dict[str, Document]:
-    keys: dict[str, Document] = {}
+def _data_keys(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
+    keys: dict[str, dict[str, Any]] = {}
     for curve in curves:
         array = {
             "dtype": "array",
@@ -317,7 +315,7 @@ def _data_keys(curves: Sequence[Curve]) -> dict[str, Document]:
     return keys | {key: dict(entry) for key, entry in _FRAME_KEYS.items()}
 
 
-def _copied_key(entry: Mapping[str, Any]) -> Document:
+def _copied_key(entry: Document) -> dict[str, Any]:
     """Data key of the raw run, without the name of the device: it is set for each descriptor anew."""
     return {name: value for name, value in entry.items() if name != "object_name"}
 
@@ -340,7 +338,7 @@ def _array_names(curve: Curve) -> list[str]:
     return ["intensity", "sigma", *(["deviation"] if curve.deviation is not None else [])]
 
 
-def _axis_configuration(curve: Curve, now: float) -> Document:
+def _axis_configuration(curve: Curve, now: float) -> dict[str, Any]:
     key = axis_key(curve)
     entry = {
         "dtype": "array",
@@ -353,8 +351,8 @@ def _axis_configuration(curve: Curve, now: float) -> Document:
     return {"data": {key: curve.axis.tolist()}, "timestamps": {key: now}, "data_keys": {key: entry}}
 
 
-def _curve_data(curve: Curve, *, failed: bool) -> Document:
-    data: Document = {}
+def _curve_data(curve: Curve, *, failed: bool) -> dict[str, Any]:
+    data: dict[str, Any] = {}
     for name in _array_names(curve):
         data[f"{curve.name}_{name}"] = np.full_like(curve.axis, np.nan) if failed else getattr(curve, name)
     if curve.kind == "radial":
@@ -364,5 +362,5 @@ def _curve_data(curve: Curve, *, failed: bool) -> Document:
     return data
 
 
-def _missing(entry: Mapping[str, Any]) -> Any:
+def _missing(entry: Document) -> Any:
     return "" if entry["dtype"] == "string" else math.nan

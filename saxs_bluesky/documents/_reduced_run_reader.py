@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 from event_model import EventPage, unpack_event_page
 
 from saxs_bluesky.documents._reduced_run_composer import WrittenFiles
+from saxs_bluesky.documents._run_lookup import RunLookup
+from saxs_bluesky.documents._types import Document
 from saxs_bluesky.reduction import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction.arrays import FloatArray
 
-Document = Mapping[str, Any]
-
+_OF_REDUCED_RUNS = frozenset({"descriptor", "event", "event_page", "stop"})  # beside their start documents
 _KINDS: dict[str, CurveKind] = {"phi": "azimuthal", "q_h": "slice", "q_v": "slice"}
 
 
@@ -120,6 +121,12 @@ class ReducedStream:
         )
 
 
+@dataclass(eq=False)
+class _OpenRun:
+    start: Document
+    streams: dict[str, ReducedStream] = field(default_factory=dict)  # by the uids of descriptors
+
+
 class ReducedRunReader:
     """Follows the documents of any number of runs and yields the frames of the reduced ones.
 
@@ -127,21 +134,25 @@ class ReducedRunReader:
     """
 
     def __init__(self) -> None:
-        self._starts: dict[str, Document] = {}
-        self._streams: dict[str, ReducedStream] = {}
+        self._runs: RunLookup[_OpenRun] = RunLookup()
 
     def frames(self, name: str, doc: Document) -> list[ReducedFrame]:
         """Take a document in; return the frames that it brings."""
-        if name == "start" and is_reduced(doc):
-            self._starts[doc["uid"]] = doc
-        elif name == "descriptor" and doc["run_start"] in self._starts:
-            self._streams[doc["uid"]] = ReducedStream(self._starts[doc["run_start"]], doc)
+        if name == "start":
+            if is_reduced(doc):
+                self._runs.note(doc["uid"], _OpenRun(doc))
+            return []
+        run = self._runs.run_of(name, doc) if name in _OF_REDUCED_RUNS else None
+        if run is None:
+            return []
+        if name == "descriptor":
+            run.streams[doc["uid"]] = ReducedStream(run.start, doc)
+            self._runs.note(doc["uid"], run)
         elif name == "stop":
-            start = self._starts.pop(doc["run_start"], None)
-            self._streams = {uid: stream for uid, stream in self._streams.items() if stream.start is not start}
-        elif name in ("event", "event_page") and doc["descriptor"] in self._streams:
+            self._runs.forget(run)
+        else:
             events = [doc] if name == "event" else unpack_event_page(cast("EventPage", doc))
-            return [self._streams[doc["descriptor"]].frame(event) for event in events]
+            return [run.streams[doc["descriptor"]].frame(event) for event in events]
         return []
 
 

@@ -6,16 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import PurePath, PureWindowsPath
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import unquote
 
 from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_spec
 from saxs_bluesky.documents._references import FrameReference, Hdf5Frame, TiffFrame
 from saxs_bluesky.documents._streamed_values import StreamedValue
 from saxs_bluesky.documents._tiff_sequences import file_of, pages_per_file
+from saxs_bluesky.documents._types import Document
 from saxs_bluesky.errors import FrameError
-
-Document = Mapping[str, Any]
 
 _DATASET = "/entry/data/data"  # areaDetector's
 # Specs of one HDF5 file with all frames, and where in it they are: area-detector-handlers, bluesky-tiled-plugins.

@@ -6,8 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from saxs_bluesky.documents._frame_task import Document, FrameTask
+from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._streamed_values import StreamedValue
+from saxs_bluesky.documents._types import Document
 
 
 class Ranges:

@@ -11,9 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from saxs_bluesky.callbacks import CUT_OFF, JournaledRun, numbers_of
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, file_of
-
-NamedDocument = tuple[str, dict[str, Any]]
 
 INTERRUPTED = "the program ended before its time"
 

@@ -13,13 +13,10 @@ from typing import Any
 
 from event_model import ComposeDescriptorBundle, compose_run
 
-from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE, new_uid
+from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE, NamedDocument, new_uid
 from saxs_bluesky.errors import printable
 from saxs_bluesky.reduction import PilatusHeader, Stamp, part_of
 from saxs_bluesky.sources._readiness import FoundFile, FoundPage
-
-Document = dict[str, Any]
-NamedDocument = tuple[str, Document]
 
 DETECTOR = "pilatus"
 _NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
@@ -30,7 +27,7 @@ _YEARS = range(1970, 2262)
 _END = datetime(_YEARS.stop, 1, 1, tzinfo=UTC).timestamp()
 
 
-def describe_session(kind: str, directory: str | Path, calibration_title: str = "") -> Document:
+def describe_session(kind: str, directory: str | Path, calibration_title: str = "") -> dict[str, Any]:
     """Metadata for the start document: what is watched, how, and by whom.
 
     Parameters
@@ -85,7 +82,7 @@ class RawRunComposer:
         """Compose the event of a file, or of one of its pages."""
         found = file.pages[page] if file.pages else FoundPage(file.header, file.failure)
         header = found.header or PilatusHeader()
-        data: Document = {
+        data: dict[str, Any] = {
             "image_path": printable(file.path) if found.failure else file.path,
             "image_page": page,
             "image_pages": file.number_of_pages,
@@ -122,8 +119,8 @@ def accepted_in(data: Mapping[str, Any]) -> tuple[str, Stamp]:
     return path, stamp if page + 1 >= pages else part_of(stamp, page + 1)
 
 
-def _data_keys() -> dict[str, Document]:
-    keys: dict[str, Document] = {"image_path": {"dtype": "string", "shape": [], "source": FILE_SOURCE}}
+def _data_keys() -> dict[str, dict[str, Any]]:
+    keys: dict[str, dict[str, Any]] = {"image_path": {"dtype": "string", "shape": [], "source": FILE_SOURCE}}
     for name in ("image_page", "image_pages"):
         keys[name] = {"dtype": "integer", "shape": [], "source": "file header"}
     keys["file_size"] = {"dtype": "integer", "shape": [], "units": "byte", "source": "file system"}

@@ -15,9 +15,9 @@ import pytest
 from tiled.client.dataframe import DataFrameClient
 
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter, _run_upload
+from saxs_bluesky.callbacks.catalog_writer._document_lines import encode
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
-from saxs_bluesky.callbacks.catalog_writer._run_journal import encode
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from tests.helpers.crashing import KILLED
 from tests.helpers.scans import COUNT, Scan, feed
@@ -147,7 +147,7 @@ _WRITE = """
 import os, sys
 from pathlib import Path
 from saxs_bluesky.callbacks import CatalogWriter
-from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
+from saxs_bluesky.callbacks.catalog_writer._document_lines import decode
 from tests.helpers.crashing import after
 from tiled.client.array import ArrayClient
 from tiled.client.dataframe import DataFrameClient

@@ -24,7 +24,7 @@ from ophyd.sim import det, motor
 from tiled.client.dataframe import DataFrameClient
 
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
-from saxs_bluesky.callbacks.catalog_writer._run_journal import decode, encode
+from saxs_bluesky.callbacks.catalog_writer._document_lines import decode, encode
 from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.catalog.run_writer import RunWriter
