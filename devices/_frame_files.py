@@ -13,7 +13,7 @@ import numpy as np
 from event_model import ComposeDatum, compose_resource
 from numpy.typing import NDArray
 
-from saxs_bluesky.devices._acquisition import NamedDocument
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 

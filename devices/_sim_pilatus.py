@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from ophyd import Component, Device, DeviceStatus
 
-from saxs_bluesky.devices._acquisition import Background, CutOffError, Document, NamedDocument, Outbox
+from saxs_bluesky.devices._acquisition import Background, CutOffError, Outbox
 from saxs_bluesky.devices._frame_files import FILE_FORMATS, Recording, writable_folder
 from saxs_bluesky.devices._quantity import Quantity
 from saxs_bluesky.devices._scene import Positioner, SampleProfile, Scene, counted, described_image
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import (
@@ -106,7 +107,7 @@ class SimPilatus(Device):  # type: ignore[misc]
         self._cut = threading.Event()
         self._cut_by = "unstage()"
         self._recording: Recording | None = None
-        self._image: Document | None = None
+        self._image: dict[str, Any] | None = None
         self._flight: DeviceStatus | None = None
 
     @property
@@ -195,7 +196,7 @@ class SimPilatus(Device):  # type: ignore[misc]
         self._cut_off("stop()")
         super().stop(success=success)
 
-    def read(self) -> dict[str, Document]:
+    def read(self) -> dict[str, dict[str, Any]]:
         """Total and datum of the last trigger.
 
         Raises
@@ -207,7 +208,7 @@ class SimPilatus(Device):  # type: ignore[misc]
             raise SaxsError(f"{self.name}: wanted trigger() before read(), found no frame taken by it")
         return {**super().read(), self._image_key: self._image}
 
-    def describe(self) -> dict[str, Document]:
+    def describe(self) -> dict[str, dict[str, Any]]:
         """Data keys of the total and of the images."""
         return self._describe(self._recording.frames_per_point if self._recording else self.num_images.get())
 
@@ -258,11 +259,11 @@ class SimPilatus(Device):  # type: ignore[misc]
             raise SaxsError(f"{self.name}: wanted kickoff() before complete(), found no flight started")
         return self._flight
 
-    def describe_collect(self) -> dict[str, dict[str, Document]]:
+    def describe_collect(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Data keys of a series' events, below the name of their stream."""
         return {f"{self.name}_fly": self._describe(1)}
 
-    def collect(self) -> Iterator[Document]:
+    def collect(self) -> Iterator[dict[str, Any]]:
         """Events of the frames whose documents `collect_asset_docs` gave."""
         yield from self._outbox.events()
 
@@ -307,11 +308,11 @@ class SimPilatus(Device):  # type: ignore[misc]
             total += counted(image)
         return recording.documents(point), total
 
-    def _describe(self, frames: int) -> dict[str, Document]:
+    def _describe(self, frames: int) -> dict[str, dict[str, Any]]:
         image = described_image(self._scene.detector.geometry.shape, frames, f"SIM:{self._image_key}")
         return {**super().describe(), self._image_key: image}
 
-    def _event(self, datum_id: str, total: int) -> Document:
+    def _event(self, datum_id: str, total: int) -> dict[str, Any]:
         now = time.time()
         data: dict[str, Any] = {self.total.name: total, self._image_key: datum_id}
         return {"time": now, "data": data, "timestamps": dict.fromkeys(data, now), "filled": {self._image_key: False}}
