@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.reduction import has_stamp
-from saxs_bluesky.sources import Document, NamedDocument, accepted_in
+from saxs_bluesky.sources import accepted_in
 from saxs_bluesky.support import journal_lines
 
 VERSION = 2
@@ -76,9 +77,9 @@ class Interrupted:
     before: int = 0
     known: dict[str, dict[str, int]] = field(default_factory=dict)
     asked: list[tuple[str, bool]] = field(default_factory=list)
-    start: Document | None = None
-    descriptor: Document | None = None
-    events: dict[int, Document] = field(default_factory=dict)
+    start: dict[str, Any] | None = None
+    descriptor: dict[str, Any] | None = None
+    events: dict[int, dict[str, Any]] = field(default_factory=dict)
     compacted: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
     catalogued: dict[str, list[tuple[int, int]]] = field(default_factory=dict)

@@ -4,12 +4,11 @@ Each gives the documents of one raw run, whose frames are files: those of a fold
 a feeder announces.
 """
 
+from saxs_bluesky.documents import Document, NamedDocument
 from saxs_bluesky.sources._feeder import FeederAnnouncer, FeederCounters, FeederListener, FeederSource
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderListing, FolderWatch
 from saxs_bluesky.sources._folder_scanner import IMAGE_SUFFIXES
 from saxs_bluesky.sources._raw_run_composer import (
-    Document,
-    NamedDocument,
     RawRunComposer,
     accepted_in,
     describe_session,

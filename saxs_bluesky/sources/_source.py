@@ -16,12 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import has_stamp, part_of
 from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from saxs_bluesky.sources._finders import Candidate, Finder, FolderListing, FolderWatch
 from saxs_bluesky.sources._folder_scanner import in_order
-from saxs_bluesky.sources._raw_run_composer import NamedDocument, RawRunComposer, describe_session
+from saxs_bluesky.sources._raw_run_composer import RawRunComposer, describe_session
 from saxs_bluesky.sources._readiness import MOST_ABSENT, FoundFile, FoundPage, Readiness
 
 _log = logging.getLogger(__name__)
