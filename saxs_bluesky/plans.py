@@ -19,6 +19,7 @@ from bluesky.utils import Msg
 from saxs_bluesky.errors import PlanError
 
 Plan = Generator[Msg, Any, Any]
+"""What a RunEngine runs: a generator of messages."""
 
 
 def saxs_count(

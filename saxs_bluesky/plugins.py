@@ -24,9 +24,12 @@ from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration, Integrator
 
 SINKS = "saxs_bluesky.sinks"
+"""Entry-point group of sinks."""
 INTEGRATORS = "saxs_bluesky.integrators"
+"""Entry-point group of integrators."""
 
 Sink = Callable[[str, dict[str, Any]], Any]
+"""Takes the documents of reduced runs, as ``(name, document)``."""
 
 
 def available(group: str) -> list[str]:

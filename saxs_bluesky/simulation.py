@@ -22,11 +22,16 @@ from saxs_bluesky.support.replacing import replacing
 
 # Pilatus detectors are built of modules of 195 x 487 pixels of 172 um (DECTRIS, Pilatus manuals).
 MODULE_SHAPE = (195, 487)
+"""Rows and columns of a module of a Pilatus."""
 MODULE_GAP = (17, 7)
+"""Rows and columns between two modules."""
 PIXEL_SIZE_UM = 172.0
+"""Edge of a pixel, in micrometres."""
 DETECTOR_SHAPES = {"100K": (195, 487), "300K": (619, 487), "1M": (1043, 981), "2M": (1679, 1475), "6M": (2527, 2463)}
+"""Rows and columns of the images, by model."""
 GAP, DEAD = -1, -2
-COUNT_CUTOFF = 1_048_575  # the counters have 20 bits
+COUNT_CUTOFF = 1_048_575
+"""Counts at and above this value are not reliable: the counters have 20 bits."""
 
 SILVER_BEHENATE_PERIOD = 5.838
 """Lamellar period of silver behenate in nm (Huang et al. 1993, J. Appl. Cryst. 26, 180)."""

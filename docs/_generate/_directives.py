@@ -123,6 +123,7 @@ class WireDirective(SphinxDirective):
         rows = [
             [
                 _codes((command.name, *command.aliases)),
+                text(command.meaning),
                 text("" if command.argument == "nothing" else f"`{command.argument}`"),
                 text("" if command.attachments == "none" else command.attachments),
                 _codes((command.result, *command.otherwise)),
@@ -130,8 +131,8 @@ class WireDirective(SphinxDirective):
             ]
             for command in wire_commands()
         ]
-        header = ["command, other names", "argument", "attachments", "result", "keys of data"]
-        return [table(header, rows, [22, 10, 20, 22, 26])]
+        header = ["command, other names", "meaning", "argument", "attachments", "result", "keys of data"]
+        return [table(header, rows, [17, 22, 10, 16, 17, 18])]
 
 
 def _codes(words: Sequence[str]) -> list[nodes.Node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -157,7 +157,7 @@ def _public_name(face: str, name: str) -> PublicName:
     if isinstance(node, ast.FunctionDef):
         return PublicName(face, name, module, "function", ast.get_docstring(node) or "")
     value = ast.unparse(node.value) if node.value is not None else ""
-    return PublicName(face, name, module, "data", _text_of_constant(module, node), value)
+    return PublicName(face, name, module, "data", _text_of_constant(module, _tree(module).body, node), value)
 
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
@@ -187,9 +187,21 @@ def _imports(module: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def _text_of_constant(module: str, node: ast.Assign | ast.AnnAssign) -> str:
+def member_docstrings(name: PublicName) -> dict[str, str]:
+    """What stands behind each assignment in the body of a class, such as the members of an enumeration."""
+    node = _definitions(name.home)[name.name]
+    assert isinstance(node, ast.ClassDef)
+    return {
+        target.id: _text_of_constant(name.home, node.body, statement)
+        for statement in node.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _text_of_constant(module: str, body: Sequence[ast.stmt], node: ast.Assign | ast.AnnAssign) -> str:
     """The text behind an assignment, or the comments that begin with ``#:`` before it or at its end."""
-    body = _tree(module).body
     behind = body[body.index(node) + 1 : body.index(node) + 2]
     if behind and isinstance(behind[0], ast.Expr) and isinstance(behind[0].value, ast.Constant):
         return str(behind[0].value.value).strip()

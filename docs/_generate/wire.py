@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from docs._generate.faces import member_docstrings, public_names
 from saxs_bluesky.leash import COMMANDS, Command
 
 
@@ -15,6 +16,8 @@ class WireCommand:
     ----------
     name
         As it travels.
+    meaning
+        What it does; empty where nobody wrote it down.
     aliases
         Other names that are understood.
     argument
@@ -30,6 +33,7 @@ class WireCommand:
     """
 
     name: str
+    meaning: str
     aliases: tuple[str, ...]
     argument: str
     attachments: str
@@ -40,13 +44,15 @@ class WireCommand:
 
 def wire_commands() -> tuple[WireCommand, ...]:
     """All commands, in the order in which a queue is opened, looked at and closed."""
-    return tuple(_wire_command(command) for command in COMMANDS)
+    (members,) = (member_docstrings(name) for name in public_names("saxs_bluesky.leash") if name.name == "Command")
+    return tuple(_wire_command(command, members[command.name]) for command in COMMANDS)
 
 
-def _wire_command(command: Command) -> WireCommand:
+def _wire_command(command: Command, meaning: str) -> WireCommand:
     spec = COMMANDS[command]
     return WireCommand(
         command.value,
+        meaning,
         tuple(spec.aliases),
         spec.argument,
         spec.attached.value,

@@ -42,8 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", help="write simulated Pilatus frames with their calibration and mask")
     simulate.set_defaults(command=_simulate)
-    simulate.add_argument("--detector", choices=sorted(DETECTOR_SHAPES), default="1M", help="default: 1M")
-    simulate.add_argument("--sample", choices=sorted(SAMPLES), default="behenate", help="default: behenate")
+    simulate.add_argument(
+        "--detector", choices=sorted(DETECTOR_SHAPES), default="1M", help="model of the detector; default: 1M"
+    )
+    simulate.add_argument(
+        "--sample", choices=sorted(SAMPLES), default="behenate", help="sample in the beam; default: behenate"
+    )
 
     profile = commands.add_parser("init-profile", help="copy the IPython start-up files to where you can edit them")
     profile.set_defaults(command=_init_profile)
@@ -57,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_journal(commands)
     for command, frames in ((simulate, 10), (show, 15)):
         command.add_argument("directory", type=Path, help="folder to write into; made where it is missing")
-        command.add_argument("--frames", type=positive, default=frames, metavar="N", help=f"default: {frames}")
+        command.add_argument(
+            "--frames", type=positive, default=frames, metavar="N", help=f"number of frames; default: {frames}"
+        )
         command.add_argument("--exposure", type=float, default=1.0, metavar="S", help="exposure time; default: 1 s")
         command.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise; default: 1")
     return parser

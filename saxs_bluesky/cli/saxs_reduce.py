@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--calibration",
         action="append",
         metavar="[NAME=]FILE",
-        help="default: cal.json; NAME=FILE for the detector of that name, may be given for several",
+        help="calibration file; default: cal.json; NAME=FILE for the detector of that name, may be given for several",
     )
     option("--catalog", metavar="WHERE", help="where reduced runs go: a folder, or the URI of a Tiled server")
     option("--journal", type=Path, metavar="FOLDER", help="where runs wait for the catalog, also over a restart")

@@ -36,7 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directory", type=Path, help="folder of the images")
     option = parser.add_argument
-    option("-c", "--calibration", type=Path, default=Path("cal.json"), metavar="FILE", help="default: cal.json")
+    option(
+        "-c",
+        "--calibration",
+        type=Path,
+        default=Path("cal.json"),
+        metavar="FILE",
+        help="calibration file; default: cal.json",
+    )
     option("-w", "--watch", action="store_true", help="go on with images that come, or are overwritten")
     option(
         "-n",

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where the queue and what is done are remembered; default: in the user's folder for state",
     )
-    option("--network", type=Path, metavar="FILE", help="default: ~/.saxsdognetwork")
+    option("--network", type=Path, metavar="FILE", help="network file; default: ~/.saxsdognetwork")
     option(
         "--no-legacy",
         action="store_true",

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Exit code 0: stopped, or all replayed; 1: some image to replay is none; 2: wrong usage.",
     )
     option = parser.add_argument
-    option("-p", "--port", default=str(_PORT), metavar="N", help=f"default: {_PORT}")
+    option("-p", "--port", default=str(_PORT), metavar="N", help=f"port to announce on; default: {_PORT}")
     option("-d", "--dir", type=Path, default=Path(), metavar="FOLDER", help="the folder; default: the current one")
     option(
         "-s",

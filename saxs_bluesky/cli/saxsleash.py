@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     option(
         "-N", "--serverno", type=int, default=0, metavar="N", help="server of the network file; default: 0, the first"
     )
-    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"default: {NETWORK_FILE}")
+    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"network file; default: {NETWORK_FILE}")
     option(
         "--timeout", type=seconds, default=100.0, metavar="S", help="how long to wait for the answer; default: 100 s"
     )

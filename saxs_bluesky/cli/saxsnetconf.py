@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--server", metavar="URL", help=f"address of the server; default: tcp://{_HOST}:{SERVER_PORT}")
     option("--feeder", metavar="URL", help=f"of the feeder, {_NONE} for none; default: tcp://{_HOST}:{FEEDER_PORT}")
     option("--name", metavar="TEXT", help="a name for people; default: none")
-    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"default: {NETWORK_FILE}")
+    option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"network file; default: {NETWORK_FILE}")
     option(
         "--client-keys",
         type=Path,

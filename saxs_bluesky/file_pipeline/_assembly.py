@@ -25,7 +25,8 @@ from saxs_bluesky.sources import (
     describe_session,
 )
 
-PATIENCE = 2.0  # seconds for a file that changes after it was found whole
+PATIENCE = 2.0
+"""For how long a file is waited for that changes after it was found whole, in seconds."""
 # Files on their way through the reduction: enough for two messages of tasks to each worker.
 _LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
 

@@ -19,6 +19,7 @@ from saxs_bluesky.reduction import Curve, Frame, without_invalid
 from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, Image
 
 INVALID_COLOR = "#a0a0a0"
+"""Colour of pixels that hold no counts."""
 _MASK_COLOR = "#ffffff"
 
 

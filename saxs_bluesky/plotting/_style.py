@@ -17,9 +17,12 @@ from saxs_bluesky.reduction import Curve
 from saxs_bluesky.reduction.arrays import FloatArray
 
 Scale: TypeAlias = Literal["linear", "log", "symlog"]
+"""Scale of an axis; symlog is linear around 0."""
 
 DEVIATION_COLOR = "#ffe680"
+"""Colour of the band of the standard deviation of the pixels in each bin."""
 SIGMA_COLOR = "#7db8e8"
+"""Colour of the band of the Poisson error."""
 INTENSITY = "Intensity (counts/pixel)"
 _AXIS_NAMES = {"q": "q", "2theta": r"2$\theta$", "phi": r"$\varphi$", "q_h": "q$_h$", "q_v": "q$_v$"}
 _UNIT_NAMES = {"1/nm": "nm$^{-1}$", "1/A": "\u00c5$^{-1}$", "deg": "\N{DEGREE SIGN}"}
@@ -56,6 +59,7 @@ def _floor(intensity: FloatArray) -> float:
 
 
 def set_scale(axis: Axis, scale: Scale, values: Sequence[FloatArray]) -> None:
+    """Give an axis its scale, and to the axes that share it; ``values`` tell what symlog shows linearly."""
     # An axis cannot do it alone: panels that share it must follow.
     setter = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     if scale == "symlog":
@@ -98,6 +102,7 @@ def note_lack(axes: Axes, drawn: Sequence[FloatArray], scale: Scale) -> None:
 
 
 def finish(axes: Axes, x_title: str, y_title: str, title: str | None) -> None:
+    """Give axes their titles, margins and grid."""
     axes.set(xlabel=x_title, ylabel=y_title)
     if title:
         axes.set_title(plain(title))

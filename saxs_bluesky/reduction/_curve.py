@@ -11,6 +11,7 @@ import numpy as np
 from saxs_bluesky.reduction.arrays import FloatArray
 
 CurveKind: TypeAlias = Literal["radial", "azimuthal", "slice", "recipe"]
+"""What the axis of a curve is: q, the azimuth, a line through the image, or a user's own."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from saxs_bluesky.sources._accepted_files import AcceptedFiles, Names
 _log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".tif", ".tiff")
+"""Ends of the names that are taken for images, in lower or upper case."""
 _NEW, _FOLDERS = "new", "folders below"
 
 # A folder that changed so recently may change again within the same tick of its clock. Network filesystems hand out

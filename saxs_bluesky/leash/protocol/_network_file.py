@@ -18,7 +18,9 @@ from saxs_bluesky.leash.protocol._secret_files import write_private
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 SERVER_PORT = 9723
+"""Port of a server, unless told otherwise."""
 FEEDER_PORT = 9823
+"""Port of a feeder, unless told otherwise."""
 NETWORK_FILE = Path("~/.saxsdognetwork")
 """Where deployed programs look; ``~`` is to be expanded."""
 
