@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_PANELS = 16
-_ASK_EVERY = 1.0  # seconds
-_PAUSE = 0.05  # seconds
+_POLL_SECONDS = 1.0  # seconds
+_WINDOW_SECONDS = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,15 @@ class PlotWindow:
         """
         self._draw(client.plot())
         self._figure.show()
-        with _asking(client) as latest:
+        with _polled_answers(client) as latest:
             while self._plt.fignum_exists("saxsleash") and not stopped():
                 answer = latest()
                 if answer is not None:
-                    self._take(answer)
+                    self._show_answer(answer)
                 self._figure.canvas.flush_events()
-                time.sleep(_PAUSE)
+                time.sleep(_WINDOW_SECONDS)
 
-    def _take(self, answer: Response | SaxsError) -> None:
+    def _show_answer(self, answer: Response | SaxsError) -> None:
         try:
             if isinstance(answer, SaxsError):
                 raise answer
@@ -158,13 +158,13 @@ def _view(axes: Axes) -> dict[str, tuple[float, float]]:
 
 
 @contextmanager
-def _asking(client: LeashClient) -> Iterator[Callable[[], Response | SaxsError | None]]:
+def _polled_answers(client: LeashClient) -> Iterator[Callable[[], Response | SaxsError | None]]:
     """Ask in a thread, lest the window stands still while the server thinks; gives what was not taken yet."""
     latest: list[Response | SaxsError] = []
     stop = threading.Event()
 
     def ask() -> None:
-        while not stop.wait(_ASK_EVERY):
+        while not stop.wait(_POLL_SECONDS):
             try:
                 latest[:] = [client.plot()]
             except SaxsError as error:

@@ -29,7 +29,7 @@ from saxs_bluesky.workers import WorkerPool
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 0.1  # seconds
+_POLL_SECONDS = 0.1  # seconds
 _LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
 # A thread that computes keeps others waiting for so long, in seconds: some of them are clients.
@@ -51,20 +51,20 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         if not options.debug:
             stack.enter_context(complaints("saxsdogserver", line))
         entries = _entries(options)
-        curve = None if options.curve is None else ServerKeys(options.curve)
-        if curve is not None:
-            _tell_of_keys(curve)
+        encryption = None if options.curve is None else ServerKeys(options.curve)
+        if encryption is not None:
+            _tell_of_keys(encryption)
         workers = options.threads or default_workers()
         pool = WorkerPool(workers, task_seconds=task_limit(options.task_timeout, PATIENCE))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         shared = SharedResources(executor=pool, workers=workers, task_seconds=options.task_timeout)
-        servers = [_Served(options, entry, state, shared, curve, stack) for entry in entries]
+        servers = [_Served(options, entry, state, shared, encryption, stack) for entry in entries]
         for server in servers:
             server.begin()
         ready()
         while not stop.asked and all(server.is_alive for server in servers):
             line.show(_stamped("; ".join(server.described for server in servers)))
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_SECONDS)
         died = not stop.asked
         for server in servers:
             server.end()
@@ -85,7 +85,7 @@ class _Served:
         entry: NetworkEntry,
         state: Path,
         shared: SharedResources,
-        curve: ServerKeys | None,
+        encryption: ServerKeys | None,
         stack: ExitStack,
     ) -> None:
         port = options.port or _host_and_port(entry)[1]
@@ -94,14 +94,14 @@ class _Served:
         progress = stack.enter_context(closing(ProgressJournal(folder.folder / "progress")))
         self._writer = open_writer(options.catalog, folder.folder / "catalog", stack)
         services = replace(shared, writer=self._writer, progress=progress)
-        self._desk = CommandHandler(_settings(options, entry), services, folder)
+        self._handler = CommandHandler(_settings(options, entry), services, folder)
         self._server = LeashServer(
             address,
             entry.secret,
-            self._desk,
+            self._handler,
             memory=folder.folder / "requests",
             legacy=not options.no_legacy,
-            curve=curve,
+            encryption=encryption,
         )
         self._name = f"{entry.name} {address}".strip()
         self._ended = False
@@ -109,7 +109,7 @@ class _Served:
 
     def begin(self) -> None:
         """Go on with the last queue, and begin to answer."""
-        self._desk.resume()
+        self._handler.resume()
         self._server.start()
         tell(_stamped(f"serving {self._name}"))
 
@@ -124,7 +124,7 @@ class _Served:
             return
         self._ended = True
         self._server.stop()
-        self._desk.suspend()
+        self._handler.suspend()
         if self._writer is not None:
             self._writer.close(_CATALOG_SECONDS)
 
@@ -139,8 +139,8 @@ class _Served:
     @property
     def described(self) -> str:
         """Where things stand."""
-        counters, numbers = self._server.counters, self._desk.statistics
-        text = f"{self._name}: requests {counters.served}, refused {counters.refused}, {self._desk.described}"
+        counters, numbers = self._server.counters, self._handler.statistics
+        text = f"{self._name}: requests {counters.served}, refused {counters.refused}, {self._handler.description}"
         if numbers is not None:
             text += (
                 f": done {numbers.done}, queue {numbers.queue}, failed {numbers.failed}, {numbers.rate:.1f} frames/s"
@@ -213,11 +213,13 @@ def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings
     )
 
 
-def _tell_of_keys(curve: ServerKeys) -> None:
-    if curve.exposed:
-        _log.warning("%s: others than its owner may read or write it, and it is secret: chmod 600", curve.secret_file)
-    if not curve.number_of_clients:
-        _log.warning("%s: wanted keys of clients, found none: nobody is let in", curve.clients)
+def _tell_of_keys(encryption: ServerKeys) -> None:
+    if encryption.exposed:
+        _log.warning(
+            "%s: others than its owner may read or write it, and it is secret: chmod 600", encryption.secret_file
+        )
+    if not encryption.number_of_clients:
+        _log.warning("%s: wanted keys of clients, found none: nobody is let in", encryption.clients)
 
 
 def _stamped(text: str) -> str:

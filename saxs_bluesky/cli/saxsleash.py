@@ -18,7 +18,7 @@ from saxs_bluesky.leash import (
     NETWORK_FILE,
     CallError,
     Command,
-    CurveKeys,
+    EncryptionKeys,
     LeashClient,
     NetworkEntry,
     Response,
@@ -185,8 +185,8 @@ def _client(options: argparse.Namespace) -> LeashClient:
         complain(f"saxsleash: {network.where}: others can read the secrets in it, or change it; run chmod 600 on it")
     if options.server:
         entry = replace(entry, server=options.server)
-    curve = CurveKeys(*options.curve) if options.curve else None
-    return LeashClient(entry, timeout=options.timeout, protocol=options.protocol, curve=curve)
+    encryption = EncryptionKeys(*options.curve) if options.curve else None
+    return LeashClient(entry, timeout=options.timeout, protocol=options.protocol, encryption=encryption)
 
 
 def _ask(client: LeashClient, command: Command, arguments: list[str]) -> Response:

@@ -13,14 +13,14 @@ from saxs_bluesky.leash.protocol import (
     Attachment,
     Command,
     CommandSpec,
-    CurveKeys,
-    Envelope,
+    EncryptionKeys,
     Graph,
     Kind,
     LeashError,
     Limits,
     Network,
     NetworkEntry,
+    ReplyContext,
     checked_parts,
     command_of,
     confined,
@@ -33,6 +33,15 @@ from saxs_bluesky.leash.protocol import (
     read_network,
     write_network,
 )
+from saxs_bluesky.support.former_names import former_names
+
+__getattr__ = former_names(
+    __name__,
+    {
+        "CurveKeys": "saxs_bluesky.leash.EncryptionKeys",
+        "Envelope": "saxs_bluesky.leash.ReplyContext",
+    },
+)
 
 __all__ = [
     "COMMANDS",
@@ -44,8 +53,7 @@ __all__ = [
     "CallError",
     "Command",
     "CommandSpec",
-    "CurveKeys",
-    "Envelope",
+    "EncryptionKeys",
     "Graph",
     "Kind",
     "LeashClient",
@@ -54,6 +62,7 @@ __all__ = [
     "Limits",
     "Network",
     "NetworkEntry",
+    "ReplyContext",
     "Response",
     "checked_parts",
     "command_of",

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from PIL import Image as PlotCache
+from PIL import Image as Picture
 
 from saxs_bluesky.cli.plotchi import main
 from saxs_bluesky.errors import CurveFileError
@@ -72,7 +72,7 @@ def run_without_display(folder: Path, backend: str) -> subprocess.CompletedProce
 def test_picture_is_written_and_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-o", "both.png", "a.chi", "b.chi"]) == 0
     assert capsys.readouterr() == ("both.png: written\n", "")
-    with PlotCache.open("both.png") as picture:
+    with Picture.open("both.png") as picture:
         assert picture.format == "PNG"
 
 

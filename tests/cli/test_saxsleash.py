@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
-from PIL import Image as PlotCache
+from PIL import Image as Picture
 
 from saxs_bluesky.cli import _leash_plot
 from saxs_bluesky.cli.saxsleash import main
@@ -355,7 +355,7 @@ def test_error_names_both_names_of_one_command(capsys: pytest.CaptureFixture[str
 def test_plot_is_saved(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "-o", "plot.png", "-y", "log"]) == 0
     assert capsys.readouterr() == ("plot.png: written\n", "")
-    with PlotCache.open("plot.png") as picture:
+    with Picture.open("plot.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > picture.height
     main([*words, "-o", "plot.svg"])

@@ -1,4 +1,4 @@
-"""A server on a real socket: the project's own gate, answers that a test may choose, and all that it heard."""
+"""A server on a real socket: the project's request validator, answers that a test may choose, messages that came."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Server:
     """
 
     def __init__(self, port: int | None = None) -> None:
-        self.gate = RequestValidator(SECRET)
+        self.validator = RequestValidator(SECRET)
         self.messages: list[list[bytes]] = []
         self.requests: list[Request] = []
         self.speak: Answer = self.answer
@@ -93,13 +93,13 @@ class Server:
 
     def answer(self, parts: list[bytes]) -> list[bytes] | None:
         try:
-            request = self.gate.admit(parts)
+            request = self.validator.validate(parts)
         except LeashError as error:
-            return self.gate.refuse(error)
+            return self.validator.error_reply(error)
         self.requests.append(request)
         if request.command is Command.NEW:
-            return self.gate.reply(request, "new queue", {"cal": request.argument["calibration"]})
-        return self.gate.reply(request, COMMANDS[request.command].result, DATA[request.command])
+            return self.validator.reply(request, "new queue", {"cal": request.argument["calibration"]})
+        return self.validator.reply(request, COMMANDS[request.command].result, DATA[request.command])
 
     def _serve(self) -> None:
         while not self._end.is_set():
@@ -116,7 +116,7 @@ class Server:
 
 
 def raw(document: Any) -> Answer:
-    """Always the same answer, from a server that knows no gate."""
+    """Always the same answer, from a server without request validator."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return lambda parts: [body]
 

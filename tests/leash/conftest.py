@@ -1,4 +1,4 @@
-"""A gate, a clock that stands still, and requests signed by its hand."""
+"""A request validator, and a clock that stands still."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Clock:
         self.up += seconds
 
 
-def make_gate(limits: Limits = SMALL, clock: Clock | None = None, **options: Any) -> RequestValidator:
-    """A gate that has been open for an hour."""
+def make_validator(limits: Limits = SMALL, clock: Clock | None = None, **options: Any) -> RequestValidator:
+    """A request validator that was made an hour ago."""
     clock = clock or Clock()
     began = Clock(clock.now - 3600)
     began.up = clock.up - 3600
@@ -72,5 +72,5 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gate(clock: Clock) -> RequestValidator:
-    return make_gate(clock=clock)
+def validator(clock: Clock) -> RequestValidator:
+    return make_validator(clock=clock)

@@ -1,4 +1,4 @@
-"""Client and gate speak to each other: requests and answers of either protocol."""
+"""Client and request validator exchange requests and answers, in either protocol."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from saxs_bluesky.errors import FrameError, MaskError, SaxsError, SchemaError
 from saxs_bluesky.leash import (
     Attachment,
     Command,
-    Envelope,
     Kind,
     LeashError,
     Limits,
+    ReplyContext,
     Response,
     compose,
     error_of,
@@ -27,7 +27,7 @@ from saxs_bluesky.leash import (
 )
 from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import CALIBRATION, MERGE, npy
-from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_gate
+from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_validator
 
 PLOT = {
     "filename": "user/2014/frame.tif",
@@ -62,11 +62,11 @@ def protocol(request: pytest.FixtureRequest) -> int:
     return number
 
 
-def test_request_and_answer_travel(gate: RequestValidator, protocol: int) -> None:
+def test_request_and_answer_travel(validator: RequestValidator, protocol: int) -> None:
     parts = ask(Command.PLOT, protocol=protocol)
-    request = gate.admit(parts)
+    request = validator.validate(parts)
     assert (request.command, request.argument, request.time) == (Command.PLOT, {}, NOW - 1)
-    answer = gate.reply(request, "plot", PLOT)
+    answer = validator.reply(request, "plot", PLOT)
     assert len(answer) == protocol
     response = read_reply(answer, parts, SECRET)
     assert (response.result, response.error) == ("plot", None)
@@ -77,7 +77,7 @@ def test_request_and_answer_travel(gate: RequestValidator, protocol: int) -> Non
     assert response.data["IntegralParameters"]["R0"]["I0"] == [1.5]
 
 
-def test_calibration_with_its_mask_travels(gate: RequestValidator, protocol: int) -> None:
+def test_calibration_with_its_mask_travels(validator: RequestValidator, protocol: int) -> None:
     mask = np.zeros((60, 80), "u1")
     mask[3, 5] = 255
     content = npy(content=mask.tobytes())
@@ -87,31 +87,31 @@ def test_calibration_with_its_mask_travels(gate: RequestValidator, protocol: int
         Attachment.from_bytes("a.npy", content),
         protocol=protocol,
     )
-    request = gate.admit(parts)
+    request = validator.validate(parts)
     assert request.attachments[0].content() == content
     assert request.calibration is not None
     assert request.calibration.document["Threads"] == 1
     assert request.calibration.load_mask(0)[3, 5]
 
 
-def test_mask_of_every_byte_travels(gate: RequestValidator) -> None:
+def test_mask_of_every_byte_travels(validator: RequestValidator) -> None:
     every = bytes(range(256))
     assert Attachment.from_bytes("a", every).content() == every
     (part,) = ask(Command.STAT, {}, Attachment.from_bytes("a", every))[1:]
     assert json.loads(part)["data"].encode("latin-1") == every
 
 
-def test_entries_without_mask_need_no_attachment(gate: RequestValidator) -> None:
+def test_entries_without_mask_need_no_attachment(validator: RequestValidator) -> None:
     entry = CALIBRATION["Masks"][0]
     calibration = {**CALIBRATION, "Masks": [{}, entry, {}]}
     parts = ask(Command.NEW, {"calibration": calibration}, Attachment.from_bytes("a.npy", npy(dtype="|b1")))
-    request = gate.admit(parts)
+    request = validator.validate(parts)
     assert request.calibration is not None
     assert [request.calibration._mask_sources[i] is None for i in range(3)] == [True, False, True]
 
 
-def test_merge_gets_its_defaults_and_one_name(gate: RequestValidator) -> None:
-    request = gate.admit(ask(Command.MERGEDATA, {"mergeconf": MERGE}, Attachment("data.log", "1\t2\n")))
+def test_merge_gets_its_defaults_and_one_name(validator: RequestValidator) -> None:
+    request = validator.validate(ask(Command.MERGEDATA, {"mergeconf": MERGE}, Attachment("data.log", "1\t2\n")))
     merge = request.argument["mergeconf"]
     assert merge["OutputFileName"] == "merged"
     assert "OutputFileBaseName" not in merge
@@ -120,12 +120,14 @@ def test_merge_gets_its_defaults_and_one_name(gate: RequestValidator) -> None:
     assert request.attachments == (Attachment("data.log", "1\t2\n"),)
 
 
-def test_listdir_gets_its_names_tidied(gate: RequestValidator) -> None:
-    assert gate.admit(ask(Command.LISTDIR, {"directory": [".", "user", ""]})).argument == {"directory": ["user"]}
+def test_listdir_gets_its_names_tidied(validator: RequestValidator) -> None:
+    assert validator.validate(ask(Command.LISTDIR, {"directory": [".", "user", ""]})).argument == {
+        "directory": ["user"]
+    }
 
 
-def test_answer_of_protocol_1_is_what_deployed_clients_read(gate: RequestValidator) -> None:
-    (body,) = gate.reply(gate.admit(ask()), "plot", PLOT)
+def test_answer_of_protocol_1_is_what_deployed_clients_read(validator: RequestValidator) -> None:
+    (body,) = validator.reply(validator.validate(ask()), "plot", PLOT)
     assert body.isascii()
     assert b"NaN" in body
     assert b"Infinity" not in body
@@ -162,8 +164,8 @@ class Name(StrEnum):
         ({1: 2}, '{"1": 2}'), ("\u00e9", '"\\u00e9"'), (np.array([]), "[]"), (np.array(5.0), "5.0"),
     ],
 )  # fmt: skip
-def test_values_of_every_kind_are_written(gate: RequestValidator, value: Any, text: str) -> None:
-    (body,) = gate.reply(Envelope(), "cal", {"cal": {"x": value}})
+def test_values_of_every_kind_are_written(validator: RequestValidator, value: Any, text: str) -> None:
+    (body,) = validator.reply(ReplyContext(), "cal", {"cal": {"x": value}})
     assert json.loads(body)["result"] == "cal"
     assert body.decode() == '{"result": "cal", "data": {"cal": {"x": ' + text + "}}}"
 
@@ -185,20 +187,20 @@ def in_itself() -> list[Any]:
     ],
 )  # fmt: skip
 def test_answer_that_clients_cannot_read_becomes_an_error(
-    gate: RequestValidator, data: dict[str, Any], protocol: int, caplog: pytest.LogCaptureFixture
+    validator: RequestValidator, data: dict[str, Any], protocol: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = ask(protocol=protocol)
     with caplog.at_level(logging.WARNING):
-        response = read_reply(gate.reply(gate.admit(parts), "x", data), parts, SECRET)
+        response = read_reply(validator.reply(validator.validate(parts), "x", data), parts, SECRET)
     assert response.result == "ServerError"
     assert response.error
     assert len(caplog.records) == 1
     assert "Traceback" not in response.error + caplog.text
 
 
-def test_errors_travel(gate: RequestValidator, protocol: int) -> None:
+def test_errors_travel(validator: RequestValidator, protocol: int) -> None:
     parts = ask(protocol=protocol)
-    request = gate.admit(parts)
+    request = validator.validate(parts)
     for error, kind in [
         (LeashError(Kind.IO, "no such file"), "IOError"),
         (SchemaError("bad"), "ValidationError in request"),
@@ -209,46 +211,46 @@ def test_errors_travel(gate: RequestValidator, protocol: int) -> None:
         (KeyError(SECRET), "ServerError"),
         (RecursionError(SECRET), "ServerError"),
     ]:
-        response = read_reply(gate.refuse(error, request), parts, SECRET)
+        response = read_reply(validator.error_reply(error, request), parts, SECRET)
         assert response.result == kind
         assert response.error
         assert SECRET not in response.error
         assert "/home" not in response.error
 
 
-def test_error_of_an_authentic_request_is_signed(gate: RequestValidator) -> None:
+def test_error_of_an_authentic_request_is_signed(validator: RequestValidator) -> None:
     parts = ask(Command.LISTDIR, {"directory": [".."]}, protocol=2)
     with pytest.raises(LeashError) as caught:
-        gate.admit(parts)
-    response = read_reply(gate.refuse(caught.value), parts, SECRET)
+        validator.validate(parts)
+    response = read_reply(validator.error_reply(caught.value), parts, SECRET)
     assert response.result == "ValueError in request"
 
 
-def test_error_of_any_other_request_is_not_signed(gate: RequestValidator) -> None:
+def test_error_of_any_other_request_is_not_signed(validator: RequestValidator) -> None:
     parts = ask(protocol=2)
     spoilt = [parts[0].replace(b"stat", b"plot")]
     with pytest.raises(LeashError) as caught:
-        gate.admit(spoilt)
-    answer = gate.refuse(caught.value)
+        validator.validate(spoilt)
+    answer = validator.error_reply(caught.value)
     assert len(answer) == 1
     with pytest.raises(LeashError, match=r"found none \(it says: Wrong signature\.\)"):
         read_reply(answer, parts, SECRET)
 
 
-def test_request_that_comes_again_gets_a_signed_refusal(gate: RequestValidator) -> None:
+def test_request_that_comes_again_gets_a_signed_refusal(validator: RequestValidator) -> None:
     parts = ask(protocol=2)
-    gate.admit(parts)
+    validator.validate(parts)
     with pytest.raises(LeashError) as caught:
-        gate.admit(parts)
-    assert read_reply(gate.refuse(caught.value), parts, SECRET).error == "Request seen before."
+        validator.validate(parts)
+    assert read_reply(validator.error_reply(caught.value), parts, SECRET).error == "Request seen before."
 
 
 def test_old_signing_can_be_switched_off(clock: Clock) -> None:
-    gate = make_gate(clock=clock, legacy=False)
+    validator = make_validator(clock=clock, legacy=False)
     with pytest.raises(LeashError, match="wants requests of protocol 2") as caught:
-        gate.admit(ask())
-    assert read_reply(gate.refuse(caught.value), ask(), SECRET).result == "AuthenticationError"
-    assert gate.admit(ask(protocol=2)).command is Command.STAT
+        validator.validate(ask())
+    assert read_reply(validator.error_reply(caught.value), ask(), SECRET).result == "AuthenticationError"
+    assert validator.validate(ask(protocol=2)).command is Command.STAT
 
 
 def test_two_requests_of_protocol_2_are_never_the_same() -> None:
@@ -271,9 +273,9 @@ def test_attachment_beyond_latin_1_is_named() -> None:
         Attachment("a.msk", "\u6e2c").content()
 
 
-def test_answers_of_protocol_2_are_bound_to_their_request(gate: RequestValidator) -> None:
+def test_answers_of_protocol_2_are_bound_to_their_request(validator: RequestValidator) -> None:
     first, second = ask(protocol=2), ask(protocol=2)
-    answer = gate.reply(gate.admit(first), "stat", {})
+    answer = validator.reply(validator.validate(first), "stat", {})
     assert read_reply(answer, first, SECRET) == Response("stat", {})
     body, sign = answer
     for wrong in (
@@ -331,7 +333,7 @@ def test_answers_of_deployed_servers_are_read() -> None:
     assert math.isnan(response.data["graphs"][0]["array"][0][0])
 
 
-def test_empty_secret_opens_no_gate() -> None:
+def test_empty_secret_is_refused() -> None:
     with pytest.raises(SaxsError, match="found an empty one"):
         RequestValidator("")
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from PIL import Image as PlotCache
+from PIL import Image as Picture
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.plotting import (
@@ -449,7 +449,7 @@ def test_capital_suffix_will_do(tmp_path: Path) -> None:
 
 
 def test_written_picture_is_whole(tmp_path: Path) -> None:
-    with PlotCache.open(save_figure(plot_image(IMAGE).figure, tmp_path / "image.png")) as picture:
+    with Picture.open(save_figure(plot_image(IMAGE).figure, tmp_path / "image.png")) as picture:
         picture.load()
         assert picture.width == 7 * 150
 

@@ -35,7 +35,7 @@ CLIENTS = 50
 SIMPLE = [spec.command for spec in COMMANDS.values() if spec.argument == "nothing"]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
 IMAGES_A_SECOND = 100  # at most: no more than a quarter of what this machine can do
-AT_ONCE = 200  # images, to find that out
+IMMEDIATE_COMMANDS = 200  # images, to find that out
 
 
 @pytest.fixture
@@ -154,14 +154,14 @@ import json, os, sys, time, zmq
 os.nice(19)
 from saxs_bluesky.leash import LeashError, Limits
 from tests.helpers import hostile
-from tests.leash.conftest import Clock, make_gate
+from tests.leash.conftest import Clock, make_validator
 address, seconds = sys.argv[1], float(sys.argv[2])
 context, number, longest, dropped = zmq.Context(), 0, 0.0, 0
 
 def is_refused(parts):  # some are too much for the bounds of the tests alone
-    gate = make_gate(Limits(), Clock())
+    validator = make_validator(Limits(), Clock())
     try:
-        gate.admit(parts)
+        validator.validate(parts)
     except LeashError:
         return True
     return False
@@ -219,7 +219,7 @@ def new_queue(server: Server) -> dict[str, Any]:
 
 def exposed(server: Server, others: Sequence[str]) -> tuple[float, dict[str, Any]]:
     """Share of the images that is reduced as they come while another program does what it does, and what that saw."""
-    before = 20 + AT_ONCE
+    before = 20 + IMMEDIATE_COMMANDS
     for number in range(before):
         shutil.copyfile(server.data / ".frame", server.data / f".{number}.part")
     with server.client() as client:
@@ -228,7 +228,7 @@ def exposed(server: Server, others: Sequence[str]) -> tuple[float, dict[str, Any
             for number in some:
                 (server.data / f".{number}.part").rename(server.data / f"first_{number}.tif")
             server.until(lambda some=some: client.stat()["images processed"] == some.stop)
-    images_a_second = min(IMAGES_A_SECOND, int(AT_ONCE / (time.monotonic() - begin) / 4))
+    images_a_second = min(IMAGES_A_SECOND, int(IMMEDIATE_COMMANDS / (time.monotonic() - begin) / 4))
     detector = subprocess.Popen(
         [sys.executable, "-c", DETECTOR, str(server.data), str(images_a_second), str(SECONDS)], cwd=ROOT
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from saxs_bluesky import callbacks, file_pipeline, frame_job, session
+from saxs_bluesky import callbacks, file_pipeline, frame_job, leash, session
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,8 @@ from saxs_bluesky import callbacks, file_pipeline, frame_job, session
         ("saxs_bluesky.callbacks", "DocumentGuard", callbacks.LossDetector),
         ("saxs_bluesky.callbacks", "ReducedRuns", callbacks.ReducedRunReader),
         ("saxs_bluesky.beamline", "load_settings", session.load_settings),
+        ("saxs_bluesky.leash", "CurveKeys", leash.EncryptionKeys),
+        ("saxs_bluesky.leash", "Envelope", leash.ReplyContext),
         ("saxs_bluesky.outputs", "CurveFiles", frame_job.CurveFiles),
         ("saxs_bluesky.pipeline", "FilePipeline", file_pipeline.FilePipeline),
     ],

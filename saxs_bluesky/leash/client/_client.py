@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,18 @@ import zmq
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.client._exchange import CallError, Exchange
-from saxs_bluesky.leash.client._request_files import Document, Parts, merge_argument, path_parts, queue_argument
-from saxs_bluesky.leash.client._requests import Draft, Response, read_reply
+from saxs_bluesky.leash.client._request_files import (
+    DocumentOrPath,
+    RemotePath,
+    merge_argument,
+    path_parts,
+    queue_argument,
+)
+from saxs_bluesky.leash.client._requests import Response, UnsignedRequest, read_reply
 from saxs_bluesky.leash.protocol import (
     Attachment,
     Command,
-    CurveKeys,
+    EncryptionKeys,
     Kind,
     LeashError,
     Limits,
@@ -51,10 +58,12 @@ class LeashClient:
         Seconds to wait for an answer; deployed clients wait for 100.
     protocol
         1, that of deployed servers, or 2, which signs attachments and answers too.
-    curve
-        Keys to conceal the conversation; deployed servers have none.
+    encryption
+        Keys to encrypt the connection with (CURVE); None: no encryption, as with deployed servers.
     limits
         Bounds of what is sent and taken in.
+    curve
+        Former name of ``encryption``.
 
     Raises
     ------
@@ -69,9 +78,13 @@ class LeashClient:
         secret: str | None = None,
         timeout: float = 100.0,
         protocol: int = 1,
-        curve: CurveKeys | None = None,
+        encryption: EncryptionKeys | None = None,
         limits: Limits | None = None,
+        curve: EncryptionKeys | None = None,
     ) -> None:
+        if curve is not None:
+            warnings.warn("LeashClient: curve is now encryption", DeprecationWarning, stacklevel=2)
+            encryption = curve
         entry = server if isinstance(server, NetworkEntry) else NetworkEntry(server, "", "")
         self.address = tcp_address(entry.server)
         self.timeout = timeout
@@ -80,11 +93,11 @@ class LeashClient:
             raise SaxsError(f"{self.address}: wanted a secret to sign requests with, found none")
         self._protocol = protocol
         self._limits = limits or Limits()
-        self._calling = threading.Lock()
+        self._call_lock = threading.Lock()
         self._disconnected = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._exchange = Exchange(
-            self._context, self.address, curve, 2 * self._limits.response_bytes, self._disconnected.is_set
+            self._context, self.address, encryption, 2 * self._limits.response_bytes, self._disconnected.is_set
         )
 
     def __enter__(self) -> Self:
@@ -98,7 +111,7 @@ class LeashClient:
     def disconnect(self) -> None:
         """Ask no more, and end a call that waits; from any thread, and as often as you like."""
         self._disconnected.set()
-        with self._calling:  # no socket is open then, for which the context would wait
+        with self._call_lock:  # no socket is open then, for which the context would wait
             self._context.term()
 
     def request(
@@ -134,10 +147,10 @@ class LeashClient:
         known = command_of(command)
         if known is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, f"wanted a command of the leash, found {command!r}")
-        draft = Draft.of(known, argument or {}, attachments, self._protocol)
-        self._check_sizes(draft.signed(self._secret))
-        with self._calling:
-            asked, reply = self._exchange(lambda: draft.signed(self._secret), self.timeout)
+        unsigned = UnsignedRequest.build(known, argument or {}, attachments, self._protocol)
+        self._check_sizes(unsigned.signed(self._secret))
+        with self._call_lock:
+            asked, reply = self._exchange(lambda: unsigned.signed(self._secret), self.timeout)
         try:
             response = read_reply(reply, asked, self._secret, self._limits)
         except LeashError as error:
@@ -158,9 +171,9 @@ class LeashClient:
 
     def new(
         self,
-        calibration: Document,
+        calibration: DocumentOrPath,
         masks: str | Path | Sequence[str | Path | None] | None = None,
-        directory: Parts | None = None,
+        directory: RemotePath | None = None,
     ) -> Response:
         """Open a queue in place of the one there is.
 
@@ -206,7 +219,7 @@ class LeashClient:
         """The latest curves, and the history; `graph_curves` makes curves of them."""
         return self.request(Command.PLOT)
 
-    def listdir(self, directory: Parts = ()) -> Response:
+    def listdir(self, directory: RemotePath = ()) -> Response:
         """What a folder below the server's base directory holds: ``user/2014`` or its names."""
         return self.request(Command.LISTDIR, {"directory": path_parts(directory)})
 
@@ -214,7 +227,7 @@ class LeashClient:
         """Files that the queue has written."""
         return self.request(Command.FILESLIST)
 
-    def mergedata(self, conf: Document, logs: Sequence[str | Path] | None = None) -> Response:
+    def mergedata(self, conf: DocumentOrPath, logs: Sequence[str | Path] | None = None) -> Response:
         """Join the curves of the queue with the logs of the beamline.
 
         Parameters

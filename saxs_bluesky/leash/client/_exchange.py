@@ -13,12 +13,12 @@ from zmq.utils.monitor import parse_monitor_message
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.client._requests import Response
-from saxs_bluesky.leash.protocol import CurveKeys, Kind, LeashError
+from saxs_bluesky.leash.protocol import EncryptionKeys, Kind, LeashError
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
-_CONNECTED_AFTER = 10.0  # seconds; a server that is busy takes connections all the same
-_LOOK_EVERY = 100  # milliseconds
+_CONNECT_SECONDS = 10.0  # seconds; a server that is busy takes connections all the same
+_POLL_MS = 100
 _LOST = (
     zmq.Event.DISCONNECTED
     | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
@@ -66,9 +66,9 @@ class Exchange:
         0MQ's.
     address
         Of the server.
-    curve
-        Keys; None: nothing is concealed.
-    largest
+    encryption
+        Keys to encrypt the connection with (CURVE); None: no encryption.
+    most_bytes
         Bytes of a part of the answer, beyond which 0MQ takes no more of it.
     stopped
         Whether to give up.
@@ -76,8 +76,8 @@ class Exchange:
 
     context: Context
     address: str
-    curve: CurveKeys | None
-    largest: int
+    encryption: EncryptionKeys | None
+    most_bytes: int
     stopped: Callable[[], bool]
 
     def __call__(self, signed: Callable[[], Sequence[bytes]], timeout: float) -> tuple[Sequence[bytes], list[bytes]]:
@@ -97,19 +97,19 @@ class Exchange:
         SaxsError
             There can be no connection to the address.
         """
-        self._check()
+        self._raise_if_stopped()
         try:
-            with self._socket() as socket, _monitor(socket) as monitor:
+            with self._socket() as socket, _monitored(socket) as monitor:
                 self._connect(socket)
-                self._reach(socket, monitor, min(timeout, _CONNECTED_AFTER))
-                _events(monitor)  # of attempts to connect
+                self._wait_for_server(socket, monitor, min(timeout, _CONNECT_SECONDS))
+                _read_events(monitor)  # of attempts to connect
                 socket.setsockopt(zmq.SNDTIMEO, max(1, round(1000 * timeout)))
                 parts = signed()
                 socket.send_multipart(parts)
-                self._await(socket, monitor, timeout)
+                self._wait_for_answer(socket, monitor, timeout)
                 return parts, socket.recv_multipart()
         except zmq.Again as error:
-            raise self._late(timeout) from error
+            raise self._timeout_error(timeout) from error
         except zmq.ZMQError as error:
             raise CallError("Disconnected", f"{self.address}: wanted an answer, found {error}") from error
 
@@ -122,20 +122,20 @@ class Exchange:
             socket.close(linger=0)
 
     def _connect(self, socket: zmq.Socket[bytes]) -> None:
-        if self.curve is not None:
-            self.curve.apply(socket)
+        if self.encryption is not None:
+            self.encryption.apply(socket)
         # Ready to send only when somebody listens.
         socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.MAXMSGSIZE, self.largest)
+        socket.setsockopt(zmq.MAXMSGSIZE, self.most_bytes)
         try:
             socket.connect(self.address)
         except zmq.ZMQError as error:
             raise SaxsError(f"{self.address}: wanted the address of a server, found {error}") from error
 
-    def _reach(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
-        if self._poll(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
+    def _wait_for_server(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
+        if self._poll_until(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
             return
-        events = _events(monitor)
+        events = _read_events(monitor)
         if zmq.Event.HANDSHAKE_FAILED_AUTH in events:
             found = "one that does not let these keys in"
         elif events:
@@ -144,39 +144,39 @@ class Exchange:
             found = "none that listens there"
         raise LeashTimeoutError(f"{self.address}: wanted a server, found {found} within {timeout:g} s")
 
-    def _await(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
+    def _wait_for_answer(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
-        if not self._poll(lambda step: bool(poller.poll(step)), timeout):
-            raise self._late(timeout)
+        if not self._poll_until(lambda step: bool(poller.poll(step)), timeout):
+            raise self._timeout_error(timeout)
         if not socket.poll(0):
             # A server never answers on another connection than that of the question.
             raise CallError(
                 "Disconnected",
                 f"{self.address}: wanted an answer, found the connection broken (the server ended, or answered more "
-                f"than {self.largest} bytes)",
+                f"than {self.most_bytes} bytes)",
             )
 
-    def _poll(self, poll: Callable[[int], bool], timeout: float) -> bool:
+    def _poll_until(self, poll: Callable[[int], bool], timeout: float) -> bool:
         end = time.monotonic() + timeout
         while True:
-            self._check()
+            self._raise_if_stopped()
             left = end - time.monotonic()
-            if poll(max(0, min(_LOOK_EVERY, round(1000 * left)))):
+            if poll(max(0, min(_POLL_MS, round(1000 * left)))):
                 return True
             if left <= 0:
                 return False
 
-    def _check(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self.stopped():
             raise CallError("Disconnected", f"{self.address}: wanted an answer, found the client disconnected")
 
-    def _late(self, timeout: float) -> LeashTimeoutError:
+    def _timeout_error(self, timeout: float) -> LeashTimeoutError:
         return LeashTimeoutError(f"{self.address}: wanted an answer within {timeout:g} s, found none")
 
 
-def _events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
+def _read_events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
     """What was told since the last look."""
     events = set()
     while monitor.poll(0):
@@ -185,7 +185,7 @@ def _events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
 
 
 @contextmanager
-def _monitor(socket: zmq.Socket[bytes]) -> Iterator[Any]:
+def _monitored(socket: zmq.Socket[bytes]) -> Iterator[Any]:
     """A socket on which the losses of connections are told."""
     monitor = socket.get_monitor_socket(_LOST)
     try:

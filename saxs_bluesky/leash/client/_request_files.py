@@ -12,16 +12,16 @@ from saxs_bluesky.leash.protocol import Attachment, Kind, LeashError, checked_pa
 from saxs_bluesky.reduction import Calibration, own_spelling
 from saxs_bluesky.schemas import load_schema, parse_json, validate
 
-Document: TypeAlias = str | Path | Mapping[str, Any]
+DocumentOrPath: TypeAlias = str | Path | Mapping[str, Any]
 """A JSON document, or where it is."""
-Parts: TypeAlias = str | Sequence[str]
+RemotePath: TypeAlias = str | Sequence[str]
 """A path below the server's base directory, ``user/2014`` or its names."""
-Enclosed: TypeAlias = tuple[dict[str, Any], list[Attachment]]
+ArgumentAndAttachments: TypeAlias = tuple[dict[str, Any], list[Attachment]]
 
 _NEEDED = ("GISAXSmode", "Live-Filelisting", "OverwriteFiles")  # by deployed servers, and each mask's Phi-mode
 
 
-def path_parts(path: Parts) -> list[str]:
+def path_parts(path: RemotePath) -> list[str]:
     """Names that lead down to a path.
 
     Raises
@@ -33,10 +33,10 @@ def path_parts(path: Parts) -> list[str]:
 
 
 def queue_argument(
-    calibration: Document,
+    calibration: DocumentOrPath,
     masks: str | Path | Sequence[str | Path | None] | None = None,
-    directory: Parts | None = None,
-) -> Enclosed:
+    directory: RemotePath | None = None,
+) -> ArgumentAndAttachments:
     """Argument and attachments of ``new``.
 
     The calibration must be one, and its masks must fit it. It is sent as it is, without defaults that a deployed server
@@ -100,7 +100,7 @@ def _replace_masks(document: dict[str, Any], masks: str | Path | Sequence[str | 
         entry["MaskFile"] = str(mask) if mask else ""
 
 
-def merge_argument(conf: Document, logs: Sequence[str | Path] | None = None) -> Enclosed:
+def merge_argument(conf: DocumentOrPath, logs: Sequence[str | Path] | None = None) -> ArgumentAndAttachments:
     """Argument and attachments of ``mergedata``.
 
     Parameters
@@ -125,7 +125,7 @@ def merge_argument(conf: Document, logs: Sequence[str | Path] | None = None) -> 
     return {"mergeconf": document}, [Attachment(path.name, _text(_content(path, "log"))) for path in paths]
 
 
-def _read(document: Document) -> tuple[dict[str, Any], Path, str]:
+def _read(document: DocumentOrPath) -> tuple[dict[str, Any], Path, str]:
     """A document that may be changed, what its paths are relative to, and what errors call it."""
     if isinstance(document, Mapping):
         return copy.deepcopy(dict(document)), Path(), "document"

@@ -17,13 +17,13 @@ from saxs_bluesky.leash.protocol import (
     LeashError,
     Limits,
     attachment_digest,
+    drop_unknown_keys,
     encode,
     legacy_signature,
     parse,
     reply_signature,
     request_signature,
-    same,
-    without_unknown,
+    signatures_match,
 )
 from saxs_bluesky.schemas import load_schema, validate
 
@@ -46,7 +46,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Draft:
+class UnsignedRequest:
     """A request that fits its command and is not signed yet; its attachments are encoded."""
 
     _request: Mapping[str, Any]
@@ -54,10 +54,10 @@ class Draft:
     _protocol: int
 
     @classmethod
-    def of(
+    def build(
         cls, command: Command, argument: Mapping[str, Any], attachments: Sequence[Attachment] = (), protocol: int = 1
-    ) -> Draft:
-        """Draft a request; parameters and errors are those of `compose`."""
+    ) -> UnsignedRequest:
+        """Check and encode a request; parameters and errors are those of `compose`."""
         try:
             validate(dict(argument), COMMANDS[command].argument_schema, "argument")
         except SchemaError as error:
@@ -113,7 +113,7 @@ def compose(
     LeashError
         The argument does not fit the command, or there is no such protocol.
     """
-    return Draft.of(command, argument, attachments, protocol).signed(secret, clock)
+    return UnsignedRequest.build(command, argument, attachments, protocol).signed(secret, clock)
 
 
 def read_reply(parts: Sequence[bytes], request: Sequence[bytes], secret: str, limits: Limits | None = None) -> Response:
@@ -143,7 +143,7 @@ def read_reply(parts: Sequence[bytes], request: Sequence[bytes], secret: str, li
         raise LeashError(
             Kind.VALUE, f"answer: wanted {protocol} parts of at most {limits.response_bytes} bytes, found other"
         )
-    if len(parts) == 2 and not same(reply_signature(parts[0], secret), parts[1].decode("latin-1")):
+    if len(parts) == 2 and not signatures_match(reply_signature(parts[0], secret), parts[1].decode("latin-1")):
         raise LeashError(Kind.AUTHENTICATION, "answer: wanted the server's signature, found another")
     response = _response(parts[0], limits)
     if protocol == 2:
@@ -160,7 +160,7 @@ def _response(body: bytes, limits: Limits) -> dict[str, Any]:
     schema = load_schema("leash-response")
     try:
         # Deployed servers say more than anybody needs.
-        response = without_unknown(response, schema, "answer", [])
+        response = drop_unknown_keys(response, schema, "answer", [])
         validate(response, schema, "answer")
     except SchemaError as error:
         raise LeashError(Kind.VALIDATION, str(error)) from error

@@ -1,8 +1,8 @@
 """What clients, servers and feeders of the SAXSdog network agree on: commands, messages, signatures, encryption."""
 
 from saxs_bluesky.leash.protocol._commands import COMMANDS, Attached, Command, CommandSpec, command_of
-from saxs_bluesky.leash.protocol._encryption import CurveKeys, make_keys
-from saxs_bluesky.leash.protocol._errors import Envelope, Kind, LeashError, error_of
+from saxs_bluesky.leash.protocol._encryption import EncryptionKeys, make_keys
+from saxs_bluesky.leash.protocol._errors import Kind, LeashError, ReplyContext, error_of
 from saxs_bluesky.leash.protocol._graphs import Graph, graph_curves
 from saxs_bluesky.leash.protocol._limits import Limits
 from saxs_bluesky.leash.protocol._messages import Attachment, encode, parse, plain
@@ -23,9 +23,9 @@ from saxs_bluesky.leash.protocol._signatures import (
     legacy_signature,
     reply_signature,
     request_signature,
-    same,
+    signatures_match,
 )
-from saxs_bluesky.leash.protocol._unknown_keys import SpareKeys, without_unknown
+from saxs_bluesky.leash.protocol._unknown_keys import UnknownKeyLog, drop_unknown_keys
 
 __all__ = [
     "COMMANDS",
@@ -36,19 +36,20 @@ __all__ = [
     "Attachment",
     "Command",
     "CommandSpec",
-    "CurveKeys",
-    "Envelope",
+    "EncryptionKeys",
     "Graph",
     "Kind",
     "LeashError",
     "Limits",
     "Network",
     "NetworkEntry",
-    "SpareKeys",
+    "ReplyContext",
+    "UnknownKeyLog",
     "attachment_digest",
     "checked_parts",
     "command_of",
     "confined",
+    "drop_unknown_keys",
     "encode",
     "error_of",
     "graph_curves",
@@ -62,8 +63,7 @@ __all__ = [
     "read_network",
     "reply_signature",
     "request_signature",
-    "same",
-    "without_unknown",
+    "signatures_match",
     "write_network",
     "write_private",
 ]

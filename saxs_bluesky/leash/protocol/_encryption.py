@@ -13,7 +13,7 @@ from saxs_bluesky.errors import OutputError, SaxsError
 
 
 @dataclass(frozen=True)
-class CurveKeys:
+class EncryptionKeys:
     """Keys of a client, which conceal a conversation; files as `make_keys` writes them.
 
     Parameters

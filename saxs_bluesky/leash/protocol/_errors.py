@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Envelope:
+class ReplyContext:
     """What an answer needs to know of an authentic request: its protocol, and in protocol 2 its nonce."""
 
     protocol: int = 1
@@ -42,15 +42,15 @@ class LeashError(SaxsError):
         What ``result`` says.
     message
         One line, without control characters, and shortened where it is very long.
-    envelope
+    reply_context
         Of the request, where that was authentic: its answer may be signed.
     """
 
-    def __init__(self, kind: Kind, message: str, envelope: Envelope | None = None) -> None:
+    def __init__(self, kind: Kind, message: str, reply_context: ReplyContext | None = None) -> None:
         text = _UNSAFE.sub(" ", message)
         super().__init__(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "...")
         self.kind = kind
-        self.envelope = envelope
+        self.reply_context = reply_context
 
 
 def error_of(error: Exception) -> LeashError:

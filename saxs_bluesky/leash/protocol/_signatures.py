@@ -41,7 +41,7 @@ def attachment_digest(part: bytes) -> str:
     return hashlib.sha256(part).hexdigest()
 
 
-def same(wanted: str, found: object) -> bool:
+def signatures_match(wanted: str, found: object) -> bool:
     """Whether a signature is the one that is wanted, in a time that does not tell how much of it is."""
     text = found if isinstance(found, str) else ""
     return hmac.compare_digest(wanted.encode("ascii"), text.encode("utf-8", "surrogatepass"))

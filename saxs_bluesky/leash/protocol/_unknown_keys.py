@@ -9,11 +9,11 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
-_MOST_KINDS = 50  # that are told of one by one
+_MOST_PLACES = 50  # that are told of one by one
 _LONGEST_PLACE = 80  # characters
 
 
-def without_unknown(document: Any, schema: Mapping[str, Any], where: str, spare: list[str]) -> Any:
+def drop_unknown_keys(document: Any, schema: Mapping[str, Any], where: str, unknown_keys: list[str]) -> Any:
     """Copy of a document without the keys that its schema does not know; nothing else is changed or checked.
 
     Parameters
@@ -24,7 +24,7 @@ def without_unknown(document: Any, schema: Mapping[str, Any], where: str, spare:
         What it is to be validated with.
     where
         What to call it; may be empty.
-    spare
+    unknown_keys
         Gets the place of each key that is left out; entries of a list count as one place.
     """
     if isinstance(document, dict) and "properties" in schema:
@@ -33,31 +33,31 @@ def without_unknown(document: Any, schema: Mapping[str, Any], where: str, spare:
         for key, value in document.items():
             place = f"{where}.{key}" if where else key
             if key in schema["properties"]:
-                kept[key] = without_unknown(value, schema["properties"][key], place, spare)
+                kept[key] = drop_unknown_keys(value, schema["properties"][key], place, unknown_keys)
             elif closed:
-                spare.append(place)
+                unknown_keys.append(place)
             else:
                 kept[key] = value
         return kept
     if isinstance(document, list) and "items" in schema:
-        return [without_unknown(entry, schema["items"], f"{where}[]", spare) for entry in document]
+        return [drop_unknown_keys(entry, schema["items"], f"{where}[]", unknown_keys) for entry in document]
     return document
 
 
-class SpareKeys:
+class UnknownKeyLog:
     """Tells the log of keys that were passed over: each place once, and of no more than 50."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
-    def tell(self, places: Iterable[str]) -> None:
+    def log_new(self, places: Iterable[str]) -> None:
         """Tell of those that are new."""
         for place in places:
             shown = re.sub(r"[^ -~]", "?", place[:_LONGEST_PLACE])
-            if shown in self._told or len(self._told) > _MOST_KINDS:
+            if shown in self._logged or len(self._logged) > _MOST_PLACES:
                 continue
-            self._told.add(shown)
-            if len(self._told) > _MOST_KINDS:
+            self._logged.add(shown)
+            if len(self._logged) > _MOST_PLACES:
                 _log.info("requests hold more keys that are not known; they are passed over, and not told of any more")
             else:
                 _log.info("requests hold a key that is not known, which is passed over: %s", shown)

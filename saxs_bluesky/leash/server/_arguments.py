@@ -18,23 +18,23 @@ from saxs_bluesky.leash.protocol import (
     LeashError,
     Limits,
     checked_parts,
+    drop_unknown_keys,
     error_of,
-    without_unknown,
 )
 from saxs_bluesky.reduction import Calibration, own_spelling, read_mask
 from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedArgument:
     """An argument that may be acted upon: with defaults, and what was made of it on the way.
 
-    ``spare`` are the places of the keys that are unknown and were passed over.
+    ``unknown_keys`` are the places of the keys that are unknown and were passed over.
     """
 
     argument: dict[str, Any]
     calibration: Calibration | None = None
-    spare: tuple[str, ...] = ()
+    unknown_keys: tuple[str, ...] = ()
 
 
 def check_argument(
@@ -44,7 +44,7 @@ def check_argument(
     limits: Limits,
     *,
     lenient: bool = False,
-) -> Checked:
+) -> CheckedArgument:
     """Check the argument of a command and the attachments that belong to it.
 
     Parameters
@@ -66,14 +66,14 @@ def check_argument(
     LeashError
         It cannot be acted upon.
     """
-    spare: list[str] = []
+    unknown_keys: list[str] = []
 
-    def known(document: Any, schema: Mapping[str, Any], where: str) -> Any:
-        return without_unknown(document, schema, where, spare) if lenient else document
+    def only_known(document: Any, schema: Mapping[str, Any], where: str) -> Any:
+        return drop_unknown_keys(document, schema, where, unknown_keys) if lenient else document
 
     try:
         schema = COMMANDS[command].argument_schema
-        argument = known(argument, schema, "argument")
+        argument = only_known(argument, schema, "argument")
         validate(argument, schema, "argument")
         if COMMANDS[command].attached is Attached.NONE:
             _check_count(attachments, (0,))
@@ -81,17 +81,20 @@ def check_argument(
             case Command.NEW:
                 document = argument["calibration"]
                 _check_size(document, limits)
-                own = known(own_spelling(copy.deepcopy(document), "calibration"), load_schema("calibration"), "")
-                return Checked(argument, _calibration(own, attachments, limits), tuple(spare))
+                own = only_known(own_spelling(copy.deepcopy(document), "calibration"), load_schema("calibration"), "")
+                return CheckedArgument(argument, _calibration(own, attachments, limits), tuple(unknown_keys))
             case Command.LISTDIR:
-                return Checked(
-                    {"directory": list(checked_parts(argument["directory"], "directory"))}, spare=tuple(spare)
+                return CheckedArgument(
+                    {"directory": list(checked_parts(argument["directory"], "directory"))},
+                    unknown_keys=tuple(unknown_keys),
                 )
             case Command.MERGEDATA:
-                merge = known(argument["mergeconf"], load_schema("merge"), "mergeconf")
-                return Checked({"mergeconf": _merge(merge, attachments, lenient)}, spare=tuple(spare))
+                merge = only_known(argument["mergeconf"], load_schema("merge"), "mergeconf")
+                return CheckedArgument(
+                    {"mergeconf": _merge_configuration(merge, attachments, lenient)}, unknown_keys=tuple(unknown_keys)
+                )
             case _:
-                return Checked(argument, spare=tuple(spare))
+                return CheckedArgument(argument, unknown_keys=tuple(unknown_keys))
     except SaxsError as error:
         raise error_of(error) from error
 
@@ -109,7 +112,7 @@ def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment],
     ]
     calibration = Calibration.from_dict(document, masks=contents)
     checked_parts(calibration.document["Directory"], "calibration: Directory")
-    _check_work(calibration, limits)
+    _check_effort(calibration, limits)
     for index, (content, mask) in enumerate(zip(contents, calibration.masks, strict=True)):
         if content is None:
             if mask.mask_file:
@@ -133,7 +136,7 @@ def _check_size(document: Mapping[str, Any], limits: Limits) -> None:
             raise LeashError(Kind.VALUE, f"calibration: {name}: wanted at most {most} entries, found {len(entries)}")
 
 
-def _check_work(calibration: Calibration, limits: Limits) -> None:
+def _check_effort(calibration: Calibration, limits: Limits) -> None:
     pixels = math.prod(calibration.geometry.shape)
     oversampling = [mask.oversampling for mask in calibration.masks]
     for what, found, most in (
@@ -146,7 +149,7 @@ def _check_work(calibration: Calibration, limits: Limits) -> None:
             raise LeashError(Kind.VALUE, f"calibration: {what}: this server takes at most {most}, found {found}")
 
 
-def _merge(document: dict[str, Any], attachments: Sequence[Attachment], lenient: bool) -> dict[str, Any]:
+def _merge_configuration(document: dict[str, Any], attachments: Sequence[Attachment], lenient: bool) -> dict[str, Any]:
     schema = load_schema("merge")
     validate(document, schema, "mergeconf")
     both = dict(document)

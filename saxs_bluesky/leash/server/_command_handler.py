@@ -23,12 +23,12 @@ from saxs_bluesky.reduction import Calibration, Reducer
 _log = logging.getLogger(__name__)
 
 _NO_QUEUE = "no queue"
-_PATIENCE = 60.0  # seconds for images in hand; clients wait for 100 s
+_STOP_SECONDS = 60.0  # for images in hand; clients wait for 100 s
 
 #: Commands that are answered at once, with a text that may be kept for many clients.
-AT_ONCE = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST, Command.MERGESTAT})
+IMMEDIATE_COMMANDS = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST, Command.MERGESTAT})
 #: Commands that wait for those before them to be done.
-IN_ORDER = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR})
+ORDERED_COMMANDS = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR})
 
 Answer = tuple[str, Mapping[str, Any]]
 
@@ -36,13 +36,13 @@ Answer = tuple[str, Mapping[str, Any]]
 class CommandHandler:
     """Does what requests ask for that are authentic and within bounds.
 
-    Commands of `IN_ORDER` are for one thread at a time, and so are those of `AT_ONCE`.
+    Commands of `ORDERED_COMMANDS` are for one thread at a time, and so are those of `IMMEDIATE_COMMANDS`.
 
     Parameters
     ----------
     settings
         Of all queues.
-    services
+    resources
         What the queues share.
     state
         Where the last queue is remembered.
@@ -51,13 +51,13 @@ class CommandHandler:
     """
 
     def __init__(
-        self, settings: QueueSettings, services: SharedResources, state: StateFolder, limits: Limits | None = None
+        self, settings: QueueSettings, resources: SharedResources, state: StateFolder, limits: Limits | None = None
     ) -> None:
         self._settings = settings
-        self._services = services
+        self._resources = resources
         self._state = state
         self._limits = limits or Limits()
-        self._saving = threading.Lock()
+        self._save_lock = threading.Lock()
         self._queue: Queue | None = None
 
     def resume(self) -> None:
@@ -90,7 +90,7 @@ class CommandHandler:
         return None if queue is None else queue.statistics
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """The queue in a few words."""
         queue = self._queue
         if queue is None:
@@ -98,7 +98,7 @@ class CommandHandler:
         return f"queue failed ({queue.failure})" if queue.failure else f"queue {queue.state} {queue.directory}"
 
     @property
-    def _shown(self) -> Queue | None:
+    def _visible_queue(self) -> Queue | None:
         """The queue that clients know of: after ``abort`` there is none."""
         queue = self._queue
         return None if queue is None or queue.state is QueueState.ABORTED else queue
@@ -108,30 +108,30 @@ class CommandHandler:
         if self._queue is not None:
             self._queue.suspend()
             self._queue.wait()
-            self._queue.picture.close()
+            self._queue.plot_cache.close()
             self._save()
 
     # Commands that are answered at once
 
-    def text(self, command: Command) -> bytes:
-        """Answer to one of `AT_ONCE`, as JSON."""
+    def immediate_answer(self, command: Command) -> bytes:
+        """Answer to one of `IMMEDIATE_COMMANDS`, as JSON."""
         result = COMMANDS[command].result
         if command is Command.MERGESTAT:  # deployed windows want the text, whether there is any or not
-            return _text(result, b'"mergeinfo": ""')
-        queue = self._shown
+            return _answer_text(result, b'"mergeinfo": ""')
+        queue = self._visible_queue
         if queue is None:
-            return _text("stat", b'"stat": {}') if command is Command.STAT else _text(_NO_QUEUE, b"")
+            return _answer_text("stat", b'"stat": {}') if command is Command.STAT else _answer_text(_NO_QUEUE, b"")
         if queue.failure:
-            return _text(Kind.ERROR, json.dumps(_failed(queue))[1:-1].encode("ascii"))
+            return _answer_text(Kind.ERROR, json.dumps(_failure_data(queue))[1:-1].encode("ascii"))
         if command is Command.FILESLIST:
-            return _text(result, b'"fileslist": ' + queue.picture.files())
-        is_drawn = command is Command.PLOT and not queue.picture.is_empty
-        drawn = queue.picture.plot() if is_drawn else b""
+            return _answer_text(result, b'"fileslist": ' + queue.plot_cache.files())
+        has_curves = command is Command.PLOT and not queue.plot_cache.is_empty
+        graphs = queue.plot_cache.plot() if has_curves else b""
         # After the history, which is relative to it.
         stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
         if command is Command.STAT:
-            return _text(result, stat)
-        return _text(result, stat, b", ", drawn) if is_drawn else _text("Empty", stat)
+            return _answer_text(result, stat)
+        return _answer_text(result, stat, b", ", graphs) if has_curves else _answer_text("Empty", stat)
 
     # Commands that may take their time
 
@@ -154,15 +154,15 @@ class CommandHandler:
                 # To deployed windows, a merge with another result than this has begun.
                 raise LeashError(Kind.ERROR, f"{request.command}: this server does not join curves and logs yet.")
             case _:
-                return self._of_queue(request.command)
+                return self._queue_answer(request.command)
 
-    def _of_queue(self, command: Command) -> Answer:
-        queue = self._shown
+    def _queue_answer(self, command: Command) -> Answer:
+        queue = self._visible_queue
         if queue is None:
             return _NO_QUEUE, {}
         result = COMMANDS[command].result
         if queue.failure and command not in (Command.ABORT, Command.READDIR):
-            return Kind.ERROR, _failed(queue)
+            return Kind.ERROR, _failure_data(queue)
         if command is Command.GET:
             record = queue.record
             masks = [{"filename": mask.filename, "data": mask.data} for mask in record.attachments]
@@ -171,8 +171,8 @@ class CommandHandler:
             queue.close()
         elif command is Command.ABORT:
             queue.abort()
-        elif not queue.again(_PATIENCE):
-            raise _busy()
+        elif not queue.restart(_STOP_SECONDS):
+            raise _busy_error()
         self._save()
         return result, {"stat": queue.stat()}
 
@@ -186,8 +186,8 @@ class CommandHandler:
         if old is not None:
             old.abort()
             self._save()
-            if not old.wait(_PATIENCE):
-                raise _busy()
+            if not old.wait(_STOP_SECONDS):
+                raise _busy_error()
         record = QueueRecord(
             document=document,
             attachments=request.attachments,
@@ -210,16 +210,16 @@ class CommandHandler:
             calibration,
             directory,
             self._settings,
-            self._services,
+            self._resources,
             self._save,
-            picture_file=PlotCacheFile(self._state.folder, record.began),
+            plot_cache_file=PlotCacheFile(self._state.folder, record.began),
             is_resumed=is_resumed,
         )
-        self._queue.begin()
+        self._queue.start()
 
     def _save(self) -> None:
         """Remember the queue; a disk that is full must not end it."""
-        with self._saving:
+        with self._save_lock:
             queue = self._queue
             if queue is None:
                 return
@@ -229,14 +229,14 @@ class CommandHandler:
                 _log.warning("%s; a restart is not survived", error)
 
 
-def _text(result: str, *data: bytes) -> bytes:
+def _answer_text(result: str, *data: bytes) -> bytes:
     return b"".join((b'{"result": "', result.encode("ascii"), b'", "data": {', *data, b"}}"))
 
 
-def _failed(queue: Queue) -> dict[str, Any]:
+def _failure_data(queue: Queue) -> dict[str, Any]:
     """What is told of a queue that ended before its time, in place of all else."""
     return {"Error": queue.failure, "stat": queue.stat()}
 
 
-def _busy() -> LeashError:
-    return LeashError(Kind.SERVER, f"The images in hand are not done after {_PATIENCE:g} s; ask again later.")
+def _busy_error() -> LeashError:
+    return LeashError(Kind.SERVER, f"The images in hand are not done after {_STOP_SECONDS:g} s; ask again later.")

@@ -27,7 +27,7 @@ class Row:
     curves: Mapping[str, tuple[str, str, str, str]]
 
     @classmethod
-    def of(cls, taken: float, curves: Mapping[str, Sequence[str | float]]) -> Row:
+    def from_values(cls, taken: float, curves: Mapping[str, Sequence[str | float]]) -> Row:
         """Make a row of the file and the three numbers of each curve.
 
         Raises
@@ -42,7 +42,7 @@ class Row:
             taken, local.isoformat(timespec="microseconds"), {name: _texts(*values) for name, values in curves.items()}
         )
 
-    def plain(self) -> list[object]:
+    def to_json(self) -> list[object]:
         """As JSON holds it; `of` takes it back."""
         return [self.taken, {name: [json.loads(text) for text in texts] for name, texts in self.curves.items()}]
 

@@ -24,20 +24,20 @@ from saxs_bluesky.reduction import Calibration, Curve, chi_labels, read_chi
 _log = logging.getLogger(__name__)
 
 _HISTORY_SECONDS = 100.0
-_AGES = 10.0  # seconds after which a history without news is looked through for what is too old
+_EXPIRY_SECONDS = 10.0  # after which a history without news is looked through for what is too old
 _LONGEST_HISTORY = 20_000
 _CLOCK_STEP = 1e-6  # seconds between two times at least: deployed windows divide by the difference
 _LONGEST_LIST = 200_000
-_LOOK_EVERY = 0.1  # seconds between two pictures
-_SHARE = 0.1  # of the time that making pictures may take
-_IN_A_LINE = 100
-_DONE_TWICE = 1000  # frames before a crash that may be done again after it
+_RENDER_SECONDS = 0.1  # between two texts
+_RENDER_SHARE = 0.1  # of the time that making texts may take
+_ITEMS_PER_LINE = 100
+_REPEATED_FRAMES = 1000  # frames before a crash that may be done again after it
 
 
 _Item = TypeVar("_Item")
 
 
-class _Kept:
+class _CachedText:
     """A text that is made anew when something has changed, and not too often, however often it is asked for."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
@@ -52,7 +52,7 @@ class _Kept:
             self._state = state
             self._text = self._make()
             ended = time.monotonic()
-            self._next = max(began + _LOOK_EVERY, ended + (ended - began) / _SHARE)
+            self._next = max(began + _RENDER_SECONDS, ended + (ended - began) / _RENDER_SHARE)
         return self._text
 
 
@@ -83,13 +83,13 @@ class PlotCache:
         self._history: deque[tuple[float, str]] = deque(maxlen=_LONGEST_HISTORY)
         self._integrals = IntegralHistory(sum(not name.startswith("S") for name in calibration.curve_names))
         self._files: dict[str, dict[str, str]] = {_kind(name): {} for name in calibration.curve_names}
-        self._longest = _LONGEST_LIST // max(1, len(self._files))
+        self._most_files = _LONGEST_LIST // max(1, len(self._files))
         self._version = 0
-        self._plot = _Kept(self._make_plot)
-        self._list = _Kept(self._make_list)
+        self._plot_text = _CachedText(self._make_plot)
+        self._files_text = _CachedText(self._make_list)
         #: Frames that came, failed ones too.
         self.count = 0
-        self._expected: Counter[str] = Counter()
+        self._repeated: Counter[str] = Counter()
         if file is not None and keep:
             self._restore(file)
         elif file is not None:
@@ -98,9 +98,9 @@ class PlotCache:
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document in."""
         for frame in self._runs.frames(name, doc):
-            self._take(frame)
+            self._add_frame(frame)
 
-    def _take(self, frame: ReducedFrame) -> None:
+    def _add_frame(self, frame: ReducedFrame) -> None:
         if frame.failure:
             entry: Entry = ["failed", frame.path]
         else:
@@ -114,11 +114,11 @@ class PlotCache:
                 if curve.kind in ("radial", "azimuthal")
             }
             entry = ["frame", done, time_taken(frame.time, done), frame.path, [*map(list, files.items())], integrals]
-        is_news = not self._is_expected(entry)
+        is_news = not self._is_repeated(entry)
         with self._lock:
             self._version += 1
             if is_news:
-                self._put(entry)
+                self._add_entry(entry)
             if frame.curves:
                 self._latest = frame.path, frame.curves
         if self._file is not None and is_news:
@@ -137,54 +137,54 @@ class PlotCache:
             return now
         return last + _CLOCK_STEP
 
-    def _put(self, entry: Entry) -> None:  # noqa: C901 - a table
+    def _add_entry(self, entry: Entry) -> None:  # noqa: C901 - a table
         """Take an entry in, as it comes from a frame or from the file."""
         match entry:
             case ["failed", str()]:
                 self.count += 1
             case ["frame", float(done), float(taken), str(path), list(files), dict(integrals)]:
-                row, named = Row.of(taken, integrals), _named(files)
+                row, named = Row.from_values(taken, integrals), _checked_files(files)
                 self.count += 1
                 self._latest, self._latest_files = (path, ()), named
                 self._history.append((done, repr(done)))
                 if integrals:
                     self._integrals.add(row)
                 for name, file in named:
-                    self._note_file(_kind(name), file)
+                    self._add_file(_kind(name), file)
             case ["count", int(count)]:
                 self.count += count
             case ["row", float(taken), dict(integrals)]:
-                self._integrals.add(Row.of(taken, integrals))
+                self._integrals.add(Row.from_values(taken, integrals))
             case ["files", str(kind), list(files)]:
-                for _, file in _named([kind, file] for file in files):
-                    self._note_file(kind, file)
+                for _, file in _checked_files([kind, file] for file in files):
+                    self._add_file(kind, file)
             case ["done", list(times)]:
                 self._history.extend([(float(done), repr(float(done))) for done in times])
             case ["latest", str(path), list(files)]:
-                named = _named(files)
+                named = _checked_files(files)
                 self._latest, self._latest_files = (path, ()), named
             case _:
                 raise ValueError("no entry")
 
-    def _note_file(self, kind: str, path: str) -> None:
+    def _add_file(self, kind: str, path: str) -> None:
         files = self._files.setdefault(kind, {})
         files.pop(path, None)
         files[path] = json.dumps(path)
-        if len(files) > self._longest:
+        if len(files) > self._most_files:
             del files[next(iter(files))]
 
     # Over a restart
 
     def _restore(self, file: PlotCacheFile) -> None:
-        last: deque[str] = deque(maxlen=_DONE_TWICE)
+        last: deque[str] = deque(maxlen=_REPEATED_FRAMES)
 
-        def take(entry: Entry) -> None:
-            self._put(entry)
+        def add(entry: Entry) -> None:
+            self._add_entry(entry)
             if entry[0] in ("frame", "failed"):
-                last.append(_mark(entry))
+                last.append(_frame_identity(entry))
 
-        file.load(take)
-        self._expected = Counter(last)
+        file.load(add)
+        self._repeated = Counter(last)
         if self._latest is not None:
             self._latest = self._latest[0], list(self._read_curves())
         file.rewrite(self._entries())
@@ -200,13 +200,13 @@ class PlotCache:
             if name in self._calibration.curve_names:
                 yield replace(curve, name=name, kind="slice" if name.startswith("S") else curve.kind)
 
-    def _is_expected(self, entry: Entry) -> bool:
+    def _is_repeated(self, entry: Entry) -> bool:
         """Whether a frame is one that was done before a crash and is done again after it."""
-        if not self._expected:
+        if not self._repeated:
             return False
-        mark = _mark(entry)
-        self._expected[mark] -= 1
-        return self._expected[mark] >= 0
+        mark = _frame_identity(entry)
+        self._repeated[mark] -= 1
+        return self._repeated[mark] >= 0
 
     def _entries(self) -> Iterator[Entry]:
         """All that is kept, in a shorter form."""
@@ -217,16 +217,16 @@ class PlotCache:
         for kind, paths in files.items():
             yield from (["files", kind, list(some)] for some in _batched(paths))
         for row in self._integrals:
-            yield ["row", *row.plain()]
+            yield ["row", *row.to_json()]
         for times in _batched(history):
             yield ["done", [done for done, _ in times]]
         if latest is not None:
             yield ["latest", latest[0], latest_files]
 
-    def again(self) -> None:
+    def forget_integrals(self) -> None:
         """Forget the integral parameters: all images come again."""
         self._integrals.clear()
-        self._expected.clear()
+        self._repeated.clear()
         with self._lock:
             self._version += 1
         if self._file is not None:
@@ -249,11 +249,11 @@ class PlotCache:
 
         For one thread at a time, as is `files`.
         """
-        return self._plot.get((self._version, time.time() // _AGES))
+        return self._plot_text.get((self._version, time.time() // _EXPIRY_SECONDS))
 
     def files(self) -> bytes:
         """Written files by their kind (``Radial0``, ``Slice1``; ``JSON`` is the protocol's, and empty), as JSON."""
-        return self._list.get(self._version)
+        return self._files_text.get(self._version)
 
     def _make_plot(self) -> bytes:
         with self._lock:
@@ -261,13 +261,13 @@ class PlotCache:
         since = time.time() - _HISTORY_SECONDS
         path, curves = latest or ("", ())
         drawn = encode({"filename": path, "graphs": [self._graph(curve) for curve in curves]})[1:-1].decode()
-        times = _list(text for done, text in history if done > since)
+        times = _json_list(text for done, text in history if done > since)
         return f'{drawn}, "history": {times}, "IntegralParameters": {self._integrals.text()}'.encode("ascii")
 
     def _make_list(self) -> bytes:
         with self._lock:
             lists = {kind: list(files.values()) for kind, files in self._files.items()}
-        kinds = [f'"{kind}": {_list(files)}' for kind, files in lists.items()]
+        kinds = [f'"{kind}": {_json_list(files)}' for kind, files in lists.items()]
         return ("{" + ", ".join([*kinds, '"JSON": []']) + "}").encode("ascii")
 
     def _graph(self, curve: Curve) -> dict[str, Any]:
@@ -283,7 +283,7 @@ class PlotCache:
         }
 
 
-def _named(files: Iterable[Sequence[object]]) -> list[tuple[str, str]]:
+def _checked_files(files: Iterable[Sequence[object]]) -> list[tuple[str, str]]:
     """Curves and the paths of their files; TypeError or ValueError where they are none."""
     named = []
     for name, path in files:
@@ -295,11 +295,11 @@ def _named(files: Iterable[Sequence[object]]) -> list[tuple[str, str]]:
 
 def _batched(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     rest = iter(items)
-    while some := list(islice(rest, _IN_A_LINE)):
+    while some := list(islice(rest, _ITEMS_PER_LINE)):
         yield some
 
 
-def _list(texts: Iterable[str]) -> str:
+def _json_list(texts: Iterable[str]) -> str:
     return "[" + ", ".join(texts) + "]"
 
 
@@ -313,7 +313,7 @@ def _stem(path: str) -> str:
     return stem if "/" in stem else f"./{stem}"
 
 
-def _mark(entry: Entry) -> str:
+def _frame_identity(entry: Entry) -> str:
     """What is the same when a frame is done again."""
     return json.dumps([entry[0], *entry[2:]] if entry[0] == "frame" else entry)
 

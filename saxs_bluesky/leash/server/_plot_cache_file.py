@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 Entry = list[Any]
 """A kind, and what belongs to it: one line."""
-_NAME = "picture"
+_NAME = "picture"  # on disk; servers that are updated go on with the file
 _LARGEST_FILE = 2**30  # bytes
-_LEAST_LINES = 20_000
+_REWRITE_LINES = 20_000
 
 
 class PlotCacheFile:
@@ -37,17 +37,17 @@ class PlotCacheFile:
         self.path = folder / f"{_NAME}-{began!r}"
         self._lock = threading.Lock()
         self._file = -1
-        self._lines = self._whole = 0  # and how many there were after it was rewritten
-        self._told = False
+        self._lines = self._lines_after_rewrite = 0  # and how many there were after it was rewritten
+        self._warned = False
 
-    def load(self, take: Callable[[Entry], None]) -> None:
+    def load(self, add: Callable[[Entry], None]) -> None:
         """Hand the lines on; those that ``take`` cannot take are left out."""
         bad = 0
         try:
             for line in self._read():
                 self._lines += 1
                 try:
-                    take(json.loads(line))
+                    add(json.loads(line))
                 except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
                     bad += 1
         except OSError as error:
@@ -83,12 +83,12 @@ class PlotCacheFile:
                         other.unlink()
             except OSError as error:
                 self._warn(error)
-            self._lines = self._whole = count
+            self._lines = self._lines_after_rewrite = count
 
     @property
     def is_long(self) -> bool:
         """Whether it is time to rewrite it."""
-        return self._lines > 2 * self._whole + _LEAST_LINES
+        return self._lines > 2 * self._lines_after_rewrite + _REWRITE_LINES
 
     def append(self, entry: Entry) -> None:
         """Append a line, whole or not at all."""
@@ -115,8 +115,8 @@ class PlotCacheFile:
             os.write(self._file, b"\n")
 
     def _warn(self, error: OSError) -> None:
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             found = error.strerror or error
             _log.warning(
                 "%s: wanted to note what clients are shown, found %s; after a restart it is missing", self.path, found

@@ -23,7 +23,7 @@ from saxs_bluesky.reduction import Calibration
 
 _log = logging.getLogger(__name__)
 
-_NOTHING = Statistics(done=0, failed=0, unwritten=0, skipped=0, queue=0, rate=0.0, lag=0.0)
+_NO_FILES = Statistics(done=0, failed=0, unwritten=0, skipped=0, queue=0, rate=0.0, lag=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +70,11 @@ class Queue:
         The folder.
     settings
         Of the server.
-    services
+    resources
         What the queues of a server share.
-    ended
+    on_end
         Called in a thread of the queue when it has come to its end.
-    picture_file
+    plot_cache_file
         Where it is noted what clients are shown.
     is_resumed
         Whether that is to be shown again.
@@ -86,31 +86,31 @@ class Queue:
         calibration: Calibration,
         directory: Path,
         settings: QueueSettings,
-        services: SharedResources,
-        ended: Callable[[], None] = lambda: None,
+        resources: SharedResources,
+        on_end: Callable[[], None] = lambda: None,
         *,
-        picture_file: PlotCacheFile | None = None,
+        plot_cache_file: PlotCacheFile | None = None,
         is_resumed: bool = False,
     ) -> None:
         self.directory = directory
-        self.picture = PlotCache(calibration, picture_file, keep=is_resumed)
+        self.plot_cache = PlotCache(calibration, plot_cache_file, keep=is_resumed)
         self._record = record
         self._calibration = calibration
         self._settings = settings
-        self._services = services
-        self._ended = ended
-        self._before = record.processed  # in the runs before this one
-        self._work: FileReduction | None = None
+        self._resources = resources
+        self._on_end = on_end
+        self._processed_before = record.processed  # in the runs before this one
+        self._file_reduction: FileReduction | None = None
         self._thread: threading.Thread | None = None
         #: Why it ended before its time, in one line for clients; empty where it did not.
         self.failure = ""
-        if services.progress is not None:
-            services.progress.adopt(self._identity_before(), self._identity())
-        left = services.progress.left if services.progress is not None else None
+        if resources.progress is not None:
+            resources.progress.adopt(self._identity_before(), self._identity())
+        left = resources.progress.left if resources.progress is not None else None
         if left is not None and left.identity == self._identity():
-            self._before = 0  # the pipeline finds out
+            self._processed_before = 0  # the pipeline finds out
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Work, where there is something to do.
 
         Raises
@@ -118,10 +118,10 @@ class Queue:
         SaxsError
             As `FileReduction` does; it is the queue's `failure` then, which stays.
         """
-        left = self._services.progress.left if self._services.progress is not None else None
+        left = self._resources.progress.left if self._resources.progress is not None else None
         record = self._record
         if record.state is QueueState.OPEN or left is not None:
-            self._try_to_begin()
+            self._start_or_fail()
         if left is not None and record.state is QueueState.CLOSED:
             self.close()
         elif left is not None and record.state is QueueState.ABORTED:
@@ -150,11 +150,11 @@ class Queue:
         asked = [self._calibration.json(), masks, str(self.directory), named]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _try_to_begin(self) -> FileReduction:
+    def _start_or_fail(self) -> FileReduction:
         """Begin to work; what goes wrong is told as the end of the queue, too."""
         self.failure = ""
         try:
-            return self._begin()
+            return self._start_reduction()
         except Exception as error:
             self._fail(error)
             raise
@@ -166,16 +166,16 @@ class Queue:
         told = f"{self.directory}: {found}; new opens another, readdir tries again"
         self.failure = str(LeashError(Kind.ERROR, told))
 
-    def _begin(self) -> FileReduction:
+    def _start_reduction(self) -> FileReduction:
         settings = self._settings
-        place = SourceSettings(
+        source_settings = SourceSettings(
             directory=self.directory,
             watch=settings.watch,
             feeder=settings.feeder,
             base=settings.base,
             hints=settings.hints,
         )
-        wishes = ReductionOptions(
+        options = ReductionOptions(
             # Whatever links there are in its folders, a queue writes nowhere else.
             files=CurveFiles(
                 replace(settings.names, within=settings.base),
@@ -184,9 +184,9 @@ class Queue:
             identity=self._identity(),
             metadata=settings.metadata,
         )
-        work = FileReduction(self._calibration, place, wishes, self._services, sinks=[self.picture])
+        work = FileReduction(self._calibration, source_settings, options, self._resources, sinks=[self.plot_cache])
         self._thread = threading.Thread(target=self._run, args=(work,), name="saxs-bluesky-queue", daemon=True)
-        self._work = work
+        self._file_reduction = work
         self._thread.start()
         return work
 
@@ -203,7 +203,7 @@ class Queue:
         finally:
             for remark in work.remarks():
                 _log.warning("%s: %s", self.directory, remark)
-            self._ended()
+            self._on_end()
 
     @property
     def is_working(self) -> bool:
@@ -214,8 +214,8 @@ class Queue:
         """Take no more images; those that were found are done."""
         if self.state is QueueState.OPEN:
             self._record = replace(self._record, state=QueueState.CLOSED)
-        if self._work is not None:
-            self._work.pipeline.stop(drain=True)
+        if self._file_reduction is not None:
+            self._file_reduction.pipeline.stop(drain=True)
 
     def abort(self) -> None:
         """Take no more images, and do no more than those in hand."""
@@ -224,12 +224,12 @@ class Queue:
 
     def suspend(self) -> None:
         """Do no more than the images in hand, and remember the others for another program."""
-        if self._work is not None and self.state is not QueueState.ABORTED:
-            self._work.pipeline.stop(suspend=True)
+        if self._file_reduction is not None and self.state is not QueueState.ABORTED:
+            self._file_reduction.pipeline.stop(suspend=True)
 
     def _stop(self) -> None:
-        if self._work is not None:
-            self._work.pipeline.stop()
+        if self._file_reduction is not None:
+            self._file_reduction.pipeline.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end after `close`, `abort` or `suspend`; False at the timeout, in seconds."""
@@ -237,24 +237,24 @@ class Queue:
             self._thread.join(timeout)
         return not self.is_working
 
-    def again(self, timeout: float) -> bool:
+    def restart(self, timeout: float) -> bool:
         """Put all images in again that are there, whatever was done with them, and go on with those that come.
 
         Returns
         -------
         Whether that was possible: not where images in hand are not done before the ``timeout``, in seconds.
         """
-        self.picture.again()
-        if self.state is QueueState.OPEN and self._work is not None and self.is_working and not self.failure:
-            self._work.pipeline.again(self.directory)
+        self.plot_cache.forget_integrals()
+        if self.state is QueueState.OPEN and self._file_reduction is not None and self.is_working and not self.failure:
+            self._file_reduction.pipeline.again(self.directory)
             return True
         self._stop()  # a queue that was closed has images to do, which come again
         if not self.wait(timeout):
             return False
-        self._before, self._work = self._processed, None
-        goes_on = self._services.progress is not None and self._services.progress.left is not None
-        work = self._try_to_begin()
-        if goes_on:  # it could not at the start; what it knows of then counts no more
+        self._processed_before, self._file_reduction = self._processed, None
+        was_interrupted = self._resources.progress is not None and self._resources.progress.left is not None
+        work = self._start_or_fail()
+        if was_interrupted:  # it could not at the start; what it knows of then counts no more
             work.source.again(self.directory)
         self._record = replace(self._record, state=QueueState.OPEN)
         return True
@@ -262,13 +262,13 @@ class Queue:
     @property
     def statistics(self) -> Statistics:
         """How the run at work stands."""
-        work = self._work
-        return _NOTHING if work is None else work.pipeline.statistics
+        work = self._file_reduction
+        return _NO_FILES if work is None else work.pipeline.statistics
 
     @property
     def _processed(self) -> int:
         # A restart forgets images that were done again; those that clients were shown are known.
-        return max(self._before + _done(self._work), self.picture.count)
+        return max(self._processed_before + _done_files(self._file_reduction), self.plot_cache.count)
 
     def stat(self) -> dict[str, Any]:
         """How it stands, in the words of the protocol."""
@@ -280,7 +280,7 @@ class Queue:
         }
 
 
-def _done(work: FileReduction | None) -> int:
+def _done_files(work: FileReduction | None) -> int:
     if work is None:
         return 0
     numbers = work.pipeline.statistics

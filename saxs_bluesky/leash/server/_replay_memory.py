@@ -19,8 +19,8 @@ from saxs_bluesky.leash.protocol import Kind, LeashError
 _log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 100  # bytes
-_SPARE_LINES = 1000
-_MOST_SPANS = 8
+_REWRITE_LINES = 1000
+_MOST_REFUSED_SPANS = 8
 _FORGOTTEN = "forgotten"
 
 
@@ -72,7 +72,7 @@ class ReplayMemory:
         self._only_since_start = path is None
         self._seen: set[str] = set()
         self._by_time: list[tuple[float, str]] = []
-        self._spans: list[tuple[float, float]] = []  # of forgotten requests, in order
+        self._refused_spans: list[tuple[float, float]] = []  # of forgotten requests, in order
         self._file = self._lock = -1
         self._lines = 0
         self._opened = clock()
@@ -88,7 +88,7 @@ class ReplayMemory:
         """How many requests are kept in mind."""
         return len(self._seen)
 
-    def admit(self, mark: str, signed: float, now: float) -> None:
+    def accept_once(self, mark: str, signed: float, now: float) -> None:
         """Take note of a request that is authentic, before anything is done for it.
 
         Parameters
@@ -105,15 +105,15 @@ class ReplayMemory:
         LeashError
             It is untimely, or was seen before.
         """
-        if not abs(now - signed) <= self._window or self._is_forgotten(signed, now):
+        if not abs(now - signed) <= self._window or self._is_refused(signed, now):
             raise LeashError(Kind.AUTHENTICATION, "Untimely request.")
         key = hashlib.sha256(mark.encode("utf-8")).hexdigest()[:32]
         if key in self._seen:
             raise LeashError(Kind.AUTHENTICATION, "Request seen before.")
-        self._keep(signed, key)
+        self._remember(signed, key)
         self._append(f"{signed!r} {key}\n")
         self._forget(now)
-        if self._file >= 0 and self._lines > 2 * len(self._seen) + _SPARE_LINES:
+        if self._file >= 0 and self._lines > 2 * len(self._seen) + _REWRITE_LINES:
             self._rewrite()
 
     def close(self) -> None:
@@ -123,13 +123,13 @@ class ReplayMemory:
                 os.close(descriptor)
         self._file = self._lock = -1
 
-    def _is_forgotten(self, signed: float, now: float) -> bool:
+    def _is_refused(self, signed: float, now: float) -> bool:
         # The start by today's clock, which may have been set since.
         if self._only_since_start and signed <= now - (self._uptime() - self._started):
             return True
-        return any(first <= signed <= last for first, last in self._spans)
+        return any(first <= signed <= last for first, last in self._refused_spans)
 
-    def _keep(self, signed: float, key: str) -> None:
+    def _remember(self, signed: float, key: str) -> None:
         self._seen.add(key)
         heapq.heappush(self._by_time, (signed, key))
 
@@ -137,20 +137,20 @@ class ReplayMemory:
         while self._by_time and (self._by_time[0][0] < now - self._window or len(self._by_time) > self._most):
             signed, key = heapq.heappop(self._by_time)
             self._seen.discard(key)
-            self._close_off(signed, signed)
+            self._refuse_span(signed, signed)
 
-    def _close_off(self, first: float, last: float) -> None:
+    def _refuse_span(self, first: float, last: float) -> None:
         """Take nothing any more that was signed in this span; spans that nearly touch become one."""
         apart: list[tuple[float, float]] = []
-        for span in self._spans:
+        for span in self._refused_spans:
             if span[0] - self._window <= last and first <= span[1] + self._window:
                 first, last = min(first, span[0]), max(last, span[1])
             else:
                 apart.append(span)
-        self._spans = sorted([*apart, (first, last)])
-        while len(self._spans) > _MOST_SPANS:
-            (first, _), (_, last), *rest = self._spans
-            self._spans = [(first, last), *rest]
+        self._refused_spans = sorted([*apart, (first, last)])
+        while len(self._refused_spans) > _MOST_REFUSED_SPANS:
+            (first, _), (_, last), *rest = self._refused_spans
+            self._refused_spans = [(first, last), *rest]
 
     def _open(self, path: Path, now: float) -> None:
         self._lock = _open_private(path.with_name(path.name + ".lock"))
@@ -162,9 +162,9 @@ class ReplayMemory:
         if not self._read(path):
             _log.warning("%s: damaged, so that requests signed before now are refused", path)
             self._only_since_start = True
-        if any(first == 0.0 and last > now for first, last in self._spans):
+        if any(first == 0.0 and last > now for first, last in self._refused_spans):
             self._only_since_start = True  # the clock was ahead at an earlier start
-            self._spans = [span for span in self._spans if span[0] > 0.0]
+            self._refused_spans = [span for span in self._refused_spans if span[0] > 0.0]
         self._forget(now)
         self._rewrite()
 
@@ -172,15 +172,15 @@ class ReplayMemory:
         """Read the file; whether it is whole."""
         size = os.fstat(self._file).st_size
         self._only_since_start = size == 0
-        if size > _LONGEST_LINE * (3 * self._most + 2 * _SPARE_LINES):
+        if size > _LONGEST_LINE * (3 * self._most + 2 * _REWRITE_LINES):
             return False
         whole = True
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):  # else the program ended before it did anything for this request
-                whole = self._take(line) and whole
+                whole = self._load_line(line) and whole
         return whole
 
-    def _take(self, line: bytes) -> bool:
+    def _load_line(self, line: bytes) -> bool:
         """Take a line of the file in; whether it was one."""
         try:
             *times, key = line.decode("ascii").split()
@@ -190,9 +190,9 @@ class ReplayMemory:
         if not (math.isfinite(first) and math.isfinite(last)):
             return False
         if key == _FORGOTTEN:
-            self._close_off(first, last)
+            self._refuse_span(first, last)
         elif key not in self._seen:
-            self._keep(first, key)
+            self._remember(first, key)
         return True
 
     def _append(self, line: str) -> None:
@@ -201,7 +201,7 @@ class ReplayMemory:
         try:
             _write(self._file, line)
         except OSError as error:
-            self._give_up(error)
+            self._remove_file(error)
         self._lines += 1
 
     def _rewrite(self) -> None:
@@ -212,27 +212,27 @@ class ReplayMemory:
             draft.unlink(missing_ok=True)
             new = _open_private(draft)
             try:
-                _write(new, "".join(self._content()))
+                _write(new, "".join(self._file_lines()))
                 draft.replace(self._path)
             except OSError:
                 os.close(new)
                 raise
         except OSError as error:
-            self._give_up(error)
+            self._remove_file(error)
             return
         os.close(self._file)
         self._file = new
         self._lines = len(self._by_time)
 
-    def _content(self) -> Iterator[str]:
+    def _file_lines(self) -> Iterator[str]:
         # Never empty: an empty file tells nothing, and so is one of a first start.
         since_start = [(0.0, self._opened if self._only_since_start else 0.0)]
-        for first, last in since_start + self._spans:
+        for first, last in since_start + self._refused_spans:
             yield f"{first!r} {last!r} {_FORGOTTEN}\n"
         for signed, key in self._by_time:
             yield f"{signed!r} {key}\n"
 
-    def _give_up(self, error: OSError) -> None:
+    def _remove_file(self, error: OSError) -> None:
         """Without the file, a restart refuses what was signed before it; with half of it, it would not."""
         assert self._path is not None
         _log.warning(

@@ -14,11 +14,11 @@ from saxs_bluesky.errors import SaxsError, SchemaError
 from saxs_bluesky.leash.protocol import (
     Attachment,
     Command,
-    Envelope,
     Kind,
     LeashError,
     Limits,
-    SpareKeys,
+    ReplyContext,
+    UnknownKeyLog,
     attachment_digest,
     command_of,
     encode,
@@ -28,7 +28,7 @@ from saxs_bluesky.leash.protocol import (
     plain,
     reply_signature,
     request_signature,
-    same,
+    signatures_match,
 )
 from saxs_bluesky.leash.server._arguments import check_argument
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
@@ -38,7 +38,7 @@ from saxs_bluesky.schemas import load_schema, validate
 _log = logging.getLogger(__name__)
 
 _NONCE = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
-_WRONG = "Wrong signature."
+_WRONG_SIGNATURE = "Wrong signature."
 _LEGACY_KEYS = ("command", "argument", "time", "sign")
 
 
@@ -56,7 +56,7 @@ class Request:
         As many as the command wants.
     time
         When it was signed, in seconds since 1970.
-    envelope
+    reply_context
         What its answer needs.
     calibration
         With `Command.NEW`: made of the argument and of the masks, which fit it.
@@ -66,7 +66,7 @@ class Request:
     argument: Mapping[str, Any] = field(repr=False)
     attachments: tuple[Attachment, ...] = field(repr=False)
     time: float
-    envelope: Envelope
+    reply_context: ReplyContext
     calibration: Calibration | None = field(default=None, repr=False)
 
 
@@ -114,9 +114,9 @@ class RequestValidator:
         if memory is None:
             memory = ReplayMemory(window=self.limits.window, most=self.limits.remembered, clock=clock)
         self._memory = memory
-        self._spare = SpareKeys()
+        self._unknown_key_log = UnknownKeyLog()
 
-    def admit(self, parts: Sequence[bytes]) -> Request:
+    def validate(self, parts: Sequence[bytes]) -> Request:
         """Check a message.
 
         Parameters
@@ -133,15 +133,15 @@ class RequestValidator:
         document = self._parse(parts[0], "request", self.limits.values)
         if not isinstance(document, dict):
             raise LeashError(Kind.VALUE, "request: wanted a JSON object, found something else")
-        envelope = self._authenticate(document, parts[1:])
+        reply_context = self._authenticate(document, parts[1:])
         try:
-            return self._request(document, parts[1:], envelope)
+            return self._checked_request(document, parts[1:], reply_context)
         except SaxsError as error:
             refused = error_of(error)
             kind = refused.kind
-            if envelope.protocol == 1 and command_of(str(document.get("command"))) is Command.MERGEDATA:
+            if reply_context.protocol == 1 and command_of(str(document.get("command"))) is Command.MERGEDATA:
                 kind = Kind.ERROR  # to deployed windows, a merge with any other has begun
-            raise LeashError(kind, str(refused), envelope) from error
+            raise LeashError(kind, str(refused), reply_context) from error
 
     def _check_sizes(self, parts: Sequence[bytes]) -> None:
         limits = self.limits
@@ -159,41 +159,43 @@ class RequestValidator:
     def _parse(self, part: bytes, where: str, values: int) -> Any:
         return parse(part, where, depth=self.limits.depth, values=values)
 
-    def _authenticate(self, request: Mapping[str, Any], attachments: Sequence[bytes]) -> Envelope:
+    def _authenticate(self, request: Mapping[str, Any], attachments: Sequence[bytes]) -> ReplyContext:
         """Verify the signature of a request of either protocol; that it is timely, and new."""
         protocol = request.get("protocol", 1)
         if isinstance(protocol, bool) or protocol not in (1, 2):
             raise LeashError(Kind.VALUE, "request: wanted protocol 1 or 2, found another")
-        envelope = Envelope()
+        reply_context = ReplyContext()
         if protocol == 2:
-            if not same(request_signature(request, self._secret), request.get("sign")):
-                raise LeashError(Kind.AUTHENTICATION, _WRONG)
+            if not signatures_match(request_signature(request, self._secret), request.get("sign")):
+                raise LeashError(Kind.AUTHENTICATION, _WRONG_SIGNATURE)
             nonce = request.get("nonce")
             if not (isinstance(nonce, str) and _NONCE.fullmatch(nonce)):
                 raise LeashError(Kind.AUTHENTICATION, "Wrong nonce.")
-            envelope = Envelope(2, nonce)
+            reply_context = ReplyContext(2, nonce)
             if request.get("attachments") != [attachment_digest(part) for part in attachments]:
-                raise LeashError(Kind.AUTHENTICATION, "Wrong attachments.", envelope)
+                raise LeashError(Kind.AUTHENTICATION, "Wrong attachments.", reply_context)
             mark = f"2 {nonce}"
         elif not self._legacy:
             raise LeashError(Kind.AUTHENTICATION, "This server wants requests of protocol 2.")
         else:
             wanted = legacy_signature(request, self._secret)
-            if not same(wanted, request.get("sign")):
-                raise LeashError(Kind.AUTHENTICATION, _WRONG)
+            if not signatures_match(wanted, request.get("sign")):
+                raise LeashError(Kind.AUTHENTICATION, _WRONG_SIGNATURE)
             mark = f"1 {wanted}"
         try:
-            self._memory.admit(mark, _finite(request.get("time")), self._clock())
+            self._memory.accept_once(mark, _time_or_nan(request.get("time")), self._clock())
         except LeashError as error:
-            raise LeashError(error.kind, str(error), envelope) from None
-        return envelope
+            raise LeashError(error.kind, str(error), reply_context) from None
+        return reply_context
 
-    def _request(self, document: dict[str, Any], parts: Sequence[bytes], envelope: Envelope) -> Request:
+    def _checked_request(
+        self, document: dict[str, Any], parts: Sequence[bytes], reply_context: ReplyContext
+    ) -> Request:
         schema = load_schema("leash-request")
-        lenient = envelope.protocol == 1
-        spare: list[str] = []
+        lenient = reply_context.protocol == 1
+        unknown_keys: list[str] = []
         if lenient:
-            spare += [key for key in document if key not in _LEGACY_KEYS]
+            unknown_keys += [key for key in document if key not in _LEGACY_KEYS]
             document = {"argument": {}} | {key: document[key] for key in _LEGACY_KEYS if key in document}
         validate(document, schema, "request")
         command = command_of(document["command"])
@@ -201,13 +203,13 @@ class RequestValidator:
             raise LeashError(Kind.NOT_IMPLEMENTED, "There is no such command.")
         attachments = tuple(self._attachment(part, f"attachment {i}") for i, part in enumerate(parts))
         checked = check_argument(command, document["argument"], attachments, self.limits, lenient=lenient)
-        self._spare.tell([*spare, *checked.spare])
+        self._unknown_key_log.log_new([*unknown_keys, *checked.unknown_keys])
         return Request(
             command=command,
             argument=checked.argument,
             attachments=attachments,
             time=float(document["time"]),
-            envelope=envelope,
+            reply_context=reply_context,
             calibration=checked.calibration,
         )
 
@@ -218,7 +220,7 @@ class RequestValidator:
         validate(document, load_schema("leash-request")["$defs"]["attachment"], where)
         return Attachment(**document)
 
-    def reply(self, request: Request | Envelope, result: str, data: Mapping[str, Any]) -> list[bytes]:
+    def reply(self, request: Request | ReplyContext, result: str, data: Mapping[str, Any]) -> list[bytes]:
         """Make the parts of an answer, in the protocol of its request.
 
         An answer that deployed clients would choke on, or that is too large, becomes a ``ServerError``.
@@ -232,17 +234,17 @@ class RequestValidator:
         data
             What was asked for; NumPy's numbers and arrays may be in it.
         """
-        envelope = request.envelope if isinstance(request, Request) else request
+        reply_context = request.reply_context if isinstance(request, Request) else request
         try:
-            return self.sealed(envelope, _text(result, data))
+            return self.sign(reply_context, _answer_text(result, data))
         except SaxsError as error:
             _log.warning("An answer %r is not as clients want it: %s", str(result), error)
             text = (
                 str(error) if isinstance(error, LeashError) else "The server made an answer that clients cannot read."
             )
-            return self.sealed(envelope, _text(Kind.SERVER, {"Error": text}))
+            return self.sign(reply_context, _answer_text(Kind.SERVER, {"Error": text}))
 
-    def sealed(self, envelope: Envelope, text: bytes) -> list[bytes]:
+    def sign(self, reply_context: ReplyContext, text: bytes) -> list[bytes]:
         """Make the parts of an answer of its JSON, ``{"result": ..., "data": ...}``.
 
         Raises
@@ -250,15 +252,15 @@ class RequestValidator:
         LeashError
             It is too large.
         """
-        if envelope.protocol == 2:
-            text = text[:-1] + b', "protocol": 2, "nonce": "' + envelope.nonce.encode("ascii") + b'"}'
+        if reply_context.protocol == 2:
+            text = text[:-1] + b', "protocol": 2, "nonce": "' + reply_context.nonce.encode("ascii") + b'"}'
         if len(text) > self.limits.response_bytes:
             raise LeashError(
                 Kind.SERVER, f"wanted an answer of at most {self.limits.response_bytes} bytes, found {len(text)}"
             )
-        return [text] if envelope.protocol == 1 else [text, reply_signature(text, self._secret).encode("ascii")]
+        return [text] if reply_context.protocol == 1 else [text, reply_signature(text, self._secret).encode("ascii")]
 
-    def refuse(self, error: Exception, request: Request | None = None) -> list[bytes]:
+    def error_reply(self, error: Exception, request: Request | None = None) -> list[bytes]:
         """Make the parts of the answer to a request that failed.
 
         Parameters
@@ -269,13 +271,13 @@ class RequestValidator:
             Where it was admitted.
         """
         told = error_of(error)
-        envelope = request.envelope if request else told.envelope
-        if envelope is None:  # nothing is signed for those who may be anybody
+        reply_context = request.reply_context if request else told.reply_context
+        if reply_context is None:  # nothing is signed for those who may be anybody
             return [encode({"result": told.kind, "data": {"Error": str(told)}})]
-        return self.reply(envelope, told.kind, {"Error": str(told)})
+        return self.reply(reply_context, told.kind, {"Error": str(told)})
 
 
-def _text(result: str, data: Mapping[str, Any]) -> bytes:
+def _answer_text(result: str, data: Mapping[str, Any]) -> bytes:
     """An answer as JSON that clients understand."""
     try:
         document = plain({"result": result, "data": data})
@@ -285,7 +287,7 @@ def _text(result: str, data: Mapping[str, Any]) -> bytes:
     return encode(document)
 
 
-def _finite(number: Any) -> float:
+def _time_or_nan(number: Any) -> float:
     """Time of a request; NaN, which is never timely, where it is none."""
     if isinstance(number, bool) or not isinstance(number, int | float):
         return math.nan

@@ -17,23 +17,23 @@ import zmq
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.protocol import Kind, LeashError, Limits
-from saxs_bluesky.leash.server._command_handler import AT_ONCE, IN_ORDER, CommandHandler
+from saxs_bluesky.leash.server._command_handler import IMMEDIATE_COMMANDS, ORDERED_COMMANDS, CommandHandler
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
 from saxs_bluesky.leash.server._request_validator import Request, RequestValidator
 from saxs_bluesky.leash.server._server_keys import ServerKeys
 
 _log = logging.getLogger(__name__)
 
-_LONG = 65_536  # bytes of a message that takes so long to check that others should not wait for it
-_WAITING = 200  # requests that may wait for a worker
+_LONG_MESSAGE = 65_536  # bytes of a message that takes so long to check that others should not wait for it
+_MOST_WAITING = 200  # requests that may wait for a worker
 _AT_A_TIME = 100  # messages between two looks at what the workers have done
 _LONGEST_ROUTE = 8  # proxies on the way, and the client
 _LONGEST_IDENTITY = 255  # bytes, as 0MQ has them
-_LOOK_EVERY = 500  # milliseconds
+_POLL_MS = 500
 _LAST_ANSWERS = 5.0  # seconds for requests in hand when the server ends
 _LINGER = 200  # milliseconds for answers on their way then
 _BACKLOG = 1000  # connections that come at once
-_TOLD_ONE_BY_ONE = 10
+_LOGGED_ONE_BY_ONE = 10
 _SOCKET_OPTIONS = {
     zmq.LINGER: 0,
     zmq.RCVHWM: 4,  # of a client, that waits for its answer before it asks again
@@ -66,19 +66,19 @@ class _Message:
     error: LeashError | None = None
 
 
-class _SharedMemory(ReplayMemory):
+class _LockedReplayMemory(ReplayMemory):
     """A memory of requests for the threads of a server."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._turn = threading.Lock()
         super().__init__(*args, **options)
 
-    def admit(self, mark: str, signed: float, now: float) -> None:
+    def accept_once(self, mark: str, signed: float, now: float) -> None:
         with self._turn:
-            super().admit(mark, signed, now)
+            super().accept_once(mark, signed, now)
 
 
-class _Worker(threading.Thread):
+class _TaskThread(threading.Thread):
     """Does one thing after the other."""
 
     def __init__(self, name: str) -> None:
@@ -109,7 +109,7 @@ class LeashServer:
         Where clients connect to: ``tcp://host:port``.
     secret
         What server and clients share.
-    desk
+    handler
         What does what they ask for.
     limits
         Bounds of what is taken in.
@@ -119,8 +119,8 @@ class LeashServer:
         Tells the time in seconds since 1970.
     legacy
         Whether to take the requests of deployed clients.
-    curve
-        Keys, where connections are to be encrypted.
+    encryption
+        Keys to encrypt connections with (CURVE); None: no encryption.
 
     Raises
     ------
@@ -132,37 +132,39 @@ class LeashServer:
         self,
         address: str,
         secret: str,
-        desk: CommandHandler,
+        handler: CommandHandler,
         *,
         limits: Limits | None = None,
         memory: Path | None = None,
         clock: Callable[[], float] = time.time,
         legacy: bool = True,
-        curve: ServerKeys | None = None,
+        encryption: ServerKeys | None = None,
     ) -> None:
         self.address = address
-        self._desk = desk
+        self._handler = handler
         self._limits = limits or Limits()
-        self._memory = _SharedMemory(memory, window=self._limits.window, most=self._limits.remembered, clock=clock)
-        self._gate = RequestValidator(secret, self._limits, self._memory, clock, legacy=legacy)
+        self._memory = _LockedReplayMemory(
+            memory, window=self._limits.window, most=self._limits.remembered, clock=clock
+        )
+        self._validator = RequestValidator(secret, self._limits, self._memory, clock, legacy=legacy)
         self._served = self._refused = self._waiting = self._waiting_bytes = 0
         self._done: queue.SimpleQueue[tuple[list[bytes], list[bytes], int]] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._wake_end, self._tell_end = os.pipe()
-        os.set_blocking(self._wake_end, False)
-        os.set_blocking(self._tell_end, False)
+        self._wake_read_end, self._wake_write_end = os.pipe()
+        os.set_blocking(self._wake_read_end, False)
+        os.set_blocking(self._wake_write_end, False)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in _SOCKET_OPTIONS.items():
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max(self._limits.attachment_bytes, self._limits.request_bytes))
-        self._guard = curve.guard(self._context, self._socket) if curve else None
+        self._authenticator = encryption.authenticate_clients(self._context, self._socket) if encryption else None
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
-            self._let_go()
+            self._release()
             raise SaxsError(f"{address}: wanted a free address for the server, found: {error}") from error
-        self._changes, self._looks = _Worker("saxs-bluesky-changes"), _Worker("saxs-bluesky-looks")
+        self._ordered, self._unordered = _TaskThread("saxs-bluesky-changes"), _TaskThread("saxs-bluesky-looks")
         self._thread = threading.Thread(target=self._run, name="saxs-bluesky-server", daemon=True)
 
     def start(self) -> None:
@@ -185,48 +187,48 @@ class LeashServer:
         self._wake()
         if self._thread.ident is not None:
             self._thread.join()
-        self._changes.add(None)
-        self._looks.add(None)
-        self._let_go()
+        self._ordered.add(None)
+        self._unordered.add(None)
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._socket.close(linger=_LINGER)
-        if self._guard is not None:
-            self._guard.stop()
+        if self._authenticator is not None:
+            self._authenticator.stop()
         self._context.term()
         self._memory.close()
         # The end that workers tell at stays with the object: one of them may still be at work.
-        os.close(self._wake_end)
+        os.close(self._wake_read_end)
 
     def __del__(self) -> None:
-        if hasattr(self, "_tell_end"):
-            os.close(self._tell_end)
+        if hasattr(self, "_wake_write_end"):
+            os.close(self._wake_write_end)
 
     def _wake(self) -> None:
         # Full: then there is enough to wake by.
         with suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._tell_end, b"x")
+            os.write(self._wake_write_end, b"x")
 
     # The thread of the socket
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_end, zmq.POLLIN)
+        poller.register(self._wake_read_end, zmq.POLLIN)
         while not self._stopping.is_set():
-            poller.poll(_LOOK_EVERY)
+            poller.poll(_POLL_MS)
             self._send_done()
-            if self._guard is not None:
-                self._guard.look()
+            if self._authenticator is not None:
+                self._authenticator.refresh()
             for _ in range(_AT_A_TIME):
                 message = self._receive()
                 if message is None:
                     break
-                self._take(message)
+                self._dispatch(message)
         deadline = time.monotonic() + _LAST_ANSWERS
         poller.unregister(self._socket)
         while self._waiting and time.monotonic() < deadline:
-            poller.poll(_LOOK_EVERY // 10)
+            poller.poll(_POLL_MS // 10)
             self._send_done()
 
     def _receive(self) -> _Message | None:
@@ -253,46 +255,46 @@ class LeashServer:
             return _Message(route, [], 0, LeashError(Kind.VALUE, text))
         return _Message(route, parts, size)
 
-    def _take(self, message: _Message) -> None:
+    def _dispatch(self, message: _Message) -> None:
         if message.error is not None:
-            self._refuse(message, message.error)
-        elif len(message.parts) > 1 or message.size > _LONG:
+            self._send_error(message, message.error)
+        elif len(message.parts) > 1 or message.size > _LONG_MESSAGE:
             # Only `new` and `mergedata` are long: what is to be done about them must be done in order anyway.
-            self._give(self._changes, message, lambda: self._worked(message, None))
+            self._queue_task(self._ordered, message, lambda: self._process(message, None))
         else:
-            self._take_short(message)
+            self._answer_or_queue(message)
 
-    def _take_short(self, message: _Message) -> None:
+    def _answer_or_queue(self, message: _Message) -> None:
         request = None
         try:
-            request = self._gate.admit(message.parts)
-            if request.command in AT_ONCE:
-                answer = self._gate.sealed(request.envelope, self._desk.text(request.command))
+            request = self._validator.validate(message.parts)
+            if request.command in IMMEDIATE_COMMANDS:
+                answer = self._validator.sign(request.reply_context, self._handler.immediate_answer(request.command))
                 self._served += 1
                 self._send(message.route, answer)
                 return
         # The server must live on, and every client gets its answer.
         except Exception as error:  # noqa: BLE001
-            self._refuse(message, error, request)
+            self._send_error(message, error, request)
             return
-        worker = self._changes if request.command in IN_ORDER else self._looks
-        self._give(worker, message, lambda: self._worked(message, request))
+        worker = self._ordered if request.command in ORDERED_COMMANDS else self._unordered
+        self._queue_task(worker, message, lambda: self._process(message, request))
 
-    def _give(self, worker: _Worker, message: _Message, task: Callable[[], None]) -> None:
+    def _queue_task(self, worker: _TaskThread, message: _Message, task: Callable[[], None]) -> None:
         bytes_waiting = self._waiting_bytes + message.size
-        if self._waiting >= _WAITING or (self._waiting and bytes_waiting > 2 * self._limits.message_bytes):
-            self._refuse(message, LeashError(Kind.SERVER, "The server has too much to do; ask again later."))
+        if self._waiting >= _MOST_WAITING or (self._waiting and bytes_waiting > 2 * self._limits.message_bytes):
+            self._send_error(message, LeashError(Kind.SERVER, "The server has too much to do; ask again later."))
             return
         self._waiting += 1
         self._waiting_bytes = bytes_waiting
         worker.add(task)
 
-    def _refuse(self, message: _Message, error: Exception, request: Request | None = None) -> None:
-        self._send(message.route, self._refusal(error, request))
+    def _send_error(self, message: _Message, error: Exception, request: Request | None = None) -> None:
+        self._send(message.route, self._error_reply(error, request))
 
     def _send_done(self) -> None:
         with suppress(BlockingIOError):
-            os.read(self._wake_end, 4096)
+            os.read(self._wake_read_end, 4096)
         while True:
             try:
                 route, answer, size = self._done.get_nowait()
@@ -310,30 +312,30 @@ class LeashServer:
 
     # Any thread
 
-    def _worked(self, message: _Message, request: Request | None) -> None:
+    def _process(self, message: _Message, request: Request | None) -> None:
         """Do what a message asks for; in a worker."""
         try:
             if request is None:
-                request = self._gate.admit(message.parts)
-            if request.command in AT_ONCE:
-                answer = self._gate.sealed(request.envelope, self._desk.text(request.command))
+                request = self._validator.validate(message.parts)
+            if request.command in IMMEDIATE_COMMANDS:
+                answer = self._validator.sign(request.reply_context, self._handler.immediate_answer(request.command))
             else:
-                answer = self._gate.reply(request, *self._desk.answer(request))
+                answer = self._validator.reply(request, *self._handler.answer(request))
             self._served += 1
         # A worker must live on, and every client gets its answer.
         except Exception as error:  # noqa: BLE001
-            answer = self._refusal(error, request)
+            answer = self._error_reply(error, request)
         self._done.put((message.route, answer, message.size))
         self._wake()
 
-    def _refusal(self, error: Exception, request: Request | None) -> list[bytes]:
+    def _error_reply(self, error: Exception, request: Request | None) -> list[bytes]:
         self._refused += 1
         if not isinstance(error, SaxsError | OSError):
             _log.error("a request failed", exc_info=error)
-        elif self._refused <= _TOLD_ONE_BY_ONE or self._refused % 1000 == 0:
+        elif self._refused <= _LOGGED_ONE_BY_ONE or self._refused % 1000 == 0:
             kind = error.kind if isinstance(error, LeashError) else type(error).__name__
             _log.warning("a request is refused (%d so far): %s: %s", self._refused, kind, error)
-        return self._gate.refuse(error, request)
+        return self._validator.error_reply(error, request)
 
 
 def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -20,7 +20,7 @@ from saxs_bluesky.leash.protocol import make_keys
 _log = logging.getLogger(__name__)
 
 _SERVER = "server"
-_LOOK_EVERY = 1.0  # seconds
+_POLL_SECONDS = 1.0
 _LARGEST_FILE = 65_536  # bytes
 _KEY_BYTES = 32
 
@@ -59,19 +59,21 @@ class ServerKeys:
             raise SaxsError(f"{self.secret_file}: wanted a secret key, found none in it")
         self.public = public
         self._secret = secret
-        self._known = ClientKeys(self.clients)
+        self._client_keys = ClientKeys(self.clients)
 
     @property
     def number_of_clients(self) -> int:
         """How many clients have a key."""
-        return len(self._known)
+        return len(self._client_keys)
 
-    def guard(self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> Guard:
+    def authenticate_clients(
+        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]
+    ) -> ClientAuthenticator:
         """Let only clients with keys speak to a socket that is not bound yet; what is returned is to be stopped."""
         socket.curve_publickey = self.public
         socket.curve_secretkey = self._secret
         socket.curve_server = True
-        return Guard(context, self._known)
+        return ClientAuthenticator(context, self._client_keys)
 
 
 class ClientKeys:
@@ -91,16 +93,16 @@ class ClientKeys:
         self._stamps: _Stamps = {}
         self._keys: dict[str, bytes] = {}
         self._allowed: frozenset[bytes] = frozenset()
-        self._there = True
-        self.look()
+        self._is_listed = True
+        self.refresh()
 
     def __len__(self) -> int:
         """How many different keys there are."""
         return len(self._allowed)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the files that are new or changed since the last look, and forget those that are gone."""
-        stamps = self._stamped()
+        stamps = self._read_stamps()
         if stamps == self._stamps:
             return
         for name in self._stamps.keys() - stamps.keys():
@@ -108,7 +110,7 @@ class ClientKeys:
         for name, stamp in stamps.items():
             if stamp != self._stamps.get(name):
                 self._keys.pop(name, None)
-                self._read(name)
+                self._read_key(name)
         self._stamps = stamps
         self._allowed = frozenset(self._keys.values())
 
@@ -116,7 +118,7 @@ class ClientKeys:
         """Whether to let in who has this key; called by the authenticator, from its thread."""
         return key in self._allowed
 
-    def _stamped(self) -> _Stamps:
+    def _read_stamps(self) -> _Stamps:
         """What tells each file from what it was before; a changed mode is one of these."""
         stamps: _Stamps = {}
         try:
@@ -125,15 +127,15 @@ class ClientKeys:
                     if entry.name.endswith(".key"):
                         stamps[entry.name] = _stamp(Path(entry.path))
         except OSError as error:
-            if self._there:
+            if self._is_listed:
                 found = error.strerror or error
                 _log.warning("%s: wanted the folder of clients' keys, found %s: nobody is let in", self._folder, found)
-            self._there = False
+            self._is_listed = False
             return {}
-        self._there = True
+        self._is_listed = True
         return stamps
 
-    def _read(self, name: str) -> None:
+    def _read_key(self, name: str) -> None:
         path = self._folder / name
         try:
             self._keys[name] = _public_key(path)
@@ -169,30 +171,30 @@ def _public_key(path: Path) -> bytes:
     return key
 
 
-class Guard:
+class ClientAuthenticator:
     """Lets clients in whose public keys are known; keys may come and go meanwhile.
 
     Parameters
     ----------
     context
         0MQ's, in which all sockets of a server are.
-    known
+    keys
         The keys.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], known: ClientKeys) -> None:
-        self._known = known
-        self._next_look = time.monotonic() + _LOOK_EVERY
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ClientKeys) -> None:
+        self._client_keys = keys
+        self._next_refresh = time.monotonic() + _POLL_SECONDS
         self._authenticator = ThreadAuthenticator(context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(domain="*", credentials_provider=known)
+        self._authenticator.configure_curve_callback(domain="*", credentials_provider=keys)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Look whether there are other keys now, once a second at most; who is connected stays so."""
         now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + _LOOK_EVERY
-            self._known.look()
+        if now >= self._next_refresh:
+            self._next_refresh = now + _POLL_SECONDS
+            self._client_keys.refresh()
 
     def stop(self) -> None:
         """End."""

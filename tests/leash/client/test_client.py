@@ -22,7 +22,7 @@ from saxs_bluesky.leash import (
     Attachment,
     CallError,
     Command,
-    CurveKeys,
+    EncryptionKeys,
     LeashClient,
     LeashError,
     LeashTimeoutError,
@@ -94,7 +94,7 @@ def test_every_command_is_signed_and_answered(server: Server, folder: Path, prot
         client.new(folder / "cal.json")
         client.mergedata(folder / "merge.json")
     assert [request.command for request in server.requests] == [*SIMPLE, Command.NEW, Command.MERGEDATA]
-    assert {request.envelope.protocol for request in server.requests} == {protocol}
+    assert {request.reply_context.protocol for request in server.requests} == {protocol}
     for message in server.messages:
         assert_signed(message)
     assert all(json.loads(message[0])["argument"] == {} for message in server.messages[:6])
@@ -582,26 +582,26 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_conversation_may_be_concealed(keys: Path) -> None:
+def test_conversation_may_be_encrypted(keys: Path) -> None:
     server = Server()
     public, secret = zmq.auth.load_certificate(keys / "server.key_secret")
     assert secret is not None
     server.socket.curve_server = True
     server.socket.curve_publickey, server.socket.curve_secretkey = public, secret
     with server:
-        curve = CurveKeys(keys / "server.key", keys / "client.key_secret")
-        with LeashClient(server.address, secret=SECRET, curve=curve, timeout=PATIENCE) as client:
+        encryption = EncryptionKeys(keys / "server.key", keys / "client.key_secret")
+        with LeashClient(server.address, secret=SECRET, encryption=encryption, timeout=PATIENCE) as client:
             assert client.stat().result == "stat"
-        for wrong in (None, CurveKeys(keys / "other.key", keys / "client.key_secret")):
+        for wrong in (None, EncryptionKeys(keys / "other.key", keys / "client.key_secret")):
             with (
-                LeashClient(server.address, secret=SECRET, curve=wrong, timeout=SHORT) as client,
+                LeashClient(server.address, secret=SECRET, encryption=wrong, timeout=SHORT) as client,
                 pytest.raises(LeashTimeoutError, match="wanted a server, found one that breaks connections off"),
             ):
                 client.stat()
     assert len(server.messages) == 1
 
 
-def test_keys_that_are_none_are_named(keys: Path, server: Server) -> None:
+def test_unusable_keys_are_named(keys: Path, server: Server) -> None:
     (keys / "empty").write_text("")
     (keys / "short").write_text('public-key = "abc"\nsecret-key = "abc"\n')
     for public, own, message in (
@@ -610,9 +610,9 @@ def test_keys_that_are_none_are_named(keys: Path, server: Server) -> None:
         ("server.key", "client.key", "client.key: wanted a pair of keys, found a public key alone"),
         ("server.key", "short", "wanted keys of CurveZMQ, found others"),
     ):
-        curve = CurveKeys(keys / public, keys / own)
+        encryption = EncryptionKeys(keys / public, keys / own)
         with (
-            LeashClient(server.address, secret=SECRET, curve=curve) as client,
+            LeashClient(server.address, secret=SECRET, encryption=encryption) as client,
             pytest.raises(SaxsError, match=message),
         ):
             client.stat()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from saxs_bluesky.leash import LeashError, Limits
-from saxs_bluesky.leash.protocol import legacy_signature, parse, reply_signature, request_signature, same
+from saxs_bluesky.leash.protocol import legacy_signature, parse, reply_signature, request_signature, signatures_match
 from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 
 REQUESTS: list[dict[str, Any]] = [
@@ -46,17 +46,17 @@ def test_signatures_of_deployed_programs(shared_data: Path) -> None:
         assert legacy_signature(vector["request"], vector["secret"]) == vector["request"]["sign"]
 
 
-def test_signed_requests_of_deployed_programs_pass_the_gate(shared_data: Path) -> None:
+def test_signed_requests_of_deployed_programs_are_valid(shared_data: Path) -> None:
     for vector in json.loads((shared_data / "legacy_signatures.json").read_bytes()):
         request = vector["request"]
         now = request["time"] + 2.0
         memory = ReplayMemory(clock=lambda now=now: now, uptime=iter([0.0, *[3600.0] * 9]).__next__)  # type: ignore[misc]
-        gate = RequestValidator(vector["secret"], Limits(), memory, lambda now=now: now)  # type: ignore[misc]
+        validator = RequestValidator(vector["secret"], Limits(), memory, lambda now=now: now)  # type: ignore[misc]
         if request["command"] == "new":  # of which only the signature is real
             with pytest.raises(LeashError, match=r"^calibration: "):
-                gate.admit([json.dumps(request).encode()])
+                validator.validate([json.dumps(request).encode()])
         else:
-            assert gate.admit([json.dumps(request).encode()]).command == request["command"]
+            assert validator.validate([json.dumps(request).encode()]).command == request["command"]
 
 
 def test_what_is_signed_is_what_was_parsed() -> None:
@@ -75,5 +75,5 @@ def test_a_change_of_anything_changes_the_signature() -> None:
 
 @pytest.mark.parametrize("found", [None, "", "ab", "abcd", "ABC", "ab\ud800", "\u6e2c", 5, ["abc"], b"abc", True])
 def test_anything_else_is_not_the_same(found: object) -> None:
-    assert same("abc", "abc")
-    assert not same("abc", found)
+    assert signatures_match("abc", "abc")
+    assert not signatures_match("abc", found)

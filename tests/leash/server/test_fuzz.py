@@ -1,4 +1,4 @@
-"""Whatever comes, nothing but a LeashError leaves the gate."""
+"""Whatever comes, the request validator raises nothing but LeashError."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from saxs_bluesky.leash import Kind, LeashError, Response, compose, read_reply
 from saxs_bluesky.leash.protocol import Command
 from tests.helpers.hostile import CALIBRATION, LOG, MASK, MERGE, hostile_messages, request, sign, sign2, signed
-from tests.leash.conftest import NOW, SECRET, make_gate
+from tests.leash.conftest import NOW, SECRET, make_validator
 
 MANY = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SOME = settings(MANY, max_examples=200)
@@ -49,12 +49,12 @@ def quiet() -> Iterator[None]:
 
 
 def admitted(parts: list[bytes]) -> bool:
-    """Whether the gate admits a message; the answer to one that it refuses is one that clients can read."""
-    gate = make_gate()
+    """True if the message is valid; else the answer to it must be one that clients can read."""
+    validator = make_validator()
     try:
-        gate.admit(parts)
+        validator.validate(parts)
     except LeashError as error:
-        answer = gate.refuse(error)
+        answer = validator.error_reply(error)
         assert json.loads(answer[0])["result"] in {*Kind}
         assert SECRET not in answer[0].decode()
         return False
@@ -159,8 +159,8 @@ def test_any_answer(parts: list[bytes]) -> None:
 @SOME
 @given(st.sampled_from(["result", "data", "stat", "graphs", "Error", "dircontent", "fileslist"]), values)
 def test_any_value_in_an_answer(key: str, value: Any) -> None:
-    gate = make_gate()
+    validator = make_validator()
     asked = compose(Command.STAT, {}, secret=SECRET, protocol=2, clock=lambda: NOW)
     data = {key: value} if key not in ("result", "data") else {}
-    response = read_reply(gate.reply(gate.admit(asked), "x", data), asked, SECRET)
+    response = read_reply(validator.reply(validator.validate(asked), "x", data), asked, SECRET)
     assert response.result in ("x", "ServerError")

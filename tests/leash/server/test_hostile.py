@@ -13,7 +13,7 @@ import pytest
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import Hostile, hostile_messages
-from tests.leash.conftest import SECRET, make_gate
+from tests.leash.conftest import SECRET, make_validator
 
 MESSAGES = hostile_messages()
 
@@ -30,16 +30,16 @@ def parameters() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("hostile", [*parameters()])
-def test_message_gets_its_kind_of_error(gate: RequestValidator, hostile: Hostile) -> None:
+def test_message_gets_its_kind_of_error(validator: RequestValidator, hostile: Hostile) -> None:
     began = time.process_time()
     if hostile.kind is None:
-        assert SECRET not in repr(gate.admit(hostile.parts))
+        assert SECRET not in repr(validator.validate(hostile.parts))
         return
     with pytest.raises(LeashError) as caught:
-        gate.admit(hostile.parts)
+        validator.validate(hostile.parts)
     assert time.process_time() - began < 2
     assert caught.value.kind == hostile.kind
-    answer = json.loads(gate.refuse(caught.value)[0])
+    answer = json.loads(validator.error_reply(caught.value)[0])
     assert answer["result"] == hostile.kind
     assert [*answer["data"]] == ["Error"]
     text = answer["data"]["Error"]
@@ -55,7 +55,7 @@ def test_masks_are_refused_for_what_they_are() -> None:
     for name, hostile in MESSAGES.items():
         if name.startswith("masks: ") and hostile.kind:
             with pytest.raises(LeashError) as caught:
-                make_gate().admit(hostile.parts)
+                make_validator().validate(hostile.parts)
             assert "bytes in an attachment" not in str(caught.value), name
             if "large" in name:
                 large += 1
@@ -68,7 +68,7 @@ def test_all_of_them_together_take_little_memory() -> None:
     tracemalloc.start()
     for hostile in MESSAGES.values():
         try:
-            make_gate().admit(hostile.parts)
+            make_validator().validate(hostile.parts)
         except LeashError:
             continue
     _, peak = tracemalloc.get_traced_memory()
@@ -76,11 +76,11 @@ def test_all_of_them_together_take_little_memory() -> None:
     assert peak < 50e6
 
 
-def test_wrong_signatures_of_every_kind_get_one_answer(gate: RequestValidator) -> None:
+def test_wrong_signatures_of_every_kind_get_one_answer(validator: RequestValidator) -> None:
     texts = set()
     for name, hostile in MESSAGES.items():
         if name.startswith("signatures: "):
             with pytest.raises(LeashError) as caught:
-                gate.admit(hostile.parts)
+                validator.validate(hostile.parts)
             texts.add(str(caught.value))
     assert texts == {"Wrong signature."}

@@ -38,7 +38,9 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def history(number: int, step: float = 1.0, **options: Any) -> IntegralHistory:
     kept = IntegralHistory(**options)
     for index in range(number):
-        kept.add(Row.of(BEGAN + step * index, {"R0": (f"/data/work/frame_{index:06d}", index, 2.0, float("nan"))}))
+        kept.add(
+            Row.from_values(BEGAN + step * index, {"R0": (f"/data/work/frame_{index:06d}", index, 2.0, float("nan"))})
+        )
     return kept
 
 
@@ -55,7 +57,7 @@ def test_one_time_with_a_fraction_gives_all_of_them_one() -> None:
     """pandas refuses a list of both forms."""
     kept = history(2500)
     assert table(kept)["time"][0] == "2026-11-27T11:16:37"
-    kept.add(Row.of(BEGAN + 2500.25, {"R0": ("/a", 1, 2, 3)}))
+    kept.add(Row.from_values(BEGAN + 2500.25, {"R0": ("/a", 1, 2, 3)}))
     columns = table(kept)
     assert columns["time"][0] == "2026-11-27T11:16:37.000000"
     assert columns["time"][-1].endswith(".250000")
@@ -89,11 +91,11 @@ def test_answer_of_the_largest_history_is_not_made_anew_for_each_image() -> None
     began = time.perf_counter()
     size = len(kept.text())
     first = time.perf_counter() - began
-    kept.add(Row.of(BEGAN, {"R0": ("/data/work/last", 1, 2, 3)}))
+    kept.add(Row.from_values(BEGAN, {"R0": ("/data/work/last", 1, 2, 3)}))
     kept.text()
     took = []
     for index in range(10):
-        kept.add(Row.of(BEGAN + index, {"R0": ("/data/work/last", 1, 2, 3)}))
+        kept.add(Row.from_values(BEGAN + index, {"R0": ("/data/work/last", 1, 2, 3)}))
         began = time.perf_counter()
         kept.text()
         took.append(time.perf_counter() - began)
@@ -216,7 +218,7 @@ OTHER = [
 ]  # fmt: skip
 
 
-def pictured(server: Server) -> Path:
+def plot_cache_file(server: Server) -> Path:
     (path,) = (server.state / str(server.port)).glob("picture-*")
     return path
 
@@ -225,7 +227,7 @@ def pictured(server: Server) -> Path:
 def test_damage_of_what_is_kept_costs_no_more_than_itself(server: Server, damage: str) -> None:
     def spoil() -> None:
         server.kill()
-        path = pictured(server)
+        path = plot_cache_file(server)
         lines = path.read_bytes().splitlines(keepends=True)
         match damage:
             case "flipped":

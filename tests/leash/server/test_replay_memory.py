@@ -14,7 +14,7 @@ from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 from tests.helpers.hostile import request, sign2, signed
-from tests.leash.conftest import NOW, SECRET, Clock, make_gate
+from tests.leash.conftest import NOW, SECRET, Clock, make_validator
 
 DAY = 86400.0
 
@@ -24,12 +24,12 @@ def open_memory(path: Path | None, clock: Clock, **options: Any) -> ReplayMemory
 
 
 def take(memory: ReplayMemory, clock: Clock, mark: str, ago: float = 0.0) -> None:
-    memory.admit(mark, clock.now - ago, clock.now)
+    memory.accept_once(mark, clock.now - ago, clock.now)
 
 
 def refused(memory: ReplayMemory, clock: Clock, mark: str, signed_at: float) -> str:
     with pytest.raises(LeashError) as caught:
-        memory.admit(mark, signed_at, clock.now)
+        memory.accept_once(mark, signed_at, clock.now)
     assert caught.value.kind == "AuthenticationError"
     return str(caught.value)
 
@@ -71,29 +71,29 @@ def test_request_from_the_future_is_remembered_until_its_time_is_over(memory: Re
     assert refused(memory, clock, "a", at) == "Untimely request."
 
 
-def test_gate_refuses_a_request_that_comes_again(clock: Clock) -> None:
-    gate = make_gate(clock=clock)
+def test_validator_refuses_a_request_that_comes_again(clock: Clock) -> None:
+    validator = make_validator(clock=clock)
     first, second = signed("close", {}), [json.dumps(sign2(request("close", {}), [])).encode()]
     for parts in (first, second):
-        gate.admit(parts)
+        validator.validate(parts)
         for _ in range(3):
             with pytest.raises(LeashError, match="seen before"):
-                gate.admit(parts)
+                validator.validate(parts)
     # The same request in another dress.
     with pytest.raises(LeashError, match="seen before"):
-        gate.admit([b" " + first[0].replace(b'"close"', b'"\\u0063lose"')])
+        validator.validate([b" " + first[0].replace(b'"close"', b'"\\u0063lose"')])
     # The nonce of another request.
     other = sign2(request("abort", {}, time=NOW - 5), [])
     with pytest.raises(LeashError, match="seen before"):
-        gate.admit([json.dumps(other).encode()])
+        validator.validate([json.dumps(other).encode()])
 
 
 def test_refused_signature_does_not_use_a_request_up(clock: Clock) -> None:
-    gate = make_gate(clock=clock)
+    validator = make_validator(clock=clock)
     parts = signed("stat", {})
     with pytest.raises(LeashError, match="Wrong signature"):
-        gate.admit([parts[0].replace(b"stat", b"plot")])
-    gate.admit(parts)
+        validator.validate([parts[0].replace(b"stat", b"plot")])
+    validator.validate(parts)
 
 
 def test_restart_neither_replays_nor_locks_out(memory: ReplayMemory, path: Path, clock: Clock) -> None:
@@ -257,7 +257,7 @@ def test_quiet_server_does_not_gather_spans(memory: ReplayMemory, clock: Clock) 
         clock.passes(5000)
         take(memory, clock, f"{i}")
     assert len(memory) == 1
-    assert len(memory._spans) <= 8
+    assert len(memory._refused_spans) <= 8
 
 
 def test_file_is_its_owners_alone(memory: ReplayMemory, path: Path, clock: Clock) -> None:
@@ -279,9 +279,9 @@ def test_file_tells_neither_secret_nor_signature(tmp_path: Path, clock: Clock) -
     memory = open_memory(tmp_path / "seen", clock)
     clock.passes(100)
     parts = signed("stat", {}, time=clock.now)
-    gate = make_gate(clock=clock)
-    gate._memory = memory
-    gate.admit(parts)
+    validator = make_validator(clock=clock)
+    validator._memory = memory
+    validator.validate(parts)
     content = (tmp_path / "seen").read_text()
     assert SECRET not in content
     assert json.loads(parts[0])["sign"][:32] not in content
@@ -325,7 +325,7 @@ def test_full_disk_costs_a_warning_and_replays_nothing(
 
 def test_an_empty_memory_is_used_all_the_same(path: Path, clock: Clock) -> None:
     memory = open_memory(path, clock)
-    gate = RequestValidator(SECRET, None, memory, clock)
+    validator = RequestValidator(SECRET, None, memory, clock)
     clock.passes(100)
-    gate.admit(signed("stat", {}, time=clock.now))
+    validator.validate(signed("stat", {}, time=clock.now))
     assert len(memory) == 1

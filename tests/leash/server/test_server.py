@@ -27,7 +27,7 @@ from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.file_pipeline import ProgressJournal, SharedResources
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, compose
-from saxs_bluesky.leash.protocol import SpareKeys
+from saxs_bluesky.leash.protocol import UnknownKeyLog
 from saxs_bluesky.leash.server import (
     CommandHandler,
     LeashServer,
@@ -72,17 +72,19 @@ class Live:
         state = StateFolder(self.folder / "state")
         self.progress = ProgressJournal(state.folder / "progress")
         settings = QueueSettings(names=OutputNames(), watch=True, feeder=(), base=self.base)
-        self.desk = CommandHandler(settings, SharedResources(progress=self.progress), state, self.options.get("limits"))
-        self.desk.resume()
+        self.handler = CommandHandler(
+            settings, SharedResources(progress=self.progress), state, self.options.get("limits")
+        )
+        self.handler.resume()
         self.server = LeashServer(
-            self.address, SECRET, self.desk, **{"memory": state.folder / "requests", **self.options}
+            self.address, SECRET, self.handler, **{"memory": state.folder / "requests", **self.options}
         )
         self.server.start()
         return self
 
     def stop(self) -> None:
         self.server.stop()
-        self.desk.suspend()
+        self.handler.suspend()
         self.progress.close()
 
     def client(self) -> AbstractContextManager[Client]:
@@ -247,9 +249,9 @@ def test_protocol_2_is_strict(client: Client) -> None:
 
 
 def test_places_of_unknown_keys_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    keys = SpareKeys()
+    keys = UnknownKeyLog()
     with caplog.at_level(logging.INFO):
-        keys.tell(f"key{number}\x1b[2J{'x' * 500}" for number in range(1000))
+        keys.log_new(f"key{number}\x1b[2J{'x' * 500}" for number in range(1000))
     assert len(caplog.messages) == 51
     assert all(message.isprintable() and len(message) < 200 for message in caplog.messages)
 
@@ -291,15 +293,15 @@ def test_queue_whose_thread_has_died_is_told_of_in_every_answer(
     live.files.add("bad.tif")
     assert_failed(client, "ended before its time: unexpected OverflowError: date value out of range")
     assert client.raw(Command.STAT)["data"]["stat"]["images processed"] == 1
-    assert "queue failed" in live.desk.described
-    assert "OverflowError" in live.desk.described
-    assert "\x1b" not in live.desk.described
+    assert "queue failed" in live.handler.description
+    assert "OverflowError" in live.handler.description
+    assert "\x1b" not in live.handler.description
     assert sum("new opens another, readdir tries again" in message for message in caplog.messages) == 1
     poisoned()
     assert client.raw(Command.READDIR)["result"] == "queue restarted with all files"
     until(lambda: client.stat()["images processed"] == 3)
     assert client.raw(Command.PLOT)["result"] == "plot"
-    assert "queue open" in live.desk.described
+    assert "queue open" in live.handler.description
 
 
 @pytest.mark.logs_errors
@@ -342,7 +344,7 @@ def test_queue_that_cannot_begin_again_is_told_of(live: Live, client: Client, ca
     live.start()
     with live.client() as later:
         assert_failed(later, "results")
-        assert "queue failed" in live.desk.described
+        assert "queue failed" in live.handler.description
         results.unlink()
         assert later.raw(Command.READDIR)["result"] == "queue restarted with all files"
         until(lambda: later.raw(Command.PLOT)["result"] == "plot")
@@ -465,13 +467,13 @@ def test_image_that_fails_is_counted_and_not_drawn(
 
 
 def test_slow_request_holds_up_nobody(live: Live, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, answer = threading.Event(), live.desk.answer
+    go, answer = threading.Event(), live.handler.answer
 
     def slow(request: Request) -> Any:
         assert go.wait(PATIENCE)
         return answer(request)
 
-    monkeypatch.setattr(live.desk, "answer", slow)
+    monkeypatch.setattr(live.handler, "answer", slow)
     client.socket.send_multipart(compose(Command.NEW, NEW, (MASK,), secret=SECRET))
     with live.client() as other:
         for _ in range(20):
@@ -490,13 +492,13 @@ def test_slow_request_holds_up_nobody(live: Live, client: Client, monkeypatch: p
 def test_too_many_requests_at_a_time_are_told_so(
     live: Live, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    go, answer = threading.Event(), live.desk.answer
+    go, answer = threading.Event(), live.handler.answer
 
     def slow(request: Request) -> Any:
         assert go.wait(PATIENCE)
         return answer(request)
 
-    monkeypatch.setattr(live.desk, "answer", slow)
+    monkeypatch.setattr(live.handler, "answer", slow)
     dealer = client.context.socket(zmq.DEALER)
     dealer.rcvtimeo = 60_000
     dealer.connect(live.address)
@@ -645,8 +647,8 @@ def test_fault_of_the_server_is_an_answer_too(
     def fault(*_: Any) -> Any:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr(live.desk, "answer", fault)
-    monkeypatch.setattr(live.desk, "text", fault)
+    monkeypatch.setattr(live.handler, "answer", fault)
+    monkeypatch.setattr(live.handler, "immediate_answer", fault)
     for command in (Command.STAT, Command.LISTDIR, Command.NEW):
         answer = client.ask(command, *ARGUMENTS.get(command, ()))
         assert answer.result == "ServerError"
@@ -879,7 +881,7 @@ def test_queue_of_another_base_directory_is_forgotten(live: Live, caplog: pytest
     StateFolder(live.folder / "state").save(record())
     live.start()
     assert "the queue of /base is forgotten" in caplog.text
-    assert live.desk.statistics is None
+    assert live.handler.statistics is None
 
 
 # Keys
@@ -894,7 +896,7 @@ def test_with_keys_only_clients_that_have_one_are_let_in(tmp_path: Path, lives: 
     (keys / "clients" / "known.key_secret").rename(tmp_path / "own" / "known.key_secret")
     zmq.auth.create_certificates(tmp_path / "own", "stranger")
     assert ServerKeys(keys).public == made.public
-    lives.append(Live(tmp_path, {"curve": ServerKeys(keys)}).start())
+    lives.append(Live(tmp_path, {"encryption": ServerKeys(keys)}).start())
     context: zmq.Context[Any] = zmq.Context()
 
     def client(name: str) -> Client:
@@ -941,7 +943,7 @@ class Keyed:
 
     def start(self) -> None:
         self.made = ServerKeys(self.keys)
-        self.lives.append(Live(self.folder, {"curve": self.made}).start())
+        self.lives.append(Live(self.folder, {"encryption": self.made}).start())
 
     def is_let_in(self) -> bool:
         """Whether a new connection of the client gets an answer."""
