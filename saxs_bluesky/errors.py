@@ -99,10 +99,16 @@ class WorkerHungError(SaxsError):
     """A task was not done in its time, each time it was tried."""
 
 
-def reason_of(error: BaseException) -> str:
-    """What to record of an error that costs a frame or its files.
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """Text of an error on one line, of at most so many characters; its type where it has no text."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
 
-    Those that a user can act on tell it; any other is a fault of the program, or of a user's recipe.
+
+def reason_of(error: BaseException) -> str:
+    """Text of an error that costs a frame or its files, as it is recorded.
+
+    Errors that a user can act on say everything themselves; any other is a fault of the program or of a user's
+    integrator, and its type is named.
     """
     if isinstance(error, SaxsError):
         return str(error)

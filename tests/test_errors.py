@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from saxs_bluesky.errors import printable, printable_lines
+from saxs_bluesky.errors import one_line, printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,9 @@ def test_nothing_that_acts_is_left_of_any_character() -> None:
 
 def test_lines_stay_lines() -> None:
     assert printable_lines("one\ntwo\x1b[K\n") == "one\ntwo\\x1b[K\n"
+
+
+def test_text_of_an_error_is_one_line() -> None:
+    assert one_line(ValueError("bad\n  header\tat byte 3")) == "bad header at byte 3"
+    assert one_line(ValueError("bad header"), 3) == "bad"
+    assert one_line(KeyError()) == "KeyError"

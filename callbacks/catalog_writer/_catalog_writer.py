@@ -20,12 +20,12 @@ from saxs_bluesky.callbacks.catalog_writer._run_upload import RunUpload
 from saxs_bluesky.callbacks.catalog_writer._writer_state import CatalogCounters, JournaledRun
 from saxs_bluesky.catalog import open_catalog, words
 from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.support.log_throttle import is_logged
 from saxs_bluesky.support.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
-_TELL_EACH = 1000  # of the documents that are lost
 _ANSWER_TIMEOUT = 5.0  # seconds
 _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
 _SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
@@ -101,7 +101,7 @@ class CatalogWriter:
             self._accepted += taken
             self._lost += not taken
             self._not_taken += not taken
-            tell = not taken and self._not_taken % _TELL_EACH == 1
+            tell = not taken and is_logged(self._not_taken, first=1)
         if tell:
             why = (
                 "the writer is closed" if self._ended.is_set() else "the disk does not keep up, or the writer is closed"

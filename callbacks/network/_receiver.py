@@ -16,12 +16,12 @@ from saxs_bluesky.callbacks.network._formats import Format, deserializer
 from saxs_bluesky.callbacks.network._publisher import checked_prefix
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.support.addresses import tcp_address
+from saxs_bluesky.support.log_throttle import is_logged
 
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 100  # milliseconds
 _LAST_SECONDS = 2.0  # for what has arrived when the receiver is closed
-_TOLD_ONE_BY_ONE = 10
 _PICKLE = b"\x80"
 _NAMES = {name.name for name in DocumentNames} - {"bulk_events", "bulk_datum"}
 
@@ -139,7 +139,7 @@ class DocumentReceiver:
     def _unreadable(self, rest: bytes, error: Exception) -> None:
         number = self.counters.unreadable + 1
         self.counters = replace(self.counters, unreadable=number)
-        if number > _TOLD_ONE_BY_ONE and number % 1000:
+        if not is_logged(number):
             return
         content = rest.partition(b" ")[2]
         hint = "; it looks like pickle: use saxs_bluesky.callbacks.publish" if content.startswith(_PICKLE) else ""

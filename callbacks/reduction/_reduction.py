@@ -26,6 +26,7 @@ from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, 
 from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
 from saxs_bluesky.frame_job import CurveFiles, FrameJob, FrameName, FrameResult, OutputNameRegistry, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
+from saxs_bluesky.support.log_throttle import is_logged
 from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handle_signals
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ _CLOSE = object()
 _END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
 _LOOK = object()
 _LEFT_OUT = FrameResult("not reduced: the program ended before")
-_TELL_EACH = 1000  # of the documents that are not reduced
 _LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
 _LOOK_AT_FUTURE = 0.2  # seconds between looks whether there is still time for a frame of the executor's
 _SECONDS_STUCK = 4.0  # at the program's end: without a frame that gets done there is no sense in waiting
@@ -261,10 +261,10 @@ class Reduction:
             self._put_in_hand(_CLOSE)
 
     def _refuse(self, name: str) -> None:
-        if self._refused % _TELL_EACH == 0:
+        self._refused += 1
+        if is_logged(self._refused, first=1):
             text = "a document (%s) is not reduced, nor are those after it: the reduction has ended (%s)"
             _log.log(logging.ERROR if self._ended else logging.WARNING, text, name, self._ended or "it was closed")
-        self._refused += 1
 
     @property
     def ended(self) -> str:

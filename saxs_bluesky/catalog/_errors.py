@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from saxs_bluesky.errors import printable
+from saxs_bluesky.errors import one_line, printable
 
 _KEY = re.compile(r"(?i)(api_?key(?:=|%3D|['\"]?\s*[:=]\s*['\"]?|\s+))[^\s&#'\",)\]}>]+")
 _PASSWORD = re.compile(r"(\w://[^\s/:@]+):[^\s/@]+@")
@@ -15,7 +15,7 @@ _SERVER_ERROR, _TOO_MANY = 500, 429
 
 def words(error: BaseException) -> str:
     """Tell an error in one line, without keys and passwords that addresses in it carry."""
-    return without_secrets(" ".join(printable(" ".join(str(error).split())).split())) or type(error).__name__
+    return without_secrets(printable(one_line(error)))
 
 
 def without_secrets(text: str) -> str:

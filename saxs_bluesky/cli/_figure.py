@@ -27,19 +27,13 @@ def figure_in_window(name: str, *, example: str) -> Figure:
     OutputError
         There is no display, or no toolkit for windows.
     """
-    # Only here, since it looks for a display.
+    # Only here, since they take time to load, and pyplot looks for a display.
     import matplotlib.pyplot as plt
-    from matplotlib.backend_bases import FigureManagerBase
 
-    from saxs_bluesky.plotting import avoid_broken_qt
+    from saxs_bluesky.plotting import can_open_windows
 
-    avoid_broken_qt()
-    wanted = f"wanted a display to open a window on, found none; name a file to draw into, such as {example}"
-    try:
-        figure = plt.figure(name, figsize=_SIZE, layout="constrained")
-    except ImportError as error:
-        raise OutputError(wanted) from error
-    if figure.canvas.manager_class is FigureManagerBase:
-        plt.close(figure)
-        raise OutputError(wanted)
-    return figure
+    if not can_open_windows():
+        raise OutputError(
+            f"wanted a display to open a window on, found none; name a file to draw into, such as {example}"
+        )
+    return plt.figure(name, figsize=_SIZE, layout="constrained")

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from saxs_bluesky.callbacks import LiveCurves
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.plotting import avoid_broken_qt
-from saxs_bluesky.session import has_windows
+from saxs_bluesky.plotting import can_open_windows
 
 _PAUSE = 0.05  # seconds
 
@@ -28,12 +27,10 @@ class Window:
     """
 
     def __init__(self, live: LiveCurves) -> None:
-        import matplotlib.pyplot as plt  # chooses a toolkit
-
-        avoid_broken_qt()
-
-        if not has_windows(plt.get_backend()):
+        if not can_open_windows():
             raise SaxsError("wanted a display and a toolkit for a window (Tk, or pip install pyside6), found none")
+        import matplotlib.pyplot as plt  # only here, since it chooses a toolkit
+
         self._plt = plt
         self._figure = live.show()
 

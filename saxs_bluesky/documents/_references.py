@@ -17,7 +17,7 @@ import numpy as np
 from saxs_bluesky.documents._hdf5_detector import Detectors
 from saxs_bluesky.documents._hdf5_file import dataset_of, is_written_to, not_yet, read_file
 from saxs_bluesky.documents._unfilled import why_unfilled, why_unwritten
-from saxs_bluesky.errors import FrameError, HandlerError, StillOpenError, SupersededError, UnfilledError
+from saxs_bluesky.errors import FrameError, HandlerError, StillOpenError, SupersededError, UnfilledError, one_line
 from saxs_bluesky.reduction import PilatusHeader, Stamp, has_stamp, read_frame
 from saxs_bluesky.reduction.arrays import Image
 
@@ -262,7 +262,7 @@ def check_that_it_opens(path: str) -> None:
 
 
 def _reason(error: Exception, reference: FrameReference) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return text if reference.path in text else f"{reference.path}: {text}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
-from saxs_bluesky.errors import PipelineError, SaxsError
+from saxs_bluesky.errors import PipelineError, SaxsError, reason_of
 from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted
 from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
 from saxs_bluesky.file_pipeline._recovery import Recovery, stop_of
@@ -148,7 +148,7 @@ class FilePipeline:
             raise
         # Whoever waits for it must hear that it ended, and why.
         except Exception as error:
-            self.ended = f"the reduction of files ended before its time: unexpected {type(error).__name__}: {error}"
+            self.ended = f"the reduction of files ended before its time: {reason_of(error)}"
             _log.debug("the reduction of files ended before its time", exc_info=True)
             raise PipelineError(self.ended) from error
 
@@ -316,7 +316,7 @@ class FilePipeline:
 
     def _recover_without(self, error: Exception) -> None:
         """Begin anew where what was left makes no sense: nothing of it is done twice but what nobody can know."""
-        why = f"what was left cannot be completed (unexpected {type(error).__name__}: {error})"
+        why = f"what was left cannot be completed ({reason_of(error)})"
         if self._progress is not None:
             self._progress.set_aside(why)
         _log.warning("%s; all images are done again", why)

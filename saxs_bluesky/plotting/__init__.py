@@ -9,7 +9,7 @@ from saxs_bluesky.plotting._curves import plot_curve, plot_curves
 from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
 from saxs_bluesky.plotting._saving import figure_bytes, save_figure
 from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale, finish, plain, set_scale
-from saxs_bluesky.plotting._toolkit import avoid_broken_qt
+from saxs_bluesky.plotting._toolkit import avoid_broken_qt, can_open_windows, has_windows
 
 __all__ = [
     "DEVIATION_COLOR",
@@ -17,9 +17,11 @@ __all__ = [
     "SIGMA_COLOR",
     "Scale",
     "avoid_broken_qt",
+    "can_open_windows",
     "compare_curves",
     "figure_bytes",
     "finish",
+    "has_windows",
     "plain",
     "plot_curve",
     "plot_curves",

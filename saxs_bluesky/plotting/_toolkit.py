@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import matplotlib as mpl
+from matplotlib.backends.registry import BackendFilter, backend_registry
 
 from saxs_bluesky.errors import printable
 
@@ -37,6 +38,24 @@ def avoid_broken_qt() -> None:
     failure = _failure_of_qt()
     if failure:
         _log.warning("Qt does not start on this display (%s): %s", failure, _use_another())
+
+
+def has_windows(backend: str) -> bool:
+    """True if a backend of Matplotlib makes windows, or is yet to be chosen (``auto``)."""
+    headless = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
+    return backend.lower() not in {name.lower() for name in headless}
+
+
+def can_open_windows() -> bool:
+    """True if there is a display and a toolkit that makes windows on it, which is loaded; from the main thread."""
+    import matplotlib.pyplot as plt  # only here, since it chooses a backend
+
+    avoid_broken_qt()
+    try:
+        plt.draw_if_interactive()  # loads the backend; there is nothing to draw yet
+    except ImportError:
+        return False
+    return has_windows(plt.get_backend())
 
 
 def _qt_runs() -> bool:

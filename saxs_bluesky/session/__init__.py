@@ -2,7 +2,7 @@
 
 from saxs_bluesky.session._profile import copy_profile
 from saxs_bluesky.session._settings import SETTINGS_FILE, BeamlineSettings, load_settings
-from saxs_bluesky.session._windows import LiveWindows, has_windows, show_where_possible
+from saxs_bluesky.session._windows import LiveWindows, show_where_possible
 from saxs_bluesky.session._writer import open_writer
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "BeamlineSettings",
     "LiveWindows",
     "copy_profile",
-    "has_windows",
     "load_settings",
     "open_writer",
     "show_where_possible",

@@ -9,10 +9,9 @@ import threading
 import matplotlib as mpl
 from bluesky.utils import DefaultDuringTask
 from matplotlib._pylab_helpers import Gcf
-from matplotlib.backends.registry import BackendFilter, backend_registry
 
 from saxs_bluesky.callbacks import LiveCurves
-from saxs_bluesky.plotting import avoid_broken_qt
+from saxs_bluesky.plotting import avoid_broken_qt, has_windows
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +44,6 @@ def show_where_possible(live: LiveCurves) -> bool:
         _log.warning("no window for the live plot: %s", error)
         return False
     return True
-
-
-def has_windows(backend: str) -> bool:
-    """Whether a backend of Matplotlib has windows; one that is yet to be chosen may have."""
-    headless = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
-    return backend.lower() not in {name.lower() for name in headless}
 
 
 class LiveWindows(DefaultDuringTask):

@@ -20,9 +20,10 @@ from saxs_bluesky.sources._feeder_connection import KEEPALIVE, FeederConnection
 from saxs_bluesky.sources._finders import Candidate
 from saxs_bluesky.sources._folder_scanner import FolderScanner, is_image_name
 from saxs_bluesky.sources._raw_run_composer import describe_session
-from saxs_bluesky.sources._readiness import Readiness, is_told
+from saxs_bluesky.sources._readiness import Readiness
 from saxs_bluesky.sources._source import FileSource
 from saxs_bluesky.support.addresses import tcp_address
+from saxs_bluesky.support.log_throttle import is_logged
 
 _log = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class FeederListener:
             # Announcements would stay away without a word if this thread ended.
             except Exception:  # noqa: BLE001
                 failures += 1
-                if is_told(failures):
+                if is_logged(failures):
                     _log.exception("%s: listening to a feeder failed, and goes on", ", ".join(self.addresses))
                 self._stopping.wait(_PAUSE_AFTER_FAILURE)
         for connection in connections:
@@ -205,7 +206,7 @@ class FeederListener:
 
     def _count_connections(self, connections: Sequence[FeederConnection]) -> None:
         interruptions = sum(connection.interruptions for connection in connections)
-        if interruptions > self.counters.interruptions and is_told(interruptions):
+        if interruptions > self.counters.interruptions and is_logged(interruptions):
             gone = ", ".join(connection.address for connection in connections if not connection.connected)
             _log.warning("%s: wanted a feeder, found it gone; what it announces before it is back is missed", gone)
         connected = sum(connection.connected for connection in connections)
@@ -227,7 +228,7 @@ class FeederListener:
 
     def _tell_dropped(self, path: str) -> None:
         self.counters = replace(self.counters, dropped=self.counters.dropped + 1)
-        if is_told(self.counters.dropped):
+        if is_logged(self.counters.dropped):
             _log.warning(
                 "%s: announced, and dropped: %d files wait to be looked at (dropped so far: %d); list the folder to "
                 "find them (saxsdog -w, saxsleash readdir)",
@@ -243,7 +244,7 @@ class FeederListener:
         # A parser of what strangers send raises anything.
         except Exception as error:  # noqa: BLE001
             number = self.counters.unreadable + 1
-            if is_told(number):
+            if is_logged(number):
                 # repr, since a message may hold what would act on a terminal.
                 _log.warning(
                     "%s: wanted an announcement of a file, found %s: %.200r (unreadable so far: %d)",

@@ -23,6 +23,7 @@ from saxs_bluesky.reduction import (
     stamp_of,
 )
 from saxs_bluesky.sources._turns import Turns
+from saxs_bluesky.support.log_throttle import is_logged
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ MOST_ABSENT = 10_000
 
 _LONGEST_PAUSE = 0.5  # seconds between looks at a file that stands still and is not whole
 _ABSENT_LOOKS = 2000  # a second
-_TOLD_ONE_BY_ONE = 10
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Readiness:
             self._absent.add(file)
             return True
         self.dropped += 1
-        if is_told(self.dropped):
+        if is_logged(self.dropped):
             _log.warning(
                 "%s: announced, but not there; %d such files are waited for already, so this one is not "
                 "(not waited for so far: %d)",
@@ -306,11 +306,6 @@ class Readiness:
             self._leave(file)
             failure = f"{file.path}: wanted a TIFF image, found {error.strerror or error}"
             self._given_up.append(FoundFile(file.path, 0, 0, math.nan, None, failure))
-
-
-def is_told(number: int) -> bool:
-    """Whether the so many-th of its kind is worth a line in the log."""
-    return number <= _TOLD_ONE_BY_ONE or number % 1000 == 0
 
 
 def _headers(path: str, status: os.stat_result) -> list[FrameFile | FrameError]:

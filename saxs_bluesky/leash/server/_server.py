@@ -21,6 +21,7 @@ from saxs_bluesky.leash.server._command_handler import IMMEDIATE_COMMANDS, ORDER
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
 from saxs_bluesky.leash.server._request_validator import Request, RequestValidator
 from saxs_bluesky.leash.server._server_keys import ServerKeys
+from saxs_bluesky.support.log_throttle import is_logged
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ _POLL_MS = 500
 _LAST_ANSWERS = 5.0  # seconds for requests in hand when the server ends
 _LINGER = 200  # milliseconds for answers on their way then
 _BACKLOG = 1000  # connections that come at once
-_LOGGED_ONE_BY_ONE = 10
 _SOCKET_OPTIONS = {
     zmq.LINGER: 0,
     zmq.RCVHWM: 4,  # of a client, that waits for its answer before it asks again
@@ -332,7 +332,7 @@ class LeashServer:
         self._refused += 1
         if not isinstance(error, SaxsError | OSError):
             _log.error("a request failed", exc_info=error)
-        elif self._refused <= _LOGGED_ONE_BY_ONE or self._refused % 1000 == 0:
+        elif is_logged(self._refused):
             kind = error.kind if isinstance(error, LeashError) else type(error).__name__
             _log.warning("a request is refused (%d so far): %s: %s", self._refused, kind, error)
         return self._validator.error_reply(error, request)

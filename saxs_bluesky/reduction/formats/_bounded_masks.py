@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from saxs_bluesky.errors import MaskError
+from saxs_bluesky.errors import MaskError, one_line
 from saxs_bluesky.reduction.arrays import BoolImage
 from saxs_bluesky.reduction.formats._tiff import COMPRESSIONS, UNCOMPRESSED
 
@@ -46,6 +46,8 @@ _HDF5_STARTS = (0, 512, 1024, 2048)  # what comes before is a block of the user'
 
 _LZMA = 34925  # whose decoder makes room for as large a dictionary as the file asks for
 _TIFF_COMPRESSIONS = {UNCOMPRESSED, *COMPRESSIONS} - {_LZMA}
+
+_LONGEST_REASON = 200  # characters
 
 _UNPACKED = 2**28  # bytes that a compressed mask may take for a moment, beside those of its pixels
 
@@ -84,10 +86,13 @@ def read_bounded(content: bytes, where: str, limit: int) -> BoolImage:
         raise
     # Each reader has its own ways to fail on a file that is not what it says.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})") from error
+        raise _unreadable(error, where) from error
     masked: BoolImage = values != 0
     return masked
+
+
+def _unreadable(error: Exception, where: str) -> MaskError:
+    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({one_line(error, _LONGEST_REASON)})")
 
 
 def format_of(content: bytes) -> str | None:
@@ -300,8 +305,6 @@ def _main() -> int:
         np.save(sys.stdout.buffer, values != 0, allow_pickle=False)
     # Each reader has its own ways to fail on a file that is not what it says.
     except Exception as error:  # noqa: BLE001
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        found = f"{where}: wanted a mask image, found an unreadable file ({reason})"
-        sys.stderr.write(str(error) if isinstance(error, MaskError) else found)
+        sys.stderr.write(str(error if isinstance(error, MaskError) else _unreadable(error, where)))
         return _REFUSED
     return 0

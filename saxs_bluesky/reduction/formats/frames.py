@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from saxs_bluesky.errors import FrameError, SupersededError
+from saxs_bluesky.errors import FrameError, SupersededError, one_line
 from saxs_bluesky.reduction.arrays import Image
 from saxs_bluesky.reduction.formats._pages import PageTable, Place, page_table
 from saxs_bluesky.reduction.formats._tiff import (
@@ -433,8 +433,7 @@ def _without_surprise(path: Path) -> Iterator[None]:
         raise
     # tifffile has many ways to fail on a file that is no TIFF or damaged.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({reason})") from error
+        raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({one_line(error)})") from error
 
 
 def _check_complete(page: tifffile.TiffPage, size: int, path: Path) -> None:

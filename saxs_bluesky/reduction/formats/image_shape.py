@@ -7,7 +7,7 @@ from pathlib import Path
 import fabio
 import h5py
 
-from saxs_bluesky.errors import FrameError
+from saxs_bluesky.errors import FrameError, one_line
 from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5
 from saxs_bluesky.reduction.formats.frames import read_header
 
@@ -43,8 +43,7 @@ def image_shape(source: str | Path) -> tuple[int, int]:
         raise
     # Each reader has its own ways to fail on a file that is not what it says.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FrameError(f"{source}: wanted an image, found an unreadable file ({reason})") from error
+        raise FrameError(f"{source}: wanted an image, found an unreadable file ({one_line(error)})") from error
     if len(shape) != 2 or min(shape) < 1:
         raise FrameError(f"{source}: wanted an image of shape (rows, columns), found shape {shape}")
     return shape[0], shape[1]

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from saxs_bluesky.errors import MaskError
+from saxs_bluesky.errors import MaskError, one_line
 from saxs_bluesky.reduction.arrays import BoolImage
 from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5, read_bounded, unpacked
 
@@ -148,5 +148,4 @@ def _mask_of(values: npt.NDArray[Any], where: str) -> BoolImage:
 
 
 def _unreadable(error: Exception, where: str) -> MaskError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({reason})")
+    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({one_line(error)})")
