@@ -15,7 +15,7 @@ from tests.helpers.ports import free_port
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     block
-    for page in ("README.md", "docs/explanations/files.md")
+    for page in ("README.md", "docs/how-to/reduce-in-python.md", "docs/how-to/reduce-files-in-python.md")
     for block in re.findall(r"```(bash|python)\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 ]
 
