@@ -155,7 +155,9 @@ class Reduction:
         handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
-        self._reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
+        self._reducers = {
+            name: Reducer(one, extra_integrators=recipes, deviation=deviation) for name, one in by_name.items()
+        }
         for reducer in self._reducers.values():
             _check_recipes(reducer)
             warn(reducer.remarks)

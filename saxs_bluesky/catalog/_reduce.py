@@ -63,7 +63,7 @@ def reduce_run(
     if "original_run_uid" in raw.start:
         raise CatalogError(f"run {uid}: wanted a raw run, found one reduced from {raw.start['original_run_uid']}")
     by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
-    reducers = {name: Reducer(one, recipes=recipes, deviation=deviation) for name, one in by_name.items()}
+    reducers = {name: Reducer(one, extra_integrators=recipes, deviation=deviation) for name, one in by_name.items()}
     for reducer in reducers.values():
         for remark in reducer.remarks:
             _log.warning("%s", remark)

@@ -286,4 +286,4 @@ def warn(remarks: Iterable[str]) -> None:
 
 @lru_cache(maxsize=8)
 def _reducer(work: FrameJob) -> Reducer:
-    return Reducer(work.calibration, recipes=work.recipes, deviation=work.deviation)
+    return Reducer(work.calibration, extra_integrators=work.recipes, deviation=work.deviation)

@@ -47,9 +47,9 @@ class Curve:
     Parameters
     ----------
     name
-        ``R0`` (radial), ``P1`` (azimuthal), ``S2`` (slice), or the name of a user's own recipe.
+        ``R0`` (radial), ``P1`` (azimuthal), ``S2`` (slice), or the name of a user's own integrator.
     kind
-        What it runs over: ``radial``, ``azimuthal``, ``slice``, or ``recipe`` for a user's own.
+        What it runs over: ``radial``, ``azimuthal``, ``slice``, or ``recipe`` for a user's own integrator.
     axis
         Centres of the bins, ascending, shape (n,).
     axis_label, axis_unit

@@ -1,7 +1,7 @@
 """Integrators: what turns an image into one curve.
 
 An integrator is any object that fits `Integrator`. Those here are built from a calibration; a
-user's own recipe stands beside them by fitting the same protocol.
+user's own integrator stands beside them by fitting the same protocol.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from saxs_bluesky.reduction._polarization import polarization_factor
 from saxs_bluesky.reduction._slices import SliceIntegrator
 from saxs_bluesky.reduction.arrays import BoolImage, FloatImage, Image
 from saxs_bluesky.reduction.formats.curve_provenance import CurveProvenance
+from saxs_bluesky.support.former_names import former_argument
 
 _Own: TypeAlias = RadialIntegrator | AzimuthalIntegrator | SliceIntegrator
 
@@ -33,8 +34,8 @@ class Reducer:
     ----------
     calibration
         What to integrate and how.
-    recipes
-        Further integrators, any objects that fit `Integrator`.
+    extra_integrators
+        Integrators of the user's own, any objects that fit `Integrator`. Its former name is ``recipes``.
     deviation
         Whether curves carry a second estimate of their errors, the standard deviation of the pixels
         in each bin.
@@ -48,14 +49,15 @@ class Reducer:
     MaskError
         A mask is unreadable or has another shape than the images.
     CalibrationError
-        A recipe is no integrator, or its name is taken or cannot be part of a file name.
+        An extra integrator does not fit `Integrator`, or its name is taken or cannot be part of a file name.
     """
 
+    @former_argument("recipes", "extra_integrators")
     def __init__(
         self,
         calibration: Calibration,
         *,
-        recipes: Sequence[Integrator] = (),
+        extra_integrators: Sequence[Integrator] = (),
         deviation: bool = False,
         leave_out_invalid: bool = True,
     ) -> None:
@@ -66,10 +68,10 @@ class Reducer:
         self._own = _integrators(calibration, masked, deviation=deviation)
         #: What of the calibration gives curves without a point, or integral parameters of none; each in a line.
         self.remarks = tuple(_remarks(calibration, masked, self._own))
-        self._recipes = tuple(recipes)
-        self.integrators: tuple[Integrator, ...] = (*self._own, *self._recipes)
+        self._extra = tuple(extra_integrators)
+        self.integrators: tuple[Integrator, ...] = (*self._own, *self._extra)
         self._leave_out_invalid = leave_out_invalid
-        _check_recipes(self.integrators)
+        _check_names(self.integrators)
 
     @cached_property
     def provenance(self) -> CurveProvenance:
@@ -110,10 +112,10 @@ class Reducer:
             raise FrameError(f"wanted an image of real numbers, found {image.dtype}")
         limited = LimitedImage(image, valid_limits(count_cutoff, image.dtype) if self._leave_out_invalid else None)
         curves = [integrator.integrate(limited) for integrator in self._own]
-        if self._recipes:
+        if self._extra:
             if self._leave_out_invalid:
                 image = without_invalid(image, count_cutoff)
-            curves += [recipe.integrate(image) for recipe in self._recipes]
+            curves += [integrator.integrate(image) for integrator in self._extra]
         return curves
 
 
@@ -224,7 +226,7 @@ def _mask_name(calibration: Calibration, index: int) -> str:
     return calibration.masks[index].mask_file or "its mask"
 
 
-def _check_recipes(integrators: Sequence[Integrator]) -> None:
+def _check_names(integrators: Sequence[Integrator]) -> None:
     taken: set[str] = set()
     for integrator in integrators:
         if not isinstance(integrator, Integrator):

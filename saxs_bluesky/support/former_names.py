@@ -1,12 +1,16 @@
-"""Names of a module that are looked up when they are used: those that have moved, and those that load slowly."""
+"""Former names of what has another name now, in modules and of arguments; and names that load slowly."""
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def former_names(
@@ -43,3 +47,38 @@ def former_names(
         return getattr(import_module(owner), new)
 
     return get
+
+
+def former_argument(former: str, name: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Let a function take a keyword argument by its former name too.
+
+    Parameters
+    ----------
+    former
+        The name that the argument had.
+    name
+        The name that it has.
+
+    Returns
+    -------
+    A decorator. The function that it makes warns with a `DeprecationWarning` where the former name is used.
+
+    Raises
+    ------
+    TypeError
+        By that function: both names are used at once.
+    """
+
+    def decorate(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        @functools.wraps(function)
+        def call(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
+            if former in keywords:
+                if name in keywords:
+                    raise TypeError(f"{function.__qualname__}: {former} is the former name of {name}; give one of them")
+                warnings.warn(f"the argument {former} is now {name}", DeprecationWarning, stacklevel=2)
+                keywords[name] = keywords.pop(former)
+            return function(*arguments, **keywords)
+
+        return call
+
+    return decorate

@@ -1,4 +1,4 @@
-"""The reducer: names, invalid pixels, recipes, shapes."""
+"""The reducer: names, invalid pixels, extra integrators, shapes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_pixels_without_counts_are_left_out(document: dict[str, Any], bad: int) 
 @pytest.mark.parametrize("dtype", ["i4", "u4", "f8"])
 def test_cutoff_that_is_none_leaves_no_pixel_out(document: dict[str, Any], dtype: str, cutoff: float) -> None:
     image = np.full((60, 80), 5, dtype)
-    reducer = Reducer(Calibration.from_dict(document), recipes=[Total()])
+    reducer = Reducer(Calibration.from_dict(document), extra_integrators=[Total()])
     for found, expected in zip(reducer.reduce(image, count_cutoff=cutoff), reducer.reduce(image), strict=True):
         np.testing.assert_array_equal(found.intensity, expected.intensity)
         assert np.nansum(found.intensity) > 0
@@ -57,7 +57,7 @@ def test_highest_values_of_unsigned_images_are_no_counts(
     image = np.full((60, 80), 5, dtype)
     image[20:30, 20:40] = bad
     # For the calibration's own integrators, and for a user's.
-    reducer = Reducer(Calibration.from_dict(document), recipes=[Total()])
+    reducer = Reducer(Calibration.from_dict(document), extra_integrators=[Total()])
     curve, total = reducer.reduce(image)
     np.testing.assert_array_equal(curve.intensity[~np.isnan(curve.intensity)], 5.0)
     assert total.intensity[0] == 5 * (60 * 80 - 10 * 20)
@@ -117,7 +117,7 @@ def test_second_error_estimate_is_made_where_asked_for(document: dict[str, Any],
 
 
 class Total:
-    """A user's own recipe: the sum over the whole image."""
+    """A user's own integrator: the sum over the whole image."""
 
     name = "Total"
     axis = np.array([0.0])
@@ -127,26 +127,26 @@ class Total:
         return Curve(self.name, "recipe", self.axis, "nothing", "1", total, np.sqrt(total))
 
 
-def test_recipe_stands_beside_the_calibrations_own(document: dict[str, Any]) -> None:
+def test_extra_integrator_stands_beside_the_calibrations_own(document: dict[str, Any]) -> None:
     image = np.ones((60, 80))
-    image[0, 0] = -1  # left out for recipes too
+    image[0, 0] = -1  # left out for extra integrators too
     assert isinstance(Total(), Integrator)
-    curves = Reducer(Calibration.from_dict(document), recipes=[Total()]).reduce(image)
+    curves = Reducer(Calibration.from_dict(document), extra_integrators=[Total()]).reduce(image)
     assert [curve.name for curve in curves] == ["R0", "Total"]
     assert curves[1].intensity[0] == 60 * 80 - 1
 
 
 @pytest.mark.parametrize(
-    ("recipe", "message"),
+    ("integrator", "message"),
     [
         (object(), r"wanted an integrator \(name, axis, integrate\), found object"),
         (type("Named", (Total,), {"name": "../evil"})(), "letters, digits and underscores, found '../evil'"),
         (type("Taken", (Total,), {"name": "R0"})(), "of different names, found 'R0' twice"),
     ],
 )
-def test_bad_recipes_are_refused(document: dict[str, Any], recipe: Any, message: str) -> None:
+def test_bad_extra_integrators_are_refused(document: dict[str, Any], integrator: Any, message: str) -> None:
     with pytest.raises(CalibrationError, match=message):
-        Reducer(Calibration.from_dict(document), recipes=[recipe])
+        Reducer(Calibration.from_dict(document), extra_integrators=[integrator])
 
 
 def test_threads_share_a_reducer(document: dict[str, Any], rng: np.random.Generator) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
 from saxs_bluesky import callbacks, file_pipeline, frame_job, leash, session
+from saxs_bluesky.reduction import Calibration, Curve, Reducer
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,19 @@ def test_other_names_are_not_there() -> None:
 
     with pytest.raises(AttributeError, match=r"'saxs_bluesky\.pipeline' has no attribute 'nothing'"):
         _ = pipeline.nothing
+
+
+def test_former_name_of_an_argument_is_taken_with_a_warning(document: dict[str, Any]) -> None:
+    with pytest.warns(DeprecationWarning, match="the argument recipes is now extra_integrators") as told:
+        reducer = Reducer(Calibration.from_dict(document), recipes=[Own()])
+    assert told[0].filename == __file__
+    assert [integrator.name for integrator in reducer.integrators] == ["R0", "Own"]
+    with pytest.raises(TypeError, match="recipes is the former name of extra_integrators; give one of them"):
+        Reducer(reducer.calibration, extra_integrators=[], recipes=[])
+
+
+class Own:
+    name, axis = "Own", np.zeros(1)
+
+    def integrate(self, image: Any) -> Curve:
+        return Curve(self.name, "recipe", self.axis, "nothing", "1", self.axis, self.axis)
