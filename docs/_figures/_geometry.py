@@ -90,7 +90,7 @@ def _draw_space(axes: Axes) -> None:
     order = [0, 1, 3, 2, 0]
     detector = place_in_space(GEOMETRY, corner_x[order], corner_y[order])
     axes.fill(*_on_picture(detector).T, facecolor="#e9edf2", edgecolor=_DETECTOR, linewidth=1.6, zorder=0)
-    text(detector[3], "detector", (10, 6), _DETECTOR)
+    text(detector[3], "detector", (34, -22), _DETECTOR)
     for ring in _rings():
         line(place_in_space(GEOMETRY, *ring.T), color=_RING, linewidth=0.9, alpha=0.7)
 
