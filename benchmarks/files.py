@@ -177,11 +177,11 @@ def latency(calibration: Calibration, ram: Path, disk: Path) -> None:
         f"\nFrom a file's close to its reduced event, {LATENCY_FILES} files at {LATENCY_RATE:.0f} files/s, "
         f"{WORKERS} workers"
     )
-    for name, hints in (("watch with hints", True), ("polling only", False)):
+    for name, use_inotify in (("watch with hints", True), ("polling only", False)):
         folder = ram / name
         folder.mkdir()
         done: dict[str, float] = {}
-        source = WatchSource(folder, hints=hints)
+        source = WatchSource(folder, use_inotify=use_inotify)
 
         def arrived(_: str, doc: dict[str, Any], done: dict[str, float] = done) -> None:
             done[Path(doc["data"]["image_path"]).name] = time.time()

@@ -43,7 +43,7 @@ def files_not_done(source: FileSource, *, left_out: str = "") -> list[str]:
     if paths := source.unfinished():
         again = f"start again without {left_out}, which leaves them out" if left_out else "start again to do them"
         said.append(f"{_images(len(paths))} found and not done; {again}: {_some(paths)}")
-    if folders := source.unlisted():
+    if folders := source.unreadable_folders():
         said.append(f"{len(folders)} folders could not be listed, and their images are not done: {_some(folders)}")
     if dropped := source.counters.dropped:
         said.append(f"{dropped} announcements of images that are not there were not waited for, too many others were")

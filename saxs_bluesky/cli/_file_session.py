@@ -106,7 +106,7 @@ class Session:
         )
         stack.callback(self._work.reduction.abandon)
         self.pipeline = self._work.pipeline
-        self._told = self._told_others = False
+        self._told = self._told_other_files = False
         self._files_not_done: list[str] = []
 
     @property
@@ -218,8 +218,8 @@ class Session:
             self._told = True
             if not self._options.silent:
                 tell(self._stamped(f"watching {self._place.directory}"))
-        if self._told and not self._told_others and (others := self._work.source.others()):
-            self._told_others = True
+        if self._told and not self._told_other_files and (others := self._work.source.other_files()):
+            self._told_other_files = True
             counters = self._work.source.counters
             if not (counters.accepted or counters.skipped or counters.pending or self._options.silent):
                 self._line.clear()
@@ -257,7 +257,7 @@ class Session:
         numbers = self.pipeline.statistics
         seen = numbers.done + numbers.skipped + numbers.failed + numbers.superseded + self.pipeline.done_before
         if not (seen or self._files_not_done or interrupted or self.goes_on):
-            self._files_not_done = [no_image(self._place.directory, self._work.source.others())]
+            self._files_not_done = [no_image(self._place.directory, self._work.source.other_files())]
         for what in self._files_not_done:
             complain(f"saxsdog: {what}")
 
@@ -289,10 +289,10 @@ def _place(options: argparse.Namespace) -> SourceSettings:
         watch=options.watch,
         feeder=(options.feeder,) if options.feeder else (),
         existing=not (options.nowalk and goes_on),
-        below=goes_on or not options.nowalk,
-        hints=not options.poll_only,
+        recursive=goes_on or not options.nowalk,
+        use_inotify=not options.poll_only,
         follow_links=options.follow_links,
-        at_once=not options.walkdirinthreads,
+        list_all_first=not options.walkdirinthreads,
         deadline=options.deadline,
     )
 

@@ -209,7 +209,7 @@ def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings
         watch=options.watch,
         feeder=(tcp_address(feeder),) if feeder else (),
         base=Path(os.path.realpath(options.basedir)),
-        hints=not options.poll_only,
+        use_inotify=not options.poll_only,
     )
 
 

@@ -154,7 +154,7 @@ def _watch(options: argparse.Namespace) -> WatchSource:
     return WatchSource(
         directory.resolve(),
         existing=not options.nowalk,
-        hints=not options.poll_only,
+        use_inotify=not options.poll_only,
         readiness=Readiness(deadline=options.patience),
     )
 

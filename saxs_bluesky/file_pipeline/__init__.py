@@ -5,11 +5,11 @@ from saxs_bluesky.file_pipeline._assembly import (
     FileReduction,
     ReductionOptions,
     SharedResources,
-    SourceSettings,
 )
-from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, file_of
+from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted
 from saxs_bluesky.file_pipeline._pipeline import FilePipeline, Statistics
 from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
+from saxs_bluesky.sources import SourceSettings
 
 __all__ = [
     "PATIENCE",
@@ -21,5 +21,4 @@ __all__ = [
     "SharedResources",
     "SourceSettings",
     "Statistics",
-    "file_of",
 ]

@@ -15,86 +15,12 @@ from saxs_bluesky.file_pipeline._pipeline import FilePipeline
 from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
 from saxs_bluesky.frame_job import Condition, CurveFiles
 from saxs_bluesky.reduction import Calibration
-from saxs_bluesky.sources import (
-    FeederListener,
-    FileSource,
-    Finder,
-    FolderListing,
-    FolderWatch,
-    Readiness,
-    describe_session,
-)
+from saxs_bluesky.sources import SourceSettings, file_source
 
 PATIENCE = 2.0
 """For how long a file is waited for that changes after it was found whole, in seconds."""
 # Files on their way through the reduction: enough for two messages of tasks to each worker.
 _LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSettings:
-    """Where images come from, and how they are found.
-
-    Parameters
-    ----------
-    directory
-        Below which they are; absolute, since documents tell it to people elsewhere.
-    watch
-        Whether to go on with images that come.
-    feeder
-        Addresses of feeders that announce images.
-    base
-        What the paths of announcements are relative to; None: the directory.
-    existing
-        Whether to take the images that are there at the beginning.
-    below
-        Whether to go into folders below.
-    hints
-        Whether to ask the operating system for hints of new files.
-    follow_links
-        Whether to go where symbolic links lead out of the directory.
-    at_once
-        Whether to know all images that are there before the first is reduced.
-    deadline
-        For how long an image that is not whole may stand still before it has failed, in seconds.
-    """
-
-    directory: Path
-    watch: bool = False
-    feeder: tuple[str, ...] = ()
-    base: Path | None = None
-    existing: bool = True
-    below: bool = True
-    hints: bool = True
-    follow_links: bool = False
-    at_once: bool = True
-    deadline: float = 10.0
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether images may come as long as nobody says stop."""
-        return self.watch or bool(self.feeder)
-
-    def finders(self) -> list[Finder]:
-        """What names the images."""
-        links = self.follow_links
-        found: list[Finder] = []
-        if self.watch:
-            watch = FolderWatch(
-                self.directory, below=self.below, existing=self.existing, hints=self.hints, follow_links=links
-            )
-            found.append(watch)
-        elif self.existing:
-            found.append(FolderListing(self.directory, below=self.below, follow_links=links, at_once=self.at_once))
-        if self.feeder:
-            found.append(FeederListener(self.feeder, self.directory, base=self.base, follow_links=links))
-        return found
-
-    def source(self, title: str, metadata: Mapping[str, Any], skip: Callable[..., bool] | None) -> FileSource:
-        """Make the source; ``title`` is that of the calibration."""
-        kind = "feeder" if self.feeder else "watch" if self.watch else "folder"
-        described = describe_session(kind, self.directory, title) | dict(metadata)
-        return FileSource(self.finders(), described, readiness=Readiness(deadline=self.deadline), skip=skip)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +113,8 @@ class FileReduction:
         self._wishes = wishes
         self._skipped = skipped
         self._conditions: Counter[Condition] = Counter()
-        left = services.progress.left if services.progress is not None else None
-        goes_on = left is not None and left.identity == wishes.identity
+        interrupted = services.progress.interrupted if services.progress is not None else None
+        goes_on = interrupted is not None and interrupted.identity == wishes.identity
         self.curves = self._list(place.directory, keep=goes_on)
         in_hand = max(_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER * services.workers)
         self.reduction = Reduction(
@@ -201,7 +127,7 @@ class FileReduction:
             task_seconds=services.task_seconds,
             deviation=wishes.deviation,
         )
-        self.source = place.source(str(calibration.document["Title"]), wishes.metadata, self._skip())
+        self.source = file_source(place, str(calibration.document["Title"]), wishes.metadata, self._skip())
         self.pipeline = FilePipeline(
             self.source,
             self.reduction,

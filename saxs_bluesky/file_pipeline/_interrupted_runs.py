@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,7 +123,7 @@ class Interrupted:
         """Files of the last run whose events are here, and which were not asked for again since, with their stamps."""
         for number in sorted(self.events):
             if number > self.void:
-                yield file_of(self.events[number])
+                yield accepted_in(self.events[number]["data"])
         for number, file in self.verified.items():
             if number > self.void and number not in self.events:
                 yield file
@@ -164,7 +164,7 @@ class Interrupted:
         self.known = listed.known
         self.is_damaged |= listed.is_damaged
 
-    def take_line(self, line: bytes) -> bool:
+    def read_line(self, line: bytes) -> bool:
         """Take a line in; False where it is damaged, or none of a journal.
 
         Raises
@@ -173,13 +173,13 @@ class Interrupted:
             It says that the journal is of one.
         """
         try:
-            return self.take(journal_lines.read(line))
+            return self.read_record(journal_lines.read(line))
         except NewerVersionError:
             raise
         except (ValueError, TypeError):
             return False
 
-    def take(self, elements: list[Any]) -> bool:  # noqa: C901 - a table
+    def read_record(self, elements: list[Any]) -> bool:  # noqa: C901 - a table
         """Take the content of a line in; False where it is none of a journal.
 
         Raises
@@ -203,16 +203,16 @@ class Interrupted:
                 self.known.setdefault(folder, {})[name] = stamp
                 self.before += 1
             case ["known", str(folder), str(names), str(stamps)]:
-                return self._take_known(folder, names.split("/"), stamps)
-            case ["again", str(folder), bool(below), int(last)]:
+                return self._read_known(folder, names.split("/"), stamps)
+            case ["again", str(folder), bool(recursive), int(last)]:
                 self.known.clear()
                 self.forgets = True
                 self.void = max(self.void, last)
-                self._ask(folder, below)
+                self._add_asked(folder, recursive)
             case ["void", int(last)]:
                 self.void = max(self.void, last)
-            case ["asked", str(folder), bool(below)]:
-                self._ask(folder, below)
+            case ["asked", str(folder), bool(recursive)]:
+                self._add_asked(folder, recursive)
             case ["start", {"uid": str()} as doc]:
                 self.start = doc
             case ["descriptor", {"uid": str(), "run_start": str()} as doc]:
@@ -237,7 +237,7 @@ class Interrupted:
                 return False
         return True
 
-    def _take_known(self, folder: str, names: list[str], stamps: str) -> bool:
+    def _read_known(self, folder: str, names: list[str], stamps: str) -> bool:
         try:
             numbers = struct.unpack(f">{len(names)}Q", bytes.fromhex(stamps))
         except (ValueError, struct.error):
@@ -248,9 +248,9 @@ class Interrupted:
         files.update(zip(names, numbers, strict=True))
         return True
 
-    def _ask(self, folder: str, below: bool) -> None:
-        if (folder, below) not in self.asked:
-            self.asked.append((folder, below))
+    def _add_asked(self, folder: str, recursive: bool) -> None:
+        if (folder, recursive) not in self.asked:
+            self.asked.append((folder, recursive))
 
     def guess(self, line: bytes) -> None:
         """Find out what can be known from a line that is damaged."""
@@ -259,7 +259,7 @@ class Interrupted:
         if line.startswith(b'["known"'):
             # A name or a stamp that is wrong fits no file, and costs no more than that this file is done again.
             with suppress(ValueError, TypeError):
-                self.take(journal_lines.loads(line)[:4])
+                self.read_record(journal_lines.loads(line)[:4])
         if path is None:
             return
         with suppress(ValueError, OSError):
@@ -269,11 +269,6 @@ class Interrupted:
                 self.verified[int(number[1])] = (name, int(stamp[1]))
             else:
                 self.named.append(name)
-
-
-def file_of(event: Mapping[str, Any]) -> tuple[str, int]:
-    """Which content of which file is accepted with an event."""
-    return accepted_in(event["data"])
 
 
 def known_lines(files: Iterable[tuple[str, int]]) -> Iterator[bytes]:

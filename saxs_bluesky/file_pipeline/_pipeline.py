@@ -152,35 +152,35 @@ class FilePipeline:
             _log.debug("the reduction of files ended before its time", exc_info=True)
             raise PipelineError(self.ended) from error
 
-    def again(self, folder: str | Path, *, below: bool = True) -> None:
+    def again(self, folder: str | Path, *, recursive: bool = True) -> None:
         """Take all images anew that are in a folder, whatever was done with them; from any thread."""
         if self._progress is not None:
-            self._progress.again(folder, below=below)
-        self._source.again(folder, below=below)
+            self._progress.note_asked_again(folder, recursive=recursive)
+        self._source.again(folder, recursive=recursive)
 
     def _begin(self) -> None:
         """Complete what was left, and begin the journal of another run."""
         progress = self._progress
-        left = None if progress is None else progress.left
-        goes_on = left is not None and left.identity == self._identity
+        interrupted = None if progress is None else progress.interrupted
+        goes_on = interrupted is not None and interrupted.identity == self._identity
         try:
-            self._before = self._recover(left, goes_on=goes_on)
+            self._before = self._recover(interrupted, goes_on=goes_on)
         # Whatever is wrong with what was left must not keep the others from their curves.
         except Exception as error:  # noqa: BLE001
             _log.debug("what was left cannot be completed", exc_info=True)
             self._recover_without(error)
-            left, self._before = None, 0
+            interrupted, self._before = None, 0
         if progress is None:
             return
-        if left is not None and goes_on:
-            for folder, names in left.known.items():
+        if interrupted is not None and goes_on:
+            for folder, names in interrupted.known.items():
                 self._source.remember_all(folder, names)
-            for folder, below in left.asked:
-                self._source.again(folder, below=below, forget=False)
-            progress.go_on(self._identity, left, self._before)
+            for folder, recursive in interrupted.asked:
+                self._source.again(folder, recursive=recursive, forget=False)
+            progress.go_on(self._identity, interrupted, self._before)
         else:
             progress.begin(self._identity)
-        progress.left = None  # it is dealt with, and none of the next pipeline's business
+        progress.interrupted = None  # it is dealt with, and none of the next pipeline's business
 
     def _work(self) -> None:
         for name, doc in self._source.documents(self._has_room, self._is_settled):
@@ -231,7 +231,7 @@ class FilePipeline:
 
     def _emit(self, name: str, doc: dict[str, Any]) -> None:
         if self._progress is not None:
-            self._progress.note(name, doc)
+            self._progress.note_document(name, doc)
         if self._writer is not None:
             self._writer(name, doc)
         self._reduction(name, doc)
@@ -255,7 +255,7 @@ class FilePipeline:
         if self._writer is not None:
             self._writer.wait_for_journal()
         if self._progress is not None:
-            self._progress.end()
+            self._progress.note_end()
         if writer is not None:
             writer("stop", stop)
         self._reduction("stop", stop)
@@ -268,29 +268,29 @@ class FilePipeline:
         """Note that a frame is done; the last of the sinks that keep anything."""
         if name == "event" and self._progress is not None:
             frames = doc["data"]["frame_index"] + 1
-            self._progress.done(frames, self._curves.size if self._curves else 0)
+            self._progress.note_done(frames, self._curves.size if self._curves else 0)
             self._done_so_far = frames, self._writer.mark if self._writer else 0
 
     # After a crash
 
-    def _recover(self, left: Interrupted | None, *, goes_on: bool) -> int:
+    def _recover(self, interrupted: Interrupted | None, *, goes_on: bool) -> int:
         """Complete the raw run that was interrupted; return how many files were accepted in it and before."""
         runs = self._writer.runs() if self._writer is not None else None
-        if left is None and all(run.stopped for run in runs or ()):
+        if interrupted is None and all(run.stopped for run in runs or ()):
             return 0
-        recovery = self._recovery = Recovery(left or Interrupted(), runs)
-        before = left.before if left is not None and goes_on else 0
+        recovery = self._recovery = Recovery(interrupted or Interrupted(), runs)
+        before = interrupted.before if interrupted is not None and goes_on else 0
         self.done_before = before + len(recovery.safe) if goes_on else 0
-        if left is not None:
-            _tell(left, recovery, goes_on=goes_on)
+        if interrupted is not None:
+            _tell(interrupted, recovery, goes_on=goes_on)
             if goes_on:
                 for path, stamp in recovery.files():
-                    left.remember(path, stamp)
+                    interrupted.remember(path, stamp)
                 for path in recovery.named():
                     self._source.look_again(path)
         if self._curves is not None:
-            if left is not None and goes_on:  # or the list begins anew
-                self._curves.expect(left.list_size(recovery.first_in_doubt))
+            if interrupted is not None and goes_on:  # or the list begins anew
+                self._curves.expect(interrupted.list_size(recovery.first_in_doubt))
             for name, doc in recovery.unlisted():
                 self._curves(name, doc)
         self._complete(recovery)
@@ -298,7 +298,7 @@ class FilePipeline:
 
     def _complete(self, recovery: Recovery) -> None:
         if self._progress is not None:
-            self._progress.catalogued(recovery.catalogued())
+            self._progress.note_catalogued(recovery.catalogued())
         if self._writer is not None:
             for name, doc in [*recovery.unstopped(), *recovery.uncatalogued()]:
                 self._writer(name, doc)
@@ -333,9 +333,9 @@ class FilePipeline:
             self._reduction.wait_for_frames()
 
 
-def _tell(left: Interrupted, recovery: Recovery, *, goes_on: bool) -> None:
+def _tell(interrupted: Interrupted, recovery: Recovery, *, goes_on: bool) -> None:
     _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
-    if left.is_damaged and goes_on:
+    if interrupted.is_damaged and goes_on:
         _log.warning(
             "the journal of what is done was damaged: %s of the last files cannot be known, and are done again",
             recovery.unknown or "some",

@@ -14,7 +14,8 @@ from typing import IO, Any
 from uuid import uuid4
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, NewerVersionError, file_of, known_lines
+from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, NewerVersionError, known_lines
+from saxs_bluesky.sources import accepted_in
 from saxs_bluesky.support import journal_lines
 from saxs_bluesky.support.journal_lines import Damage, made
 from saxs_bluesky.support.locks import locked
@@ -74,50 +75,56 @@ class ProgressJournal:
         self._void = 0  # number of the last event before all was asked for again
         self._long = _LONG
         #: What a program left that did not come to its end; None where there is nothing.
-        self.left = self._read()
+        self.interrupted = self._read()
         self._generation_is_void = False
         self._run_id = ""
         self._asked: list[tuple[str, bool]] = []
-        if self.left is not None:
-            self._asked, self._generation, self._last = list(self.left.asked), self.left.generation, self.left.last
+        if self.interrupted is not None:
+            self._asked = list(self.interrupted.asked)
+            self._generation, self._last = self.interrupted.generation, self.interrupted.last
         self._forgets = False  # all was asked for again, while what was left is being completed
 
     # What is left
 
     def _read(self) -> Interrupted | None:
-        begun, left = self._read_file(self._folder / _BEGUN, mend=False), self._read_file(self._path, mend=True)
-        if left is None and begun is None:
+        begun, interrupted = self._read_file(self._folder / _BEGUN, mend=False), self._read_file(self._path, mend=True)
+        if interrupted is None and begun is None:
             return None
-        if left is None:
+        if interrupted is None:
             assert begun is not None
             _log.warning(
                 "%s: the journal of a run that had begun is gone or empty; what was done is known in part", self._path
             )
-            left, begun.is_damaged = begun, True
-        elif begun is not None and left.run_id in ("", begun.run_id):
-            left.complete(begun)
-        if left.generation == Path(left.generation).name and left.generation and not left.forgets:
-            known = self._read_file(self._folder / left.generation, mend=True)
+            interrupted, begun.is_damaged = begun, True
+        elif begun is not None and interrupted.run_id in ("", begun.run_id):
+            interrupted.complete(begun)
+        if (
+            interrupted.generation == Path(interrupted.generation).name
+            and interrupted.generation
+            and not interrupted.forgets
+        ):
+            known = self._read_file(self._folder / interrupted.generation, mend=True)
             if known is None:
-                left.is_damaged = True
+                interrupted.is_damaged = True
                 _log.warning(
-                    "%s: the list of known files is gone or empty; they are done again", self._folder / left.generation
+                    "%s: the list of known files is gone or empty; they are done again",
+                    self._folder / interrupted.generation,
                 )
             else:
-                left.know(known)
-        return left
+                interrupted.know(known)
+        return interrupted
 
     def _read_file(self, path: Path, *, mend: bool) -> Interrupted | None:
         """Read one of the files; None where nothing is in it."""
-        left, damage, found = Interrupted(), Damage(path), False
+        interrupted, damage, found = Interrupted(), Damage(path), False
         try:
             with path.open("rb") as file:
                 for line in journal_lines.whole_lines(file, damage):
-                    if left.take_line(line):
+                    if interrupted.read_line(line):
                         found = True
                     else:
                         damage.add(line)
-                        left.guess(line)
+                        interrupted.guess(line)
         except FileNotFoundError:
             return None
         except (OSError, NewerVersionError) as error:
@@ -126,7 +133,7 @@ class ProgressJournal:
             return None
         if damage and mend:
             self._mend(path, damage)
-        return left if found else None
+        return interrupted if found else None
 
     def _mend(self, path: Path, damage: Damage) -> None:
         """Leave the good lines alone in a file, and tell where the others are."""
@@ -149,8 +156,12 @@ class ProgressJournal:
 
     def adopt(self, identity_before: str, identity: str) -> None:
         """Take a journal of the first version for one of this task, whose identity was another text then."""
-        if self.left is not None and not self.left.run_id and self.left.identity == identity_before:
-            self.left.identity = identity
+        if (
+            self.interrupted is not None
+            and not self.interrupted.run_id
+            and self.interrupted.identity == identity_before
+        ):
+            self.interrupted.identity = identity
 
     # What is done
 
@@ -183,27 +194,27 @@ class ProgressJournal:
             except OSError as error:
                 self._warn(error)
 
-    def go_on(self, identity: str, left: Interrupted, before: int) -> None:
+    def go_on(self, identity: str, interrupted: Interrupted, before: int) -> None:
         """Begin another run of the same task: the files of the last one are known."""
         with self._using:
             if self._forgets:
                 self.begin(identity, before=before, asked=self._asked)
-            elif not left.generation or left.forgets or self._is_bloated(left):
-                self.begin(identity, left.files, before=before, asked=self._asked)
+            elif not interrupted.generation or interrupted.forgets or self._is_bloated(interrupted):
+                self.begin(identity, interrupted.files, before=before, asked=self._asked)
             else:
                 try:
-                    self._add_known(known_lines(left.accepted()))
+                    self._add_known(known_lines(interrupted.accepted()))
                     self._begin(identity, before, self._asked)
                 except OSError as error:
                     self._warn(error)
 
-    def _is_bloated(self, left: Interrupted) -> bool:
+    def _is_bloated(self, interrupted: Interrupted) -> bool:
         """Whether files that were overwritten or removed make the list of known files long."""
         try:
-            size = (self._folder / left.generation).stat().st_size
+            size = (self._folder / interrupted.generation).stat().st_size
         except OSError:
             return True
-        return size > _BLOATED * (1000 + sum(len(names) for names in left.known.values()))
+        return size > _BLOATED * (1000 + sum(len(names) for names in interrupted.known.values()))
 
     def _begin(self, identity: str, before: int, asked: Iterable[tuple[str, bool]]) -> None:
         self._asked, self._forgets = list(asked), False
@@ -218,7 +229,7 @@ class ProgressJournal:
         self._has_gap = False
         self._remove_known(but=self._generation)
 
-    def note(self, name: str, doc: Mapping[str, Any]) -> None:
+    def note_document(self, name: str, doc: Mapping[str, Any]) -> None:
         """Note a document of the raw run, before anybody gets it."""
         line = made(name, doc)
         with self._using:
@@ -226,7 +237,7 @@ class ProgressJournal:
                 return
             if name == "event":
                 self._last = doc["seq_num"]
-                self._tail.append((self._last, *file_of(doc), line))
+                self._tail.append((self._last, *accepted_in(doc["data"]), line))
             else:
                 self._header[name] = line
         if name == "descriptor":
@@ -236,34 +247,34 @@ class ProgressJournal:
                 except OSError as error:
                     self._warn(error)
 
-    def done(self, frames: int, list_size: int) -> None:
+    def note_done(self, frames: int, list_size: int) -> None:
         """Note that so many frames are done, and how long the list of curves is now."""
         line = journal_lines.sealed(b'["done",%d,%d]' % (frames, list_size))  # quicker than made
         with self._using:
             if self._append(line):
                 self._sizes.append((frames, list_size))
 
-    def catalogued(self, runs: Mapping[str, Iterable[tuple[int, int]]]) -> None:
+    def note_catalogued(self, runs: Mapping[str, Iterable[tuple[int, int]]]) -> None:
         """Note which frames, from one number up to another, are in which reduced runs that get no more."""
         with self._using:
             self._append(made("catalogued", {uid: list(ranges) for uid, ranges in runs.items()}))
 
-    def again(self, folder: str | Path, *, below: bool = True) -> None:
+    def note_asked_again(self, folder: str | Path, *, recursive: bool = True) -> None:
         """Note that all images in a folder were asked for again: what was accepted before is forgotten."""
         with self._using:
-            self._append(made("again", str(folder), below, self._last))
+            self._append(made("again", str(folder), recursive, self._last))
             self._void = self._last
             self._generation_is_void = True
-            self._forgets |= self.left is not None
-            if (str(folder), below) not in self._asked:
-                self._asked.append((str(folder), below))
+            self._forgets |= self.interrupted is not None
+            if (str(folder), recursive) not in self._asked:
+                self._asked.append((str(folder), recursive))
 
     @property
     def asked(self) -> list[tuple[str, bool]]:
         """Folders whose images were asked for again, and whether those below belong to it."""
         return list(self._asked)
 
-    def end(self) -> None:
+    def note_end(self) -> None:
         """Note that nothing but stop documents is to come."""
         with self._using:
             self._append(2 * made("end"))  # without it, all would be told to the catalog again
@@ -371,7 +382,7 @@ class ProgressJournal:
     @property
     def _opening(self) -> list[bytes]:
         journal = made("journal", VERSION, self._generation, self._run_id)
-        asked = [made("asked", folder, below) for folder, below in self._asked]
+        asked = [made("asked", folder, recursive) for folder, recursive in self._asked]
         return [journal, *self._header.values(), *asked]
 
     def _write_tail(self, lines: Iterable[bytes]) -> None:

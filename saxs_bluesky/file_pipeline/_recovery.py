@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from saxs_bluesky.callbacks import CUT_OFF, JournaledRun, numbers_of
 from saxs_bluesky.documents import NamedDocument
-from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, file_of
+from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted
+from saxs_bluesky.sources import accepted_in
 
 INTERRUPTED = "the program ended before its time"
 
@@ -98,41 +99,41 @@ class Recovery:
         What the journal of the catalog's writer holds; None where there is no catalog.
     """
 
-    def __init__(self, left: Interrupted, runs: Sequence[JournaledRun] | None) -> None:
-        self._left = left
+    def __init__(self, interrupted: Interrupted, runs: Sequence[JournaledRun] | None) -> None:
+        self._interrupted = interrupted
         seen = [one for run in runs or () if (one := _Seen.of(run)) is not None]
         self._raw = self._find_raw(seen)
         #: Of the raw run; empty where nobody knows.
         self.uid: str = self._raw.run.uid if self._raw else self._uid_told
         self._reduced = [one for one in seen if self.uid and one.original == self.uid]
         self._others = [one for one in seen if one.run.left_over and one is not self._raw and one not in self._reduced]
-        self.start, self.descriptor = left.start, left.descriptor
+        self.start, self.descriptor = interrupted.start, interrupted.descriptor
         if self._raw is not None:
             self.start = self.start or dict(self._raw.start)
             self.descriptor = self.descriptor or next(iter(self._raw.descriptors.values()), None)
         self._events = self._all_events()
         numbers = [*self._events, *(self._raw.numbers if self._raw else ()), *self._reduced_numbers]
         #: How many events the run had, as far as is known.
-        self.accepted: int = max([left.last, *numbers])
+        self.accepted: int = max([interrupted.last, *numbers])
         self.safe = self._safe_frames(runs is not None)
 
     @property
     def _uid_told(self) -> str:
-        left = self._left
-        if left.start is not None:
-            return str(left.start["uid"])
-        return "" if left.descriptor is None else str(left.descriptor["run_start"])
+        interrupted = self._interrupted
+        if interrupted.start is not None:
+            return str(interrupted.start["uid"])
+        return "" if interrupted.descriptor is None else str(interrupted.descriptor["run_start"])
 
     def _find_raw(self, seen: Sequence[_Seen]) -> _Seen | None:
         uid = self._uid_told
         if uid:
             return next((one for one in seen if one.run.uid == uid), None)
-        told = {event.get("descriptor") for event in self._left.events.values()}
+        told = {event.get("descriptor") for event in self._interrupted.events.values()}
         candidates = [one for one in seen if one.is_of_files and one.run.left_over]
         if told:
             return next((one for one in candidates if told & one.descriptors.keys()), None)
         # The journal of progress is lost, but for what was to be done.
-        return candidates[-1] if candidates and self._left.is_damaged and self._left.identity else None
+        return candidates[-1] if candidates and self._interrupted.is_damaged and self._interrupted.identity else None
 
     @property
     def _reduced_numbers(self) -> list[int]:
@@ -140,12 +141,14 @@ class Recovery:
 
     def _all_events(self) -> dict[int, dict[str, Any]]:
         """Events of the raw run, with those that only the catalog's journal has, as far as they may be needed."""
-        events = dict(self._left.events)
+        events = dict(self._interrupted.events)
         if self._raw is not None:
             numbers = self._raw.numbers - events.keys()
-            if not self._left.is_damaged:
+            if not self._interrupted.is_damaged:
                 numbers = {
-                    number for number in numbers if number - 1 not in self._covered or number > self._left.compacted
+                    number
+                    for number in numbers
+                    if number - 1 not in self._covered or number > self._interrupted.compacted
                 }
             events |= {doc["seq_num"]: doc for doc in self._raw.events(numbers)}
         return events
@@ -163,18 +166,18 @@ class Recovery:
     def _gone(self) -> dict[str, list[tuple[int, int]]]:
         """Reduced runs that the catalog has, and their frames."""
         here = {one.run.uid for one in self._reduced}
-        return {uid: ranges for uid, ranges in self._left.catalogued.items() if uid not in here}
+        return {uid: ranges for uid, ranges in self._interrupted.catalogued.items() if uid not in here}
 
     @property
     def _bound(self) -> int:
         """No more frames than these were there."""
         numbers: set[int] = self._raw.numbers if self._raw else set()
-        return max([self._left.last, *numbers])
+        return max([self._interrupted.last, *numbers])
 
     def _safe_frames(self, catalog: bool) -> set[int]:
         if not catalog:
-            return set(range(self._left.done))
-        if self._left.ended and all(one.run.stopped for one in self._reduced) and not self._is_torn:
+            return set(range(self._interrupted.done))
+        if self._interrupted.ended and all(one.run.stopped for one in self._reduced) and not self._is_torn:
             # A run that is complete in the catalog's journal is gone from it when the catalog has it.
             return set(range(self.accepted))
         return self._covered
@@ -194,7 +197,7 @@ class Recovery:
         """Whether the catalog does not know yet that the raw run is over."""
         if self._raw is not None:
             return self.is_known and not self._raw.run.stopped
-        return self.is_known and not self._left.ended
+        return self.is_known and not self._interrupted.ended
 
     @property
     def _unsafe(self) -> list[int]:
@@ -210,22 +213,22 @@ class Recovery:
     def unknown(self) -> int:
         """How many files were accepted that nobody knows: they are done again."""
         number = len(self._unsafe) if not self.is_known else 0
-        return number + sum(1 for number in self._left.missing() if number not in self._events)
+        return number + sum(1 for number in self._interrupted.missing() if number not in self._events)
 
     def files(self) -> Iterator[tuple[str, int]]:
         """Files that need not be done again, with their stamps, beside those that are known."""
-        left = self._left
+        interrupted = self._interrupted
         for number, event in sorted(self._events.items()):  # the last content of a file counts
-            if number > left.void and (self.is_known or number - 1 in self.safe):
-                yield file_of(event)
-        for number, file in left.verified.items():
-            if number > left.void and number not in self._events and number - 1 in self.safe:
+            if number > interrupted.void and (self.is_known or number - 1 in self.safe):
+                yield accepted_in(event["data"])
+        for number, file in interrupted.verified.items():
+            if number > interrupted.void and number not in self._events and number - 1 in self.safe:
                 yield file
 
     def named(self) -> list[str]:
         """Files that must be looked for, since nobody may name them again."""
-        lost = [] if self.is_known else [file_of(self._events[frame + 1])[0] for frame in self._unsafe]
-        return [*self._left.named, *(path for path, _ in self._left.verified.values()), *lost]
+        lost = [] if self.is_known else [accepted_in(self._events[frame + 1]["data"])[0] for frame in self._unsafe]
+        return [*self._interrupted.named, *(path for path, _ in self._interrupted.verified.values()), *lost]
 
     def catalogued(self) -> dict[str, list[tuple[int, int]]]:
         """Frames as ranges, by the reduced runs that they are in."""
@@ -273,8 +276,8 @@ class Recovery:
     @cached_property
     def first_in_doubt(self) -> int:
         """From which frame on it is not sure whether the list of curves has it."""
-        missing = [number - 1 for number in self._left.missing()]
-        return min([self._left.done, *self._unsafe[:1], *missing[:1]])
+        missing = [number - 1 for number in self._interrupted.missing()]
+        return min([self._interrupted.done, *self._unsafe[:1], *missing[:1]])
 
     def unlisted(self) -> Iterator[NamedDocument]:
         """Documents of reduced runs whose frames are in the catalog, and not known to be in the list of curves."""

@@ -5,20 +5,19 @@ a feeder announces.
 """
 
 from saxs_bluesky.documents import Document, NamedDocument
-from saxs_bluesky.sources._feeder import FeederAnnouncer, FeederCounters, FeederListener, FeederSource
-from saxs_bluesky.sources._finders import Candidate, Finder, FolderListing, FolderWatch
+from saxs_bluesky.sources._feeder_announcer import FeederAnnouncer
+from saxs_bluesky.sources._feeder_listener import FeederCounters, FeederListener
+from saxs_bluesky.sources._finders import Finder, FolderListing, FolderWatch
 from saxs_bluesky.sources._folder_scanner import IMAGE_SUFFIXES
-from saxs_bluesky.sources._raw_run_composer import (
-    RawRunComposer,
-    accepted_in,
-    describe_session,
-)
+from saxs_bluesky.sources._path_text import is_text
+from saxs_bluesky.sources._raw_run_composer import RawRunComposer, accepted_in, describe_session
 from saxs_bluesky.sources._readiness import FoundFile, Readiness
-from saxs_bluesky.sources._source import DirectorySource, FileSource, SourceCounters, WatchSource, is_text
+from saxs_bluesky.sources._settings import SourceSettings
+from saxs_bluesky.sources._source import FileSource, SourceCounters
+from saxs_bluesky.sources._source_kinds import DirectorySource, FeederSource, WatchSource, file_source
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "Candidate",
     "DirectorySource",
     "Document",
     "FeederAnnouncer",
@@ -34,8 +33,10 @@ __all__ = [
     "RawRunComposer",
     "Readiness",
     "SourceCounters",
+    "SourceSettings",
     "WatchSource",
     "accepted_in",
     "describe_session",
+    "file_source",
     "is_text",
 ]

@@ -91,10 +91,10 @@ class FeederConnection:
         """Parts of a message; None where there is none."""
         return self._socket.recv_multipart() if self._socket.poll(0) else None
 
-    def look_after(self) -> None:
-        """Note whether there is a connection, and begin anew where 0MQ does not."""
+    def maintain(self) -> None:
+        """Update `connected`, and make a new socket where 0MQ does not connect again."""
         while self._monitor.poll(0):
-            self._note(recv_monitor_message(self._monitor)["event"])
+            self._update_state(recv_monitor_message(self._monitor)["event"])
         if self._ended_at is None or time.monotonic() - self._ended_at < _STALLED_SECONDS:
             return
         if not self._socket.poll(0):  # all that came before is taken
@@ -102,7 +102,7 @@ class FeederConnection:
             self.close()
             self._open()
 
-    def _note(self, event: int) -> None:
+    def _update_state(self, event: int) -> None:
         if event & _HOPEFUL:
             self._ended_at = None
             self.connected = self.connected or event == zmq.Event.HANDSHAKE_SUCCEEDED

@@ -1,4 +1,4 @@
-"""The images in a folder and those below it, and what is new since the last look."""
+"""Scanner of a folder: its images, those in subfolders, and what is new since the last scan."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from saxs_bluesky.errors import printable, reason_of
 from saxs_bluesky.reduction import Stamp, has_stamp, stamp_of
 from saxs_bluesky.sources._accepted_files import AcceptedFiles, Names
+from saxs_bluesky.sources._settings import SourceSettings
 
 _log = logging.getLogger(__name__)
 
@@ -27,54 +28,47 @@ _TICK = 5_000_000_000  # nanoseconds
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image: visible, and a TIFF."""
+    """True if a file of this name is taken for an image: a TIFF that is not hidden."""
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 @dataclass
 class _Folder:
     changed: Stamp = -1  # when it was last listed; -1: to be listed again
-    below: set[str] = field(default_factory=set)
-    others: Counter[str] = field(default_factory=Counter)  # files that are no images to take, by kind
+    subfolders: set[str] = field(default_factory=set)
+    other_files: Counter[str] = field(default_factory=Counter)  # how many are not taken, by kind
 
 
 class FolderScanner:
-    """Finds images in a folder and those below it by listing them: the truth, on every filesystem.
+    """Finds images in a folder and those below it by listing them, which works on every file system.
 
-    `scan` lists the folders whose time of change has moved, which finds new and renamed files; `sweep` looks at every
-    file, which finds those that were overwritten in place too.
+    `scan` lists the folders whose modification time has changed, which finds new and renamed files; with
+    ``every_file`` it looks at each, which finds those that were overwritten in place too.
 
     Parameters
     ----------
-    root
-        The folder.
+    settings
+        ``directory`` is the folder, and with ``recursive`` those below it. With ``follow_links`` symbolic links that
+        lead out of the folder are followed. Links inside it name files that have names there already, so links to
+        folders are not followed, and links to files are.
     known
         What is accepted already.
-    below
-        Whether to go into folders below.
-    follow_links
-        Whether to go where symbolic links lead out of the root. Links between places inside it name files that have
-        names there already, so links to folders are not followed, and links to files are.
     """
 
-    def __init__(
-        self, root: str | Path, known: AcceptedFiles, *, below: bool = True, follow_links: bool = False
-    ) -> None:
+    def __init__(self, settings: SourceSettings, known: AcceptedFiles) -> None:
+        directory = settings.directory
         # What is above a link is not where its name says.
-        self.root = os.path.realpath(root) if ".." in Path(root).parts else os.path.normpath(root)
-        self._real_root = os.path.realpath(root)
+        self.root = os.path.realpath(directory) if ".." in directory.parts else os.path.normpath(directory)
+        self._real_root = os.path.realpath(directory)
         self._known = known
-        self._below = below
-        self._follow_links = follow_links
+        self._recursive = settings.recursive
+        self._follow_links = settings.follow_links
         self._folders: dict[str, _Folder] = {self.root: _Folder()}
-        self._told: set[str] = set()
-        self._unlisted: set[str] = set()
+        self._warned: set[str] = set()
+        self._unreadable: set[str] = set()
 
     def takes(self, path: str) -> bool:
-        """Whether a file is an image of this tree, by its name and place; it need not exist.
-
-        ``path`` must begin with the root as it was given.
-        """
+        """True if a path is that of an image of this folder; ``path`` begins with ``root``, and need not exist."""
         try:
             relative = Path(path).relative_to(self.root)
         except ValueError:
@@ -82,7 +76,7 @@ class FolderScanner:
         *folders, name = relative.parts or ("",)
         if not is_image_name(name) or any(part.startswith(".") or part == ".." for part in folders):
             return False
-        if folders and not self._below:
+        if folders and not self._recursive:
             return False
         return self._follow_links or self._is_inside(path)
 
@@ -91,93 +85,93 @@ class FolderScanner:
         return real == self._real_root or real.startswith(os.path.join(self._real_root, ""))
 
     @property
-    def unlisted(self) -> list[str]:
+    def unreadable_folders(self) -> list[str]:
         """Folders that cannot be listed now."""
-        return sorted(self._unlisted)
+        return sorted(self._unreadable)
 
     @property
-    def others(self) -> Counter[str]:
-        """How many files and folders were seen that are not taken: by suffix, or what else they are."""
+    def other_files(self) -> Counter[str]:
+        """How many files and folders are not taken, by suffix or kind."""
         found: Counter[str] = Counter()
         for folder in list(self._folders.values()):  # asked for in other threads too
-            found.update(folder.others)
+            found.update(folder.other_files)
         return found
 
-    def scan(self) -> Iterator[str]:
+    def scan(self, *, every_file: bool = False) -> Iterator[str]:
         """Yield images with names that are not known, in folders that changed since they were last listed.
 
         They come in the order of their names: those of a folder, then those of each folder in it.
+
+        Parameters
+        ----------
+        every_file
+            Look at every file in every folder, and yield those too whose content is not known.
         """
-        yield from self._each(sweep=False)
-
-    def sweep(self) -> Iterator[str]:
-        """Yield images that are not known as they are now, in the order of their names."""
-        yield from self._each(sweep=True)
-
-    def _each(self, *, sweep: bool) -> Iterator[str]:
         folders = [self.root]
         while folders:
             folder = folders.pop()
-            yield from self._look(folder, sweep=sweep)
+            yield from self._scan_folder(folder, every_file=every_file)
             if folder in self._folders:
-                folders += sorted(self._folders[folder].below, reverse=True)
+                folders += sorted(self._folders[folder].subfolders, reverse=True)
 
-    def _look(self, folder: str, *, sweep: bool) -> Iterator[str]:
+    def _scan_folder(self, folder: str, *, every_file: bool) -> Iterator[str]:
         state = self._folders[folder]
         try:
             status = os.stat(folder)
             changed = stamp_of(status)
             names = self._known.at(folder, status.st_ino)
-            if changed == state.changed and not sweep:
+            if changed == state.changed and not every_file:
                 return
             state.changed = changed if status.st_ctime_ns < time.time_ns() - _TICK else -1
-            yield from self._list(folder, state, names, sweep=sweep)
-            self._unlisted.discard(folder)
+            yield from self._list(folder, state, names, every_file=every_file)
+            self._unreadable.discard(folder)
         # Whatever is wrong with one folder, the others go on.
         except Exception as error:  # noqa: BLE001
-            self._gone(folder, error)
+            self._handle_unreadable(folder, error)
 
-    def _list(self, folder: str, state: _Folder, names: Names, *, sweep: bool) -> Iterator[str]:
+    def _list(self, folder: str, state: _Folder, names: Names, *, every_file: bool) -> Iterator[str]:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
         here = {entry.name for entry in listed if is_image_name(entry.name)}
-        others: Counter[str] = Counter()
+        other_files: Counter[str] = Counter()
         for entry in listed:
             if entry.name not in here:
-                others[_suffix(entry) if sweep else ""] += 1
-            elif entry.name not in names.stamps or sweep:
+                other_files[_suffix(entry) if every_file else ""] += 1
+            elif entry.name not in names.stamps or every_file:
                 kind = self._kind(entry, names.stamps.get(entry.name))
-                others[kind] += 1
+                other_files[kind] += 1
                 if kind == _NEW:
                     yield entry.path
         names.see(here)
-        below = {entry.path for entry in listed if self._is_folder(entry)}
-        if self._below:
-            self._know_below(state, below)
+        subfolders = {entry.path for entry in listed if self._is_folder(entry)}
+        if self._recursive:
+            self._update_subfolders(state, subfolders)
         else:
-            others[_FOLDERS] = len(below)
-        if sweep:
-            state.others = Counter({kind: number for kind, number in others.items() if kind not in ("", _NEW)})
+            other_files[_FOLDERS] = len(subfolders)
+        if every_file:
+            other_files.pop("", 0)
+            other_files.pop(_NEW, 0)
+            state.other_files = other_files
 
-    def _know_below(self, state: _Folder, below: set[str]) -> None:
-        for path in below - self._folders.keys():
+    def _update_subfolders(self, state: _Folder, subfolders: set[str]) -> None:
+        for path in subfolders - self._folders.keys():
             self._folders[path] = _Folder()
-        for path in state.below - below:
+        for path in state.subfolders - subfolders:
             self._forget(path)
-        state.below = below
+        state.subfolders = subfolders
 
     def _forget(self, folder: str) -> None:
-        """Let go of a folder that is gone, and of those in it."""
+        """Forget a folder that is gone, and those in it."""
         folders = [folder]
         while folders:
             folder = folders.pop()
             if folder in self._folders:
-                folders += self._folders.pop(folder).below
-                self._unlisted.discard(folder)
+                folders += self._folders.pop(folder).subfolders
+                self._unreadable.discard(folder)
                 self._known.leave(folder)
 
     def _kind(self, entry: os.DirEntry[str], known: Stamp | None) -> str:
-        """What a file is that is an image by its name: new, not to be taken, or neither."""
+        """Kind of a file with the name of an image: new, why it is not taken, or empty for one that is known."""
         try:
             if entry.is_symlink() and not (self._follow_links or self._is_inside(entry.path)):
                 return "links that lead out of the folder"
@@ -185,7 +179,7 @@ class FolderScanner:
                 return ""
             if not entry.is_file() and not os.path.exists(entry.path):
                 return "links to nothing"
-            # What is neither file nor folder is handed on too, to be refused in words.
+            # What is neither file nor folder is handed on too: it fails with a reason.
             return _NEW if known is None or not has_stamp(entry.stat(), known) else ""
         except OSError:
             return ""  # gone between the listing and this look
@@ -198,32 +192,31 @@ class FolderScanner:
                 return False
         except OSError:
             return False
-        # A link to a folder above would lead round in circles.
+        # A link to a folder above it never ends.
         return not entry.is_symlink() or not _is_above(entry.path)
 
-    def _gone(self, folder: str, error: Exception) -> None:
-        """A folder that cannot be listed: tried again at the next look, and told once."""
+    def _handle_unreadable(self, folder: str, error: Exception) -> None:
+        """Try to list the folder again at the next scan; warn once."""
         if folder != self.root and isinstance(error, FileNotFoundError):
             self._forget(folder)
             return
-        self._unlisted.add(folder)
+        self._unreadable.add(folder)
         self._folders[folder].changed = -1
-        if folder not in self._told:
-            self._told.add(folder)
+        if folder not in self._warned:
+            self._warned.add(folder)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
             _log.warning("%s: wanted to list a folder, found %s; trying again", printable(folder), printable(reason))
 
 
 @lru_cache(maxsize=1024)
-def place(folder: str) -> list[str]:
-    """Where a folder is in the order of a scan: before those in it, and these before the next beside it."""
+def _parts(folder: str) -> list[str]:
     return folder.split(os.sep)
 
 
-def in_order(path: str) -> tuple[list[str], str]:
-    """Where a file is in the order of a scan: by the place of its folder, and by its name."""
+def scan_order(path: str) -> tuple[list[str], str]:
+    """Sort key that puts paths of files into the order of a scan: a folder's files before those of its subfolders."""
     folder, name = os.path.split(path)
-    return place(folder), name
+    return _parts(folder), name
 
 
 def _suffix(entry: os.DirEntry[str]) -> str:
@@ -231,7 +224,7 @@ def _suffix(entry: os.DirEntry[str]) -> str:
     try:
         if entry.is_dir():
             return ""
-    except OSError:  # a link that leads round in circles
+    except OSError:  # a link that leads to itself
         return "names of no file"
     if entry.name.startswith("."):
         return "hidden"

@@ -14,9 +14,9 @@ from typing import Any
 from event_model import ComposeDescriptorBundle, compose_run
 
 from saxs_bluesky.documents import FILE_FAILURE, FILE_SOURCE, NamedDocument, new_uid
-from saxs_bluesky.errors import printable
+from saxs_bluesky.errors import FrameError, printable
 from saxs_bluesky.reduction import PilatusHeader, Stamp, part_of
-from saxs_bluesky.sources._readiness import FoundFile, FoundPage
+from saxs_bluesky.sources._readiness import FoundFile
 
 DETECTOR = "pilatus"
 _NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
@@ -80,12 +80,15 @@ class RawRunComposer:
 
     def event(self, file: FoundFile, page: int = 0) -> NamedDocument:
         """Compose the event of a file, or of one of its pages."""
-        found = file.pages[page] if file.pages else FoundPage(file.header, file.failure)
-        header = found.header or PilatusHeader()
+        header, failure = file.header, file.failure
+        if file.pages:
+            found = file.pages[page]
+            header, failure = (None, str(found)) if isinstance(found, FrameError) else (found.header, "")
+        header = header or PilatusHeader()
         data: dict[str, Any] = {
-            "image_path": printable(file.path) if found.failure else file.path,
+            "image_path": printable(file.path) if failure else file.path,
             "image_page": page,
-            "image_pages": file.number_of_pages,
+            "image_pages": len(file.pages) or 1,
             "file_size": file.size,
             "file_time": file.modified,
             "file_stamp": file.stamp,
@@ -94,7 +97,7 @@ class RawRunComposer:
             "exposure_period": _number(header.exposure_period),
             "wavelength": _number(header.wavelength),
             "detector_model": printable(header.model or "")[:_LONGEST_TEXT],
-            FILE_FAILURE: printable(found.failure),
+            FILE_FAILURE: printable(failure),
         }
         # The image's time is when its data were taken. Without validation: it takes longer than all else, and a
         # test validates events.

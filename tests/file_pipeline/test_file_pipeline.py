@@ -266,9 +266,9 @@ def event(number: int) -> dict[str, Any]:
 
 
 def noted(progress: ProgressJournal, *numbers: int) -> None:
-    progress.note("start", {"uid": "u"})
+    progress.note_document("start", {"uid": "u"})
     for number in numbers:
-        progress.note("event", event(number))
+        progress.note_document("event", event(number))
 
 
 def journal(tmp_path: Path) -> Path:
@@ -277,12 +277,12 @@ def journal(tmp_path: Path) -> Path:
 
 def test_journal_tells_what_a_program_left(opened: Open) -> None:
     progress = opened()
-    assert progress.left is None
+    assert progress.interrupted is None
     progress.begin("this", [("0.tif", 0)])
     noted(progress, 1, 2)
-    progress.done(1, 100)
-    progress.catalogued({"reduced": [(0, 1)]})
-    left = opened().left
+    progress.note_done(1, 100)
+    progress.note_catalogued({"reduced": [(0, 1)]})
+    left = opened().interrupted
     assert left is not None
     assert left.identity == "this"
     assert left.before == 1
@@ -290,8 +290,8 @@ def test_journal_tells_what_a_program_left(opened: Open) -> None:
     assert (left.done, left.catalogued, left.ended) == (1, {"reduced": [(0, 1)]}, False)
     assert [left.list_size(frames) for frames in (0, 1, 2)] == [0, 100, 100]
     progress = opened()
-    progress.end()
-    left = opened().left
+    progress.note_end()
+    left = opened().interrupted
     assert left is not None
     assert left.ended
 
@@ -300,7 +300,7 @@ def test_nothing_is_left_of_what_came_to_its_end(opened: Open, tmp_path: Path) -
     progress = opened()
     progress.begin("this", [("0.tif", 0)])
     progress.clear()
-    assert opened().left is None
+    assert opened().interrupted is None
     assert not journal(tmp_path).exists()
 
 
@@ -314,12 +314,12 @@ def test_line_that_was_cut_short_is_left_out(
     content = journal(tmp_path).read_bytes()
     journal(tmp_path).write_bytes(content[:-length])
     progress = opened()
-    assert progress.left is not None
-    assert progress.left.files == [("1.tif", 1), ("2.tif", 2)]
+    assert progress.interrupted is not None
+    assert progress.interrupted.files == [("1.tif", 1), ("2.tif", 2)]
     assert "bytes are cut short and left out, set aside in" in caplog.text
-    assert not progress.left.is_damaged
-    progress.note("event", event(3))
-    left = opened().left
+    assert not progress.interrupted.is_damaged
+    progress.note_document("event", event(3))
+    left = opened().interrupted
     assert left is not None
     assert [path for path, _ in left.files] == ["1.tif", "2.tif", "3.tif"]
 
@@ -355,10 +355,10 @@ def test_line_that_is_damaged_costs_itself_and_is_kept(
     progress = opened()
     progress.begin("this")
     noted(progress, 1, 2, 3)
-    progress.done(2, 50)
+    progress.note_done(2, 50)
     lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
     journal(tmp_path).write_bytes(b"".join([*lines[:-2], line + b"\n", *lines[-2:]]))
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.files == [("1.tif", 1), ("2.tif", 2), ("3.tif", 3)]
     assert (left.done, left.list_size(2)) == (2, 50)
@@ -366,7 +366,7 @@ def test_line_that_is_damaged_costs_itself_and_is_kept(
     assert kept.read_bytes() == line + b"\n"
     assert f"1 lines are damaged, set aside in {kept}" in caplog.text
     caplog.clear()
-    again = opened().left
+    again = opened().interrupted
     assert again is not None
     assert again.files == left.files
     assert caplog.messages == []  # the file is whole again
@@ -378,7 +378,7 @@ def test_event_whose_line_is_damaged_is_missed(opened: Open, tmp_path: Path) -> 
     noted(progress, 1, 2, 3, 4)
     content = journal(tmp_path).read_bytes()
     journal(tmp_path).write_bytes(content.replace(b'"2.tif"', b'"2\0tif"').replace(b'["event",{"seq_num":3', b'["e'))
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.is_damaged
     assert left.missing() == [2, 3]
@@ -393,10 +393,10 @@ def test_event_whose_line_is_damaged_elsewhere_still_tells_its_file(opened: Open
     progress = opened()
     progress.begin("this")
     noted(progress)
-    progress.note("event", {"seq_num": 1, "data": data})
+    progress.note_document("event", {"seq_num": 1, "data": data})
     content = journal(tmp_path).read_bytes()
     journal(tmp_path).write_bytes(content.replace(b"12.5", b"13.5"))
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.events == {}
     assert left.verified == {1: (str(image), stamp_of(image.stat()))}
@@ -408,9 +408,9 @@ def test_journal_that_is_gone_is_missed_and_what_was_to_be_done_is_known(
 ) -> None:
     progress = opened()
     progress.begin("this", [("0.tif", 0)])
-    progress.note("start", {"uid": "u"})
-    progress.note("descriptor", {"uid": "d", "run_start": "u"})
-    progress.note("event", event(1))
+    progress.note_document("start", {"uid": "u"})
+    progress.note_document("descriptor", {"uid": "d", "run_start": "u"})
+    progress.note_document("event", event(1))
     if harm == "emptied":
         journal(tmp_path).write_bytes(b"")
     elif harm == "zeros":
@@ -421,7 +421,7 @@ def test_journal_that_is_gone_is_missed_and_what_was_to_be_done_is_known(
         journal(tmp_path).unlink()
         if harm == "folder":
             journal(tmp_path).mkdir()
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.is_damaged
     assert "the journal of a run that had begun is gone or empty" in caplog.text
@@ -433,12 +433,12 @@ def test_journal_that_is_gone_is_missed_and_what_was_to_be_done_is_known(
 def test_beginning_that_is_damaged_is_known_from_its_copy(opened: Open, tmp_path: Path) -> None:
     progress = opened()
     progress.begin("this", [("0.tif", 0)])
-    progress.note("start", {"uid": "u"})
-    progress.note("descriptor", {"uid": "d", "run_start": "u"})
-    progress.note("event", event(1))
+    progress.note_document("start", {"uid": "u"})
+    progress.note_document("descriptor", {"uid": "d", "run_start": "u"})
+    progress.note_document("event", event(1))
     lines = journal(tmp_path).read_bytes().splitlines(keepends=True)
     journal(tmp_path).write_bytes(b"".join([b"damaged\n"] * (len(lines) - 1) + lines[-1:]))
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert (left.identity, left.before, left.files) == ("this", 1, [("0.tif", 0), ("1.tif", 1)])
     assert [name for name, _ in left.documents] == ["start", "descriptor", "event"]
@@ -450,12 +450,12 @@ def test_journal_of_the_first_version_is_taken_over(opened: Open, tmp_path: Path
     lines += [["event", event(1)], ["event", event(2)], ["done", 1, 100], ["catalogued", 1]]
     journal(tmp_path).write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     progress = opened()
-    left = progress.left
+    left = progress.interrupted
     assert left is not None
     assert left.files == [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)]
     assert (left.before, left.done, left.list_size(1), left.catalogued) == (1, 1, 100, {"": [(0, 1)]})
     progress.go_on("this", left, 3)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert (left.before, left.files) == (3, [("/data/0.tif", 0), ("1.tif", 1), ("2.tif", 2)])
 
@@ -465,15 +465,15 @@ def test_journal_of_the_first_version_knows_its_task_by_another_text(opened: Ope
     journal(tmp_path).write_bytes(b'["identity","before"]\n["known","/data/0.tif",0]\n')
     progress = opened()
     progress.adopt("another", "now")
-    assert progress.left is not None
-    assert progress.left.identity == "before"
+    assert progress.interrupted is not None
+    assert progress.interrupted.identity == "before"
     progress.adopt("before", "now")
-    assert progress.left.identity == "now"
-    progress.go_on("now", progress.left, 1)
+    assert progress.interrupted.identity == "now"
+    progress.go_on("now", progress.interrupted, 1)
     progress = opened()
     progress.adopt("now", "later")  # it is of the second version
-    assert progress.left is not None
-    assert progress.left.identity == "now"
+    assert progress.interrupted is not None
+    assert progress.interrupted.identity == "now"
 
 
 # Its size
@@ -484,14 +484,14 @@ def test_journal_that_is_compacted_knows_the_same(opened: Open, tmp_path: Path) 
     progress.begin("this", [("0.tif", 0)])
     noted(progress, *range(1, 201))
     for number in range(1, 191):
-        progress.done(number, 10 * number)
+        progress.note_done(number, 10 * number)
     progress.compact(180)
     assert b'"event"' not in b"".join(path.read_bytes() for path in (tmp_path / "state").glob("known-*"))
     assert journal(tmp_path).read_bytes().count(b'"event"') == 20
     noted_after = [201, 202]
     for number in noted_after:
-        progress.note("event", event(number))
-    left = opened().left
+        progress.note_document("event", event(number))
+    left = opened().interrupted
     assert left is not None
     assert sorted(left.files) == sorted((f"{number}.tif", number) for number in range(203))
     assert (left.before, left.compacted, left.done, left.missing()) == (1, 180, 190, [])
@@ -504,9 +504,9 @@ def test_last_file_stays_in_the_journal_since_there_may_be_more_of_it(opened: Op
     progress.begin("this")
     noted(progress, 1)
     for number in (2, 3):  # pages of a file
-        progress.note("event", {"seq_num": number, "data": {"image_path": "pages.tif", "file_stamp": 7}})
+        progress.note_document("event", {"seq_num": number, "data": {"image_path": "pages.tif", "file_stamp": 7}})
     progress.compact(3)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert (left.compacted, list(left.events)) == (1, [2, 3])
 
@@ -524,12 +524,12 @@ def test_compaction_that_is_cut_short_at_any_step_loses_nothing(
     progress.begin("this", [("0.tif", 0)])
     noted(progress, *range(1, 101))
     for number in range(1, 101):
-        progress.done(number, number)
+        progress.note_done(number, number)
     progress.compact(50)
-    progress.again("/data")
+    progress.note_asked_again("/data")
     for number in range(101, 201):
-        progress.note("event", event(number))
-        progress.done(number, number)
+        progress.note_document("event", event(number))
+        progress.note_done(number, number)
     steps = iter(range(100))
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -545,7 +545,7 @@ def test_compaction_that_is_cut_short_at_any_step_loses_nothing(
             patched.setattr(owner, name, counted(getattr(owner, name)))
         with suppress(StopHere):
             progress.compact(180)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert sorted(left.files) == sorted((f"{number}.tif", number) for number in range(101, 201))
     assert left.missing() == []
@@ -558,17 +558,17 @@ def test_images_that_are_asked_for_again_are_not_known_after_a_crash(opened: Ope
     progress = opened()
     progress.begin("this", [("0.tif", 0)])
     noted(progress, 1, 2, 3)
-    progress.again("/data")
-    progress.note("event", event(4))
-    left = opened().left
+    progress.note_asked_again("/data")
+    progress.note_document("event", event(4))
+    left = opened().interrupted
     assert left is not None
     assert left.files == [("4.tif", 4)]
     assert left.asked == [("/data", True)]
     progress = opened()
-    assert progress.left is not None
-    progress.go_on("this", progress.left, 5)
+    assert progress.interrupted is not None
+    progress.go_on("this", progress.interrupted, 5)
     noted(progress, 1)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.files == [("4.tif", 4), ("1.tif", 1)]
     assert (left.before, left.asked) == (5, [("/data", True)])
@@ -579,11 +579,11 @@ def test_images_may_be_asked_for_again_while_what_was_left_is_completed(opened: 
     progress.begin("this", [("0.tif", 0)])
     noted(progress, 1)
     progress = opened()
-    left = progress.left
+    left = progress.interrupted
     assert left is not None
-    progress.again("/data")
+    progress.note_asked_again("/data")
     progress.go_on("this", left, 2)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert (left.files, left.asked) == ([], [("/data", True)])
 
@@ -594,10 +594,10 @@ def test_known_files_survive_two_crashes(opened: Open) -> None:
     noted(progress, 1)
     for number in (2, 3):
         progress = opened()
-        assert progress.left is not None
-        progress.go_on("this", progress.left, number - 1)
+        assert progress.interrupted is not None
+        progress.go_on("this", progress.interrupted, number - 1)
         noted(progress, number)
-    left = opened().left
+    left = opened().interrupted
     assert left is not None
     assert left.files == [("1.tif", 1), ("2.tif", 2), ("3.tif", 3)]
     assert [name for name, _ in left.documents] == ["start", "event"]
@@ -617,11 +617,11 @@ def test_journal_has_no_gaps_where_the_disk_was_full_for_a_while(opened: Open, t
     progress.begin("this")
     noted(progress, 1, 2)
     with largest_file(journal(tmp_path).stat().st_size + 10):
-        progress.note("event", event(3))
+        progress.note_document("event", event(3))
     # Or it would be the third of the run, and what is done of it would be taken for that of another.
-    progress.note("event", event(4))
-    progress.done(4, 100)
-    left = opened().left
+    progress.note_document("event", event(4))
+    progress.note_done(4, 100)
+    left = opened().interrupted
     assert left is not None
     assert left.files == [("1.tif", 1), ("2.tif", 2)]
     assert left.done == 0
@@ -756,7 +756,7 @@ def test_another_task_begins_anew_and_completes_what_was_left(
     progress.begin("one thing")
     documents = [(name, doc) for name, doc in DirectorySource(data, readiness=Readiness(settle=0.001)).documents()]
     for name, doc in documents[:4]:
-        progress.note(name, doc)
+        progress.note_document(name, doc)
     progress.close()
     progress = ProgressJournal(tmp_path / "state")
     run = Run(data, calibration, progress=progress, identity="another")

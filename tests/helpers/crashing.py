@@ -65,18 +65,18 @@ def is_stop(name: str, *_: Any) -> bool:
 
 
 MOMENTS: dict[str, Callable[[int], None]] = {
-    "event noted": lambda count: after(ProgressJournal, "note", count, is_event),
+    "event noted": lambda count: after(ProgressJournal, "note_document", count, is_event),
     "frame has its curves": lambda count: before(Reduction, "_hand_out", count, is_event),
     "event in the catalog": lambda count: before(CurveList, "__call__", count, is_event),
     "half of the curves listed": lambda count: after(FileList, "append", CURVES * count - 1),
-    "curves listed": lambda count: before(ProgressJournal, "done", count),
-    "frame done": lambda count: after(ProgressJournal, "done", count),
-    "all done": lambda _: before(ProgressJournal, "end", 1),
-    "end noted": lambda _: after(ProgressJournal, "end", 1),
+    "curves listed": lambda count: before(ProgressJournal, "note_done", count),
+    "frame done": lambda count: after(ProgressJournal, "note_done", count),
+    "all done": lambda _: before(ProgressJournal, "note_end", 1),
+    "end noted": lambda _: after(ProgressJournal, "note_end", 1),
     "raw run stopped": lambda _: before(Reduction, "__call__", 1, is_stop),
     "all stopped": lambda _: before(ProgressJournal, "clear", 1),
-    "catalog looked through": lambda _: before(ProgressJournal, "catalogued", 1),
-    "catalogued noted": lambda _: after(ProgressJournal, "catalogued", 1),
+    "catalog looked through": lambda _: before(ProgressJournal, "note_catalogued", 1),
+    "catalogued noted": lambda _: after(ProgressJournal, "note_catalogued", 1),
     "recovered": lambda _: before(ProgressJournal, "begin", 1),
     "begun anew": lambda _: after(ProgressJournal, "begin", 1),
 }
@@ -95,7 +95,7 @@ def work(folder: Path, *, catalog: bool) -> None:
             DirectorySource(folder / "data", readiness=Readiness(settle=0.001)),
             reduction,
             writer=writer,
-            curves=CurveList(folder / "data", keep=progress.left is not None),
+            curves=CurveList(folder / "data", keep=progress.interrupted is not None),
             progress=progress,
             identity="the same",
         )

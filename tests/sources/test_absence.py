@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.sources import FileSource, FolderWatch, Readiness, WatchSource
+from saxs_bluesky.sources import FileSource, FolderWatch, Readiness, SourceSettings, WatchSource
 from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from saxs_bluesky.sources._folder_scanner import FolderScanner
 from tests.sources.conftest import Listen, Listening, content, write
@@ -21,13 +21,13 @@ from tests.sources.conftest import Listen, Listening, content, write
 LOOKS = 1.5  # seconds: some listings, and a look at each file
 NAMES = ["a.tif", "b.tif", "below/c.tif", "below/deep/d.tif"]
 
-either_watch = pytest.mark.parametrize("hints", [True, False], ids=["hints", "polling only"])
+either_watch = pytest.mark.parametrize("use_inotify", [True, False], ids=["hints", "polling only"])
 
 
-def begin(folder: Path, listen: Listen, *, hints: bool) -> Listening:
+def begin(folder: Path, listen: Listen, *, use_inotify: bool) -> Listening:
     for name in NAMES:
         write(folder / name)
-    listening = listen(WatchSource(folder, hints=hints, poll=0.05))
+    listening = listen(WatchSource(folder, use_inotify=use_inotify, poll=0.05))
     listening.until_events(len(NAMES))
     return listening
 
@@ -72,9 +72,9 @@ def mounted_over(folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("away", [renamed, empty_in_its_place, mounted_over])
 @either_watch
 def test_folder_that_is_away_for_a_while_makes_nothing_new(
-    folder: Path, listen: Listen, hints: bool, away: Callable[[Path], contextmanager[None]]
+    folder: Path, listen: Listen, use_inotify: bool, away: Callable[[Path], contextmanager[None]]
 ) -> None:
-    listening = begin(folder, listen, hints=hints)
+    listening = begin(folder, listen, use_inotify=use_inotify)
     for _ in range(2):
         with away(folder):
             time.sleep(LOOKS)
@@ -90,7 +90,7 @@ def test_folder_that_is_away_for_a_while_makes_nothing_new(
 def test_folder_below_that_is_away_for_a_while_makes_nothing_new(
     folder: Path, listen: Listen, away: Callable[[Path], contextmanager[None]]
 ) -> None:
-    listening = begin(folder, listen, hints=False)
+    listening = begin(folder, listen, use_inotify=False)
     if away is mounted_over:
         with away(folder / "below"):
             time.sleep(LOOKS)
@@ -108,7 +108,7 @@ def test_folder_below_that_is_away_for_a_while_makes_nothing_new(
 
 
 def test_other_files_in_the_place_of_a_folder_are_new_and_its_own_are_not(folder: Path, listen: Listen) -> None:
-    listening = begin(folder, listen, hints=False)
+    listening = begin(folder, listen, use_inotify=False)
     with others_in_its_place(folder):
         listening.until_events(len(NAMES) + 1)
         time.sleep(LOOKS)
@@ -118,7 +118,7 @@ def test_other_files_in_the_place_of_a_folder_are_new_and_its_own_are_not(folder
 
 
 def test_file_that_changed_while_its_folder_was_away_is_new(folder: Path, listen: Listen) -> None:
-    listening = begin(folder, listen, hints=False)
+    listening = begin(folder, listen, use_inotify=False)
     with empty_in_its_place(folder):
         time.sleep(LOOKS)
         write(folder.with_name("away") / "b.tif", 2)
@@ -128,8 +128,8 @@ def test_file_that_changed_while_its_folder_was_away_is_new(folder: Path, listen
 
 
 @either_watch
-def test_folder_that_is_renamed_makes_nothing_new(folder: Path, listen: Listen, hints: bool) -> None:
-    listening = begin(folder, listen, hints=hints)
+def test_folder_that_is_renamed_makes_nothing_new(folder: Path, listen: Listen, use_inotify: bool) -> None:
+    listening = begin(folder, listen, use_inotify=use_inotify)
     (folder / "below").rename(folder / "renamed")
     time.sleep(LOOKS)
     write(folder / "renamed" / "e.tif")
@@ -140,8 +140,8 @@ def test_folder_that_is_renamed_makes_nothing_new(folder: Path, listen: Listen, 
 
 
 @either_watch
-def test_folder_of_the_old_name_is_another(folder: Path, listen: Listen, hints: bool) -> None:
-    listening = begin(folder, listen, hints=hints)
+def test_folder_of_the_old_name_is_another(folder: Path, listen: Listen, use_inotify: bool) -> None:
+    listening = begin(folder, listen, use_inotify=use_inotify)
     (folder / "below").rename(folder / "renamed")
     write(folder / "below" / "c.tif", 2)
     listening.until_events(len(NAMES) + 1)
@@ -151,9 +151,9 @@ def test_folder_of_the_old_name_is_another(folder: Path, listen: Listen, hints: 
 
 
 @either_watch
-def test_file_that_is_renamed_has_its_event_under_its_new_name(folder: Path, listen: Listen, hints: bool) -> None:
+def test_file_that_is_renamed_has_its_event_under_its_new_name(folder: Path, listen: Listen, use_inotify: bool) -> None:
     """Its curve goes by that name."""
-    listening = begin(folder, listen, hints=hints)
+    listening = begin(folder, listen, use_inotify=use_inotify)
     (folder / "a.tif").rename(folder / "z.tif")
     listening.until_events(len(NAMES) + 1)
     time.sleep(LOOKS)
@@ -172,11 +172,11 @@ def replaced_by_rename(path: Path) -> None:
 @pytest.mark.parametrize("replace", [replaced_in_place, replaced_by_rename])
 @either_watch
 def test_replacement_of_the_same_size_and_time_is_new(
-    folder: Path, listen: Listen, hints: bool, replace: Callable[[Path], None]
+    folder: Path, listen: Listen, use_inotify: bool, replace: Callable[[Path], None]
 ) -> None:
     path = write(folder / "a.tif", 1)
     os.utime(path, ns=(10**18, 10**18))
-    listening = listen(WatchSource(folder, hints=hints, poll=0.05))
+    listening = listen(WatchSource(folder, use_inotify=use_inotify, poll=0.05))
     listening.until_events(1)
     elsewhere = write(folder.parent / "elsewhere" / "a.tif", 2)
     os.utime(elsewhere, ns=(10**18, 10**18))
@@ -210,7 +210,7 @@ def test_file_that_becomes_readable_is_new(open_folder: Path, listen: Listen) ->
     if user == 0:
         os.seteuid(65534)
     try:
-        source = FileSource([FolderWatch(folder, poll=0.05)], {}, readiness=Readiness(deadline=0.3))
+        source = FileSource([FolderWatch(SourceSettings(folder, poll=0.05))], {}, readiness=Readiness(deadline=0.3))
         listening = listen(source)
         listening.until_events(1)
         os.seteuid(user)
@@ -228,35 +228,35 @@ def test_file_that_becomes_readable_is_new(open_folder: Path, listen: Listen) ->
 def test_files_that_are_gone_for_long_are_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_FILES", 10)
     known = AcceptedFiles()
-    tree = FolderScanner(folder, known)
+    tree = FolderScanner(SourceSettings(folder), known)
     for index in range(50):
         known.put(str(write(folder / f"{index}.tif")), index)
     for path in list(folder.iterdir())[:40]:
         path.unlink()
-    list(tree.sweep())
+    list(tree.scan(every_file=True))
     assert len(list(known)) == 20
     monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_SECONDS", 0.0)
-    list(tree.sweep())
+    list(tree.scan(every_file=True))
     assert len(list(known)) == 10
 
 
 def test_folders_that_are_gone_are_forgotten_in_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saxs_bluesky.sources._accepted_files._REMEMBERED_FILES_OF_FOLDERS", 25)
     known = AcceptedFiles()
-    tree = FolderScanner(folder, known)
+    tree = FolderScanner(SourceSettings(folder), known)
     for index in range(10):
         for number in range(10):
             known.put(str(write(folder / str(index) / f"{number}.tif")), number)
-    list(tree.sweep())
+    list(tree.scan(every_file=True))
     assert len(list(known)) == 100
     for index in range(9):
         shutil.rmtree(folder / str(index))
-    list(tree.sweep())
+    list(tree.scan(every_file=True))
     assert len(list(known)) == 30
 
 
 def test_folder_that_was_renamed_before_a_restart_makes_nothing_new(folder: Path, listen: Listen) -> None:
-    listening = begin(folder, listen, hints=False)
+    listening = begin(folder, listen, use_inotify=False)
     listening.end()
     (folder / "below").rename(folder / "renamed")
     source = WatchSource(folder)

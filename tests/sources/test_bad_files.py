@@ -16,13 +16,13 @@ import tifffile
 
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 from saxs_bluesky.sources import (
-    Candidate,
     DirectorySource,
     FileSource,
     FolderListing,
+    FolderWatch,
     FoundFile,
     RawRunComposer,
-    WatchSource,
+    SourceSettings,
 )
 from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from tests.sources.conftest import HEADER, Listen, write
@@ -123,7 +123,7 @@ def test_file_that_no_reader_expects_is_a_failure(
     monkeypatch.setattr(_ready, "read_header", read_or_fail)
     for name in "abc":
         write(folder / f"{name}.tif")
-    source = FileSource([FolderListing(folder)], {}, readiness=_ready.Readiness(deadline=0.2))
+    source = FileSource([FolderListing(SourceSettings(folder))], {}, readiness=_ready.Readiness(deadline=0.2))
     listening = listen(source)
     listening.wait()
     assert sorted(listening.names) == ["a.tif", "b.tif", "c.tif"]
@@ -150,6 +150,7 @@ def test_question_whether_to_skip_that_fails_costs_no_image(
 class Failing:
     """A finder that fails some times, and then finds a file."""
 
+    announces = False
     exhausted = False
     next_look = 0.0
 
@@ -159,13 +160,13 @@ class Failing:
     def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:
         pass
 
-    def find(self) -> Iterable[Candidate]:
+    def find(self) -> Iterable[str]:
         self.asked += 1
         if self.asked <= self.times:
             raise MemoryError("out of memory")
-        return [Candidate(str(self.path))]
+        return [str(self.path)]
 
-    def find_all(self) -> Iterable[Candidate]:
+    def find_all(self) -> Iterable[str]:
         return self.find()
 
     def close(self) -> None:
@@ -176,7 +177,7 @@ def test_finder_that_fails_is_asked_again_and_the_others_go_on(
     folder: Path, tmp_path: Path, listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Failing(write(tmp_path / "elsewhere" / "late.tif"), times=1)
-    finders = [failing, *WatchSource(folder)._finders]
+    finders = [failing, FolderWatch(SourceSettings(folder))]
     write(folder / "a.tif")
     begin = time.monotonic()
     listening = listen(FileSource(finders, {}))

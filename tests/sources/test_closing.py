@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.sources import DirectorySource, FeederListener, FileSource, FolderListing, FolderWatch, WatchSource
+from saxs_bluesky.sources import (
+    DirectorySource,
+    FeederListener,
+    FileSource,
+    FolderListing,
+    FolderWatch,
+    SourceSettings,
+    WatchSource,
+)
 from tests.sources.conftest import Listen, content, write
 from tests.sources.test_feeder import Feeder, feeder  # noqa: F401 - a fixture
 
-watches = pytest.mark.parametrize("options", [{}, {"hints": False}, {"hints": False, "poll": 30.0}])
+watches = pytest.mark.parametrize("options", [{}, {"use_inotify": False}, {"use_inotify": False, "poll": 30.0}])
 
 
 @watches
@@ -43,7 +51,7 @@ def test_files_written_immediately_before(folder: Path, listen: Listen, options:
 
 def test_file_that_is_overwritten_immediately_before(folder: Path, listen: Listen) -> None:
     write(folder / "a.tif", 1)
-    listening = listen(WatchSource(folder, hints=False, poll=30.0))
+    listening = listen(WatchSource(folder, use_inotify=False, poll=30.0))
     listening.until_events(1)
     (folder / "a.tif").write_bytes(content(2))
     listening.end(drain=True)
@@ -62,13 +70,15 @@ def test_file_that_is_still_written_is_waited_for(folder: Path, listen: Listen) 
     assert [data["image_failure"] for data in listening.events] == [""]
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_walk_that_has_just_begun_is_completed(folder: Path, listen: Listen, at_once: bool) -> None:
+@pytest.mark.parametrize("list_all_first", [True, False])
+def test_walk_that_has_just_begun_is_completed(folder: Path, listen: Listen, list_all_first: bool) -> None:
     write(folder / "0000.tif")
     for index in range(1, 1200):
         (folder / f"{index:04d}.tif").hardlink_to(folder / "0000.tif")
     room = {"free": False}
-    listening = listen(FileSource([FolderListing(folder, at_once=at_once)], {}), lambda: room["free"])
+    listening = listen(
+        FileSource([FolderListing(SourceSettings(folder, list_all_first=list_all_first))], {}), lambda: room["free"]
+    )
     listening.until(lambda self: self.source.counters.pending > 0)
     listening.source.stop(drain=True)
     room["free"] = True
@@ -89,7 +99,7 @@ def test_all_again_just_before(folder: Path, listen: Listen) -> None:
 def test_announcements_on_their_way(folder: Path, listen: Listen, feeder: Feeder) -> None:  # noqa: F811
     for index in range(200):
         write(folder / f"{index:03d}.tif")
-    listening = listen(FileSource([FeederListener(str(feeder.port), folder)], {}))
+    listening = listen(FileSource([FeederListener(SourceSettings(folder, feeder=(str(feeder.port),)))], {}))
     feeder.wait_for_listener()
     for index in range(200):
         feeder.announce(f"{index:03d}.tif")
@@ -110,7 +120,7 @@ def test_stop_tells_what_was_not_handed_on(folder: Path, listen: Listen) -> None
     for index in range(30):
         write(folder / f"{index:02d}.tif")
     (folder / "short.tif").write_bytes(content()[:-1])
-    listening = listen(FileSource([FolderWatch(folder)], {}), lambda: False)
+    listening = listen(FileSource([FolderWatch(SourceSettings(folder))], {}), lambda: False)
     listening.until(lambda self: self.source.counters.pending == 31)
     listening.end()
     assert listening.names == []

@@ -22,7 +22,6 @@ from event_model import DocumentNames, schema_validators
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
 from saxs_bluesky.sources import (
-    Candidate,
     FeederAnnouncer,
     FeederListener,
     FeederSource,
@@ -30,6 +29,7 @@ from saxs_bluesky.sources import (
     FolderWatch,
     FoundFile,
     Readiness,
+    SourceSettings,
 )
 from saxs_bluesky.sources._folder_scanner import AcceptedFiles
 from tests.helpers.ports import free_port
@@ -83,7 +83,7 @@ class Listening:
     def __init__(self, feeder: Feeder, directory: Path | str, **options: Any) -> None:
         self.feeder = feeder
         self._directory = Path(directory).absolute()
-        self.listener = FeederListener(f"{feeder.port}", directory, **options)
+        self.listener = FeederListener(SourceSettings(Path(directory), feeder=(f"{feeder.port}",), **options))
         self.woken = threading.Event()
         self.listener.begin(None, self.woken.set)  # type: ignore[arg-type]
         feeder.wait_for_listener()
@@ -97,10 +97,10 @@ class Listening:
     def heard(self) -> list[str]:
         end = f"{uuid4()}.tif"
         self.feeder.announce(self._directory / end)
-        found: list[Candidate] = []
-        until(lambda: found.extend(self.listener.find()) or any(one.path.endswith(end) for one in found))
-        assert all(candidate.promised for candidate in found)
-        return [candidate.path for candidate in found if not candidate.path.endswith(end)]
+        found: list[str] = []
+        until(lambda: found.extend(self.listener.find()) or any(path.endswith(end) for path in found))
+        assert self.listener.announces
+        return [path for path in found if not path.endswith(end)]
 
 
 @pytest.fixture
@@ -266,8 +266,8 @@ def test_file_overwritten_and_announced_again_is_two_events(tmp_path: Path, feed
 
 
 def test_file_that_a_feeder_announces_and_a_watch_finds_is_one_event(tmp_path: Path, feeder: Feeder, run: Run) -> None:
-    listener = FeederListener(str(feeder.port), tmp_path)
-    running = run(FileSource([listener, FolderWatch(tmp_path)], {}))
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(str(feeder.port),)))
+    running = run(FileSource([listener, FolderWatch(SourceSettings(tmp_path))], {}))
     for number in range(5):
         write_frame(tmp_path / f"{number}.tif", IMAGE)
         feeder.announce(f"{number}.tif")
@@ -472,7 +472,7 @@ def test_gigantic_message_costs_the_connection_and_no_memory(tmp_path: Path, lis
 )
 def test_feeder_is_heard_after_something_else_was_at_its_address(tmp_path: Path, greeting: bytes) -> None:
     port = free_port()
-    listener = FeederListener(str(port), tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(str(port),)))
     with socket.create_server(("127.0.0.1", port)) as server:
         listener.begin(None, lambda: None)  # type: ignore[arg-type]
         peer, _ = server.accept()
@@ -507,7 +507,7 @@ def start_feeder(port: int) -> subprocess.Popen[str]:
 
 def test_feeder_that_is_killed_and_comes_back_is_heard_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
-    listener = FeederListener(f"127.0.0.1:{port}", tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(f"127.0.0.1:{port}",)))
     listener.begin(None, lambda: None)  # type: ignore[arg-type]
     assert listener.counters.connected == 0
     for turn in range(2):
@@ -524,29 +524,28 @@ def test_feeder_that_is_killed_and_comes_back_is_heard_again(tmp_path: Path, cap
         until(lambda: listener.counters.connected == 0)
         assert listener.counters.interruptions == turn + 1
     listener.close()
-    assert [candidate.path for candidate in listener.find()] == [str(tmp_path / "0.tif"), str(tmp_path / "1.tif")]
+    assert list(listener.find()) == [str(tmp_path / "0.tif"), str(tmp_path / "1.tif")]
     (first, _) = [record.getMessage() for record in caplog.records]
     assert (
-        first
-        == f"tcp://127.0.0.1:{port}: wanted a feeder, found it gone; what it announces before it is back is missed"
+        first == f"tcp://127.0.0.1:{port}: connection to the feeder lost; what it announces before it is back is missed"
     )
 
 
 def test_several_feeders_are_heard(tmp_path: Path, feeder: Feeder) -> None:
     other = Feeder(free_port())
-    listener = FeederListener([f"{feeder.port}", f"{other.port}"], tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(f"{feeder.port}", f"{other.port}")))
     listener.begin(None, lambda: None)  # type: ignore[arg-type]
     for number, one in enumerate((feeder, other)):
         one.wait_for_listener()
         one.announce(f"{number}.tif")
     until(lambda: listener.counters.announced == 2)
-    assert {candidate.path for candidate in listener.find()} == {str(tmp_path / "0.tif"), str(tmp_path / "1.tif")}
+    assert set(listener.find()) == {str(tmp_path / "0.tif"), str(tmp_path / "1.tif")}
     listener.close()
     other.close()
 
 
 def test_listener_without_a_feeder_ends(tmp_path: Path) -> None:
-    listener = FeederListener(str(free_port()), tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(str(free_port()),)))
     listener.close()
     listener.begin(None, lambda: None)  # type: ignore[arg-type]
     assert list(listener.find()) == []
@@ -567,7 +566,7 @@ def test_listener_without_a_feeder_ends(tmp_path: Path) -> None:
 )
 def test_address_that_is_none_is_named(tmp_path: Path, address: str, message: str) -> None:
     with pytest.raises(SaxsError, match=message):
-        FeederListener(address, tmp_path).begin(None, lambda: None)  # type: ignore[arg-type]
+        FeederListener(SourceSettings(tmp_path, feeder=(address,))).begin(None, lambda: None)  # type: ignore[arg-type]
 
 
 # The announcer
@@ -595,7 +594,7 @@ def test_announcer_says_what_deployed_servers_expect() -> None:
 def test_burst_is_sent_before_the_announcer_closes(tmp_path: Path) -> None:
     port = free_port()
     announcer = FeederAnnouncer(f"127.0.0.1:{port}")
-    listener = FeederListener(str(port), tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(str(port),)))
     listener.begin(None, lambda: None)  # type: ignore[arg-type]
     while not listener.counters.ignored:
         announcer.announce("probe")
@@ -629,7 +628,7 @@ def test_fault_in_the_thread_that_listens_is_told_and_survived(
     monkeypatch.setattr(FeederListener, "_count_connections", sometimes)
     port = free_port()
     announcer = FeederAnnouncer(f"127.0.0.1:{port}")
-    listener = FeederListener(f"127.0.0.1:{port}", tmp_path)
+    listener = FeederListener(SourceSettings(tmp_path, feeder=(f"127.0.0.1:{port}",)))
     (tmp_path / "a.tif").touch()
     listener.begin(AcceptedFiles(), lambda: None)
     deadline = time.monotonic() + 30
@@ -640,5 +639,5 @@ def test_fault_in_the_thread_that_listens_is_told_and_survived(
         found = list(listener.find())
     listener.close()
     announcer.close()
-    assert [candidate.path for candidate in found] == [str(tmp_path / "a.tif")]
+    assert list(found) == [str(tmp_path / "a.tif")]
     assert "listening to a feeder failed, and goes on" in caplog.text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saxs_bluesky.sources import FeederSource, FileSource, FolderWatch, Readiness, WatchSource
+from saxs_bluesky.sources import FeederSource, FileSource, FolderWatch, Readiness, SourceSettings, WatchSource
 from tests.sources.conftest import Listen, content, write
 from tests.sources.test_feeder import Feeder, feeder  # noqa: F401 - a fixture
 
@@ -20,9 +20,9 @@ def inversions(names: list[str]) -> int:
     return sum(first > second for first, second in pairwise(names))
 
 
-@pytest.mark.parametrize("hints", [True, False])
-def test_files_that_come_at_once(folder: Path, listen: Listen, hints: bool) -> None:
-    listening = listen(WatchSource(folder, hints=hints))
+@pytest.mark.parametrize("use_inotify", [True, False])
+def test_files_that_come_at_once(folder: Path, listen: Listen, use_inotify: bool) -> None:
+    listening = listen(WatchSource(folder, use_inotify=use_inotify))
     listening.until(lambda self: len(self.documents) == 2)
     time.sleep(0.2)
     whole = content()
@@ -33,11 +33,11 @@ def test_files_that_come_at_once(folder: Path, listen: Listen, hints: bool) -> N
     assert inversions(listening.names) == 0, listening.names
 
 
-@pytest.mark.parametrize("hints", [True, False])
-def test_files_that_are_moved_in_with_their_folders(folder: Path, listen: Listen, hints: bool) -> None:
+@pytest.mark.parametrize("use_inotify", [True, False])
+def test_files_that_are_moved_in_with_their_folders(folder: Path, listen: Listen, use_inotify: bool) -> None:
     for number, name in enumerate(FILES):
         write(folder.parent / "elsewhere" / f"run{number % 3}" / name)
-    listening = listen(WatchSource(folder, hints=hints))
+    listening = listen(WatchSource(folder, use_inotify=use_inotify))
     listening.until(lambda self: len(self.documents) == 2)
     (folder.parent / "elsewhere").rename(folder / "elsewhere")
     listening.until_events(len(FILES))
@@ -45,7 +45,7 @@ def test_files_that_are_moved_in_with_their_folders(folder: Path, listen: Listen
     paths = [data["image_path"] for data in listening.events]
     for run in range(3):
         assert inversions([path for path in paths if f"/run{run}/" in path]) == 0
-    if not hints:
+    if not use_inotify:
         assert paths == sorted(paths)
 
 
@@ -53,7 +53,7 @@ def test_walk_goes_folder_by_folder(folder: Path, listen: Listen) -> None:
     names = ["a.tif", "z.tif", "b/a.tif", "b/c/d.tif", "b-c/a.tif", "c/a.tif"]
     for name in reversed(names):
         write(folder / name)
-    listening = listen(WatchSource(folder, hints=False))
+    listening = listen(WatchSource(folder, use_inotify=False))
     listening.until_events(len(names))
     listening.end()
     assert [data["image_path"] for data in listening.events] == [str(folder / name) for name in names]
@@ -64,7 +64,7 @@ def test_file_that_is_not_ready_does_not_hold_up_the_others(folder: Path, listen
     for name in FILES[1:50]:
         write(folder / name)
     begin = time.monotonic()
-    listening = listen(FileSource([FolderWatch(folder)], {}, readiness=Readiness(deadline=30)))
+    listening = listen(FileSource([FolderWatch(SourceSettings(folder))], {}, readiness=Readiness(deadline=30)))
     listening.until_events(49)
     assert time.monotonic() - begin < 15  # and not 30
     assert listening.names == FILES[1:50]

@@ -12,12 +12,20 @@ from pathlib import Path
 import pytest
 
 from saxs_bluesky.reduction import FrameFile, read_header, stamp_of
-from saxs_bluesky.sources import DirectorySource, FileSource, FolderWatch, Readiness, WatchSource
+from saxs_bluesky.sources import (
+    DirectorySource,
+    FileSource,
+    FolderListing,
+    FolderWatch,
+    Readiness,
+    SourceSettings,
+    WatchSource,
+)
 from tests.sources.conftest import Listen, Listening, content, write
 
 WATCHES: list[Callable[..., WatchSource]] = [
     WatchSource,
-    lambda folder, **more: WatchSource(folder, hints=False, **more),
+    lambda folder, **more: WatchSource(folder, use_inotify=False, **more),
 ]
 either_watch = pytest.mark.parametrize("watch", WATCHES, ids=["hints", "polling only"])
 
@@ -123,7 +131,9 @@ def test_file_is_taken_when_it_is_whole(folder: Path, listen: Listen, watch: Cal
 
 
 def test_file_that_ends_in_zeros_must_stand_still_for_longer(folder: Path, listen: Listen) -> None:
-    listening = listen(FileSource([FolderWatch(folder)], {}, readiness=Readiness(settle=0.01, quiet=1.0)))
+    listening = listen(
+        FileSource([FolderWatch(SourceSettings(folder))], {}, readiness=Readiness(settle=0.01, quiet=1.0))
+    )
     whole = content(7)
     path = folder / "preallocated.tif"
     path.write_bytes(whole[:-200] + bytes(200))
@@ -136,7 +146,7 @@ def test_file_that_ends_in_zeros_must_stand_still_for_longer(folder: Path, liste
 
 
 def test_file_that_never_is_whole_is_an_event_and_another_when_it_changes(folder: Path, listen: Listen) -> None:
-    listening = listen(FileSource([FolderWatch(folder)], {}, readiness=Readiness(deadline=0.3)))
+    listening = listen(FileSource([FolderWatch(SourceSettings(folder))], {}, readiness=Readiness(deadline=0.3)))
     (folder / "short.tif").write_bytes(content()[:-1])
     listening.until_events(1)
     assert listening.events[0]["detector_model"] == ""
@@ -151,7 +161,7 @@ def test_short_file_of_long_ago_is_not_waited_for(folder: Path, listen: Listen) 
     (folder / "short.tif").write_bytes(content()[:-1])
     os.utime(folder / "short.tif", (1e9, 1e9))
     begin = time.monotonic()
-    listening = listen(FileSource(DirectorySource(folder)._finders, {}, readiness=Readiness(deadline=3600)))
+    listening = listen(FileSource([FolderListing(SourceSettings(folder))], {}, readiness=Readiness(deadline=3600)))
     listening.wait()
     assert len(listening.events) == 1
     assert time.monotonic() - begin < 60
@@ -220,7 +230,7 @@ def test_folder_is_no_prefix_of_its_neighbour(
 
 
 def test_folder_that_goes_and_comes_back(folder: Path, listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
-    listening = listen(WatchSource(folder, hints=False, poll=0.01))
+    listening = listen(WatchSource(folder, use_inotify=False, poll=0.01))
     write(folder / "a.tif")
     listening.until_events(1)
     folder.rename(folder.with_name("moved"))
@@ -326,7 +336,7 @@ def test_file_that_gets_whole_between_two_looks_is_one_event(folder: Path, monke
     path.write_bytes(content()[:-100])
     now = 0.0
     readiness = Readiness(clock=lambda: now)
-    readiness.note(str(path))
+    readiness.watch(str(path))
 
     def finish(file: str, status: os.stat_result) -> FrameFile:
         monkeypatch.undo()

@@ -40,8 +40,8 @@ class QueueSettings:
         Addresses of feeders that announce images.
     base
         The server's base directory, which the paths of announcements are relative to.
-    hints
-        Whether to ask the operating system for hints of new files.
+    use_inotify
+        Use file system events to find new files.
     metadata
         For the start documents.
     """
@@ -50,7 +50,7 @@ class QueueSettings:
     watch: bool
     feeder: tuple[str, ...]
     base: Path
-    hints: bool = True
+    use_inotify: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,8 +106,8 @@ class Queue:
         self.failure = ""
         if resources.progress is not None:
             resources.progress.adopt(self._identity_before(), self._identity())
-        left = resources.progress.left if resources.progress is not None else None
-        if left is not None and left.identity == self._identity():
+        interrupted = resources.progress.interrupted if resources.progress is not None else None
+        if interrupted is not None and interrupted.identity == self._identity():
             self._processed_before = 0  # the pipeline finds out
 
     def start(self) -> None:
@@ -118,13 +118,13 @@ class Queue:
         SaxsError
             As `FileReduction` does; it is the queue's `failure` then, which stays.
         """
-        left = self._resources.progress.left if self._resources.progress is not None else None
+        interrupted = self._resources.progress.interrupted if self._resources.progress is not None else None
         record = self._record
-        if record.state is QueueState.OPEN or left is not None:
+        if record.state is QueueState.OPEN or interrupted is not None:
             self._start_or_fail()
-        if left is not None and record.state is QueueState.CLOSED:
+        if interrupted is not None and record.state is QueueState.CLOSED:
             self.close()
-        elif left is not None and record.state is QueueState.ABORTED:
+        elif interrupted is not None and record.state is QueueState.ABORTED:
             self.abort()
 
     @property
@@ -173,7 +173,7 @@ class Queue:
             watch=settings.watch,
             feeder=settings.feeder,
             base=settings.base,
-            hints=settings.hints,
+            use_inotify=settings.use_inotify,
         )
         options = ReductionOptions(
             # Whatever links there are in its folders, a queue writes nowhere else.
@@ -252,7 +252,7 @@ class Queue:
         if not self.wait(timeout):
             return False
         self._processed_before, self._file_reduction = self._processed, None
-        was_interrupted = self._resources.progress is not None and self._resources.progress.left is not None
+        was_interrupted = self._resources.progress is not None and self._resources.progress.interrupted is not None
         work = self._start_or_fail()
         if was_interrupted:  # it could not at the start; what it knows of then counts no more
             work.source.again(self.directory)

@@ -1,4 +1,4 @@
-"""The order in which files go that get ready at nearly the same time."""
+"""The order of names for files that get ready at nearly the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-_NEIGHBOURS_SECONDS = 0.4  # for how long a file that came is waited for by those behind it
+_NEIGHBOUR_SECONDS = 0.4  # for how long a file that came is waited for by those behind it
 _LONGEST_HOLD = 0.25  # seconds that a file which is ready waits for one before it
 
 
@@ -25,11 +25,11 @@ Item = TypeVar("Item", bound=HasPath)
 
 @dataclass(eq=False)
 class _Folder(Generic[Item]):
-    coming: list[tuple[str, float, int, Item]] = field(default_factory=list)  # by name
+    expected: list[tuple[str, float, int, Item]] = field(default_factory=list)  # by name
     ready: list[tuple[str, float, int, Item]] = field(default_factory=list)
 
 
-class Turns(Generic[Item]):
+class NameOrder(Generic[Item]):
     """Puts files of a folder that come together into the order of their names.
 
     One that is ready waits for those before it that came at the same time, for no longer than a quarter of a
@@ -38,13 +38,13 @@ class Turns(Generic[Item]):
     Parameters
     ----------
     clock
-        Seconds that only ascend.
+        Monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._folders: dict[str, _Folder[Item]] = defaultdict(_Folder)
-        self._coming: set[Item] = set()
+        self._expected: set[Item] = set()
         self._ready: set[Item] = set()
         self._ends: list[tuple[float, int, str]] = []
         self._numbers = count()
@@ -53,59 +53,59 @@ class Turns(Generic[Item]):
         return item in self._ready
 
     @property
-    def next_end(self) -> float | None:
-        """When a file has waited for long enough."""
+    def next_deadline(self) -> float | None:
+        """When the next file has waited for long enough, by the clock; None if none waits."""
         return self._ends[0][0] if self._ends else None
 
-    def come(self, item: Item) -> None:
-        """Note that a file came."""
+    def expect(self, item: Item) -> None:
+        """Files behind this one in the order of names wait for it."""
         folder, name = os.path.split(item.path)
-        self._coming.add(item)
-        heapq.heappush(self._folders[folder].coming, (name, self._clock(), next(self._numbers), item))
+        self._expected.add(item)
+        heapq.heappush(self._folders[folder].expected, (name, self._clock(), next(self._numbers), item))
 
-    def leave(self, item: Item) -> None:
-        """Note that a file is not waited for any more: it is gone, or to be looked at again later."""
-        self._coming.discard(item)
+    def withdraw(self, item: Item) -> None:
+        """No file waits for this one any more: it is gone, or to be looked at again later."""
+        self._expected.discard(item)
         self._ready.discard(item)
 
-    def get_ready(self, item: Item) -> None:
-        """Note that a file is ready."""
+    def mark_ready(self, item: Item) -> None:
+        """A file is ready, and goes when `release` finds that it is its turn."""
         folder, name = os.path.split(item.path)
-        self._coming.discard(item)
+        self._expected.discard(item)
         self._ready.add(item)
         entry = (name, self._clock() + _LONGEST_HOLD, next(self._numbers), item)
         heapq.heappush(self._folders[folder].ready, entry)
 
-    def go(self, path: str) -> Iterator[Item]:
-        """Yield the files whose turn it is in the folder of a file that is ready, or not waited for any more."""
+    def release(self, path: str) -> Iterator[Item]:
+        """Yield the files whose turn it is, in the folder of a file that is ready or not waited for any more."""
         folder = os.path.dirname(path)
-        place = self._folders.get(folder)
-        if place is None:
+        state = self._folders.get(folder)
+        if state is None:
             return
-        while place.ready:
-            name, end, number, item = place.ready[0]
-            if item in self._ready and end > self._clock() and self._first(place) < name:
+        while state.ready:
+            name, end, number, item = state.ready[0]
+            if item in self._ready and end > self._clock() and self._first(state) < name:
                 heapq.heappush(self._ends, (end, number, folder))
                 return
-            heapq.heappop(place.ready)
+            heapq.heappop(state.ready)
             if item in self._ready:
                 self._ready.discard(item)
                 yield item
-        if not self._first(place, none=""):
+        if not self._first(state, none=""):
             self._folders.pop(folder, None)
 
-    def go_at_last(self) -> Iterator[Item]:
+    def release_expired(self) -> Iterator[Item]:
         """Yield the files that have waited for long enough."""
         while self._ends and self._ends[0][0] <= self._clock():
             _, _, folder = heapq.heappop(self._ends)
-            yield from self.go(os.path.join(folder, ""))
+            yield from self.release(os.path.join(folder, ""))
 
-    def _first(self, place: _Folder[Item], none: str = "\U0010ffff") -> str:
-        """First name that is worth waiting for."""
-        while place.coming:
-            name, since, _, item = place.coming[0]
-            if item in self._coming and self._clock() - since < _NEIGHBOURS_SECONDS:
+    def _first(self, state: _Folder[Item], none: str = "\U0010ffff") -> str:
+        """First name that is worth waiting for; ``none`` if there is no such name."""
+        while state.expected:
+            name, since, _, item = state.expected[0]
+            if item in self._expected and self._clock() - since < _NEIGHBOUR_SECONDS:
                 return name
-            heapq.heappop(place.coming)
-            self._coming.discard(item)
+            heapq.heappop(state.expected)
+            self._expected.discard(item)
         return none
