@@ -46,7 +46,7 @@ def test_example_package_adds_a_sink_and_an_integrator(document: dict[str, Any],
     reduction = Reduction(
         calibration,
         [sink, lambda name, doc: documents.append((name, doc))],
-        recipes=plugins.load_integrators(["row_means"], calibration),
+        extra_integrators=plugins.load_integrators(["row_means"], calibration),
     )
     run = event_model.compose_run()
     keys = {"camera": {"dtype": "array", "shape": [60, 80], "source": "test"}}

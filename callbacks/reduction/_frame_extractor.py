@@ -1,4 +1,4 @@
-"""From documents to steps of work: frames to reduce, and ends of runs."""
+"""From documents to what they ask for: frames to reduce, and ends of runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
+from saxs_bluesky.callbacks.reduction._work_item import RunState, WorkItem
 from saxs_bluesky.documents import (
     ASSETS,
     Assets,
+    Document,
     FrameTask,
     Handler,
     InlineFrame,
@@ -34,30 +35,6 @@ FINISH = "finish"
 """In place of a document's name: the run of which ``run_start`` is the uid gets no more documents."""
 
 
-@dataclass(eq=False)
-class RunState:
-    """A raw run and the reduced runs made of it, one for each detector."""
-
-    raw: RawRun
-    reduced: RunReduction
-
-
-@dataclass(frozen=True, eq=False)
-class WorkItem:
-    """What a document asks for: a frame to reduce, or the end of a run.
-
-    ``closing`` ends the run, with the raw run's stop document where there is one; ``done`` marks the
-    last step of a document that was accepted at ``accepted``, in seconds since 1970.
-    """
-
-    accepted: float
-    run: RunState | None = None
-    task: FrameTask | None = None
-    stop: Mapping[str, Any] | None = None
-    closing: bool = False
-    done: bool = False
-
-
 class FrameExtractor:
     """Follows the documents of any number of runs, and keeps what their events bring along.
 
@@ -66,7 +43,7 @@ class FrameExtractor:
     Parameters
     ----------
     put
-        What gets the steps, in order.
+        What gets the work items, in order.
     detectors
         Whose images count; None: all do.
     inline_limit
@@ -99,24 +76,25 @@ class FrameExtractor:
         self._assets = Assets()
         self._runs: RunLookup[RunState] = RunLookup()
 
-    def follow(self, accepted: float, name: str, doc: Mapping[str, Any]) -> None:
-        """Take a document in and put the steps that it asks for."""
+    def follow(self, accepted: float, name: str, doc: Document) -> None:
+        """Take a document in, and put what it asks for."""
         last = WorkItem(accepted)
         try:
-            for step in self._steps(accepted, name, doc):
+            for item in self._items(accepted, name, doc):
                 if last.run is not None:
                     self._put(last)
-                last = step
+                last = item
         # A document that is no document must not stop the reduction.
         except Exception:  # noqa: BLE001
             _log.warning("a %s document could not be followed", name, exc_info=True)
-        self._put(WorkItem(last.accepted, last.run, last.task, last.stop, last.closing, done=True))
+        last.done = True
+        self._put(last)
 
-    def _steps(self, accepted: float, name: str, doc: Mapping[str, Any]) -> Iterator[WorkItem]:
+    def _items(self, accepted: float, name: str, doc: Document) -> Iterator[WorkItem]:
         if name == "start":
             if "original_run_uid" not in doc:
                 raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
-                self._runs.note(doc["uid"], RunState(raw, RunReduction(doc, files=self._files)))
+                self._runs.note(doc["uid"], RunState(doc["uid"], raw, RunReduction(doc, files=self._files)))
             return
         if name in ASSETS:
             self._assets.note(name, doc)
@@ -130,9 +108,9 @@ class FrameExtractor:
             yield from self._ending(accepted, run, doc if name == "stop" else None)
             return
         for task in run.raw.frames(name, doc):
-            yield WorkItem(accepted, run, self._kept(task))
+            yield WorkItem(accepted, run, self._kept(task) if isinstance(task.reference, InlineFrame) else task)
 
-    def _ending(self, accepted: float, run: RunState, stop: Mapping[str, Any] | None) -> Iterator[WorkItem]:
+    def _ending(self, accepted: float, run: RunState, stop: Document | None) -> Iterator[WorkItem]:
         """What is left of a run, and its end; without a stop document where it never comes."""
         self._runs.forget(run)
         for task in run.raw.rest():
@@ -142,8 +120,8 @@ class FrameExtractor:
     def close(self) -> None:
         """End the runs that have not stopped."""
         for run in self._runs.runs():
-            for step in self._ending(time.time(), run, None):
-                self._put(step)
+            for item in self._ending(time.time(), run, None):
+                self._put(item)
 
     def _kept(self, task: FrameTask) -> FrameTask:
         """Task whose image waits in memory where there is room, and in a file where there is none."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.documents import inline_keys
+from saxs_bluesky.documents import Document, inline_keys
 from saxs_bluesky.errors import reason_of
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class InlineImages:
         self._detectors = detectors
         self._keys: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # by the uids of descriptors
 
-    def taken(self, name: str, doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    def taken(self, name: str, doc: Document) -> Document:
         """The document as it may wait; never raises.
 
         Parameters
@@ -44,29 +44,27 @@ class InlineImages:
         """
         try:
             if name == "descriptor":
-                self._note(doc)
-            elif name in ("event", "event_page"):
-                return self._with_copies(doc, in_page=name == "event_page")
+                self._note_keys(doc)
+            elif name in ("event", "event_page") and (keys := self._keys.get(doc["descriptor"])):
+                return _with_copies(doc, keys, in_page=name == "event_page")
         # A document that is no document is told by those who follow it.
         except Exception:  # noqa: BLE001
             _log.debug("a %s document could not be looked at", name, exc_info=True)
         return doc
 
-    def _note(self, descriptor: Mapping[str, Any]) -> None:
+    def _note_keys(self, descriptor: Document) -> None:
         self._keys[descriptor["uid"]] = inline_keys(descriptor, self._detectors)
         if len(self._keys) > _REMEMBERED:
             self._keys.popitem(last=False)
 
-    def _with_copies(self, doc: Mapping[str, Any], *, in_page: bool) -> Mapping[str, Any]:
-        data = doc["data"]
-        copies = {}
-        for key in self._keys.get(doc["descriptor"], ()):
-            value = data.get(key)
-            if in_page and isinstance(value, list):
-                copies[key] = [_copy(one) for one in value]
-            else:
-                copies[key] = _copy(value)
-        return {**doc, "data": {**data, **copies}} if copies else doc
+
+def _with_copies(doc: Document, keys: Iterable[str], *, in_page: bool) -> Document:
+    data = doc["data"]
+    copies = {}
+    for key in keys:
+        value = data.get(key)
+        copies[key] = [_copy(one) for one in value] if in_page and isinstance(value, list) else _copy(value)
+    return {**doc, "data": {**data, **copies}}
 
 
 def _copy(value: Any) -> Any:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TypeAlias
 
-from saxs_bluesky.callbacks.reduction._frame_extractor import RunState, WorkItem
-from saxs_bluesky.frame_job import FrameResult
+from saxs_bluesky.callbacks.reduction._work_item import RunState, WorkItem
+from saxs_bluesky.documents import FrameResult
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Line:
 
 
 class OpenFiles:
-    """Keeps the steps that must wait until a file is closed, in their order for each stream of a detector.
+    """Keeps the items that must wait until a file is closed, in their order for each stream of a detector.
 
     An HDF5 file that is not written in SWMR mode is whole when its writer closes it, perhaps at the end of a scan of
     hours. One frame of it is tried from time to time. When the run has ended, the file has ``patience`` seconds more.
@@ -65,59 +65,59 @@ class OpenFiles:
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def must_wait(self, step: WorkItem) -> bool:
+    def must_wait(self, item: WorkItem) -> bool:
         """Whether nobody need try to read a frame, since those before it wait; from any thread."""
-        line = self._lines.get(_key(step)) if self._lines else None
-        return line is not None and step not in line.asked
+        line = self._lines.get(_key(item)) if self._lines else None
+        return line is not None and item not in line.asked
 
-    def in_turn(self, step: WorkItem, outcome: FrameResult | None) -> Iterator[_Turn]:
-        """Steps that may be delivered, in their order, now that one is known.
+    def in_turn(self, item: WorkItem, result: FrameResult | None) -> Iterator[_Turn]:
+        """Items that may be delivered, in their order, now that one is known.
 
         Parameters
         ----------
-        step
+        item
             That one.
-        outcome
+        result
             What became of its frame; None where it has none, or nobody tried to read it.
         """
-        if step.closing and step.run is not None:
-            if not self._wait_to_close(step, step.run):
-                yield step, None
-        elif step.task is None or step.run is None:
-            yield step, outcome
+        if item.closing and item.run is not None:
+            if not self._wait_to_close(item, item.run):
+                yield item, None
+        elif item.task is None or item.run is None:
+            yield item, result
         else:
-            line = self._lines.get(_key(step))
-            if line is None and outcome is not None and not outcome.waits:
-                yield step, outcome
+            line = self._lines.get(_key(item))
+            if line is None and result is not None and not result.waits:
+                yield item, result
                 return
             if line is None:
-                line = self._lines[_key(step)] = _Line()
+                line = self._lines[_key(item)] = _Line()
                 self._look_soon()
-            line.asked.discard(step)
-            self.more += step not in line.frames and not step.done
-            line.frames[step] = outcome
-            yield from self._ready(_key(step), line)
+            line.asked.discard(item)
+            self.more += item not in line.frames and not item.done
+            line.frames[item] = result
+            yield from self._ready(_key(item), line)
 
-    def _wait_to_close(self, step: WorkItem, run: RunState) -> bool:
+    def _wait_to_close(self, item: WorkItem, run: RunState) -> bool:
         lines = [line for key, line in self._lines.items() if key[0] is run]
         if lines:
-            self._closing[run] = step
+            self._closing[run] = item
             self._look_soon()
         for line in lines:
-            line.deadline = step.accepted + self._patience
+            line.deadline = item.accepted + self._patience
         return bool(lines)
 
     def _ready(self, key: _Key, line: _Line) -> Iterator[_Turn]:
         some = False
         while line.frames:
-            step, outcome = next(iter(line.frames.items()))
-            line.accepted = step.accepted
-            if outcome is None or (outcome.waits and not line.is_last):
+            item, result = next(iter(line.frames.items()))
+            line.accepted = item.accepted
+            if result is None or (result.waits and not line.is_last):
                 break
-            del line.frames[step]
+            del line.frames[item]
             some = True
-            yield step, self._final(outcome)
-            self.more -= not step.done
+            yield item, self._final(result)
+            self.more -= not item.done
         if not line.frames:
             del self._lines[key]
             if key[0] in self._closing and not any(other[0] is key[0] for other in self._lines):
@@ -126,48 +126,53 @@ class OpenFiles:
             unknown = [one for one, found in line.frames.items() if found is None or found.waits]
             self._have_read(line, [one for one in unknown if one not in line.asked])
 
-    def _final(self, outcome: FrameResult) -> FrameResult:
-        if not outcome.waits or not outcome.failure:  # the latter lacks the value of an axis
-            return outcome
-        text = f"{outcome.failure}; it was waited for until {self._patience:g} s after the end of the run"
-        return replace(outcome, failure=text, waits=False)
+    def _final(self, result: FrameResult) -> FrameResult:
+        if not result.waits or not result.failure:  # the latter lacks the value of an axis
+            return result
+        text = f"{result.failure}; it was waited for until {self._patience:g} s after the end of the run"
+        return replace(result, failure=text, waits=False)
 
-    def _have_read(self, line: _Line, steps: Iterable[WorkItem]) -> None:
-        for step in steps:
-            line.frames[step] = None
-            line.asked.add(step)
-            self._ask(step)
+    def _have_read(self, line: _Line, items: Iterable[WorkItem]) -> None:
+        for item in items:
+            line.frames[item] = None
+            line.asked.add(item)
+            self._ask(item)
 
     def _look_soon(self) -> None:
         self._pause, self._next = _FIRST_PAUSE, 0.0
 
-    def look(self) -> None:
-        """Have the first frame of each stream tried again, if it is time."""
-        if not self._lines or (now := time.time()) < self._next:
-            return
+    def look(self) -> float:
+        """Have the first frame of each stream tried again, if it is time.
+
+        Returns
+        -------
+        For how many seconds there is nothing to look at.
+        """
+        if not self._lines:
+            return _LONGEST_PAUSE
+        now = time.time()
+        if now < self._next:
+            return min(self._next - now, _LONGEST_PAUSE)
         for (_, detector, _), line in self._lines.items():
             if line.asked:
                 continue
             first = next(iter(line.frames))
-            self._tell(detector, line, first, now)
+            self._tell_waiting(detector, line, first, now)
             line.is_last = now >= line.deadline
             self._have_read(line, [first])
         self._next = now + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        return pause
 
-    def pause(self) -> float:
-        """For how many seconds there is nothing to look at."""
-        return max(0.0, min(self._next - time.time(), _LONGEST_PAUSE)) if self._lines else _LONGEST_PAUSE
-
-    def _tell(self, detector: str, line: _Line, first: WorkItem, now: float) -> None:
-        outcome = line.frames[first]
-        if line.is_told or outcome is None or now - line.since < self._patience:
+    def _tell_waiting(self, detector: str, line: _Line, first: WorkItem, now: float) -> None:
+        result = line.frames[first]
+        if line.is_told or result is None or now - line.since < self._patience:
             return
         line.is_told = True
-        _log.warning("frames of %s wait until their file is closed: %s", detector, outcome.failure)
+        _log.warning("frames of %s wait until their file is closed: %s", detector, result.failure)
 
 
-def _key(step: WorkItem) -> _Key:
-    assert step.run is not None
-    assert step.task is not None
-    return step.run, step.task.detector, step.task.stream
+def _key(item: WorkItem) -> _Key:
+    assert item.run is not None
+    assert item.task is not None
+    return item.run, item.task.detector, item.task.stream

@@ -8,82 +8,38 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer import CatalogCounters
-from saxs_bluesky.callbacks.reduction._file_contents import Contents
-from saxs_bluesky.callbacks.reduction._frame_extractor import FINISH, FrameExtractor, RunState, WorkItem
+from saxs_bluesky.callbacks.reduction._content_check import ContentCheck
+from saxs_bluesky.callbacks.reduction._delivery import Delivery, Sink
+from saxs_bluesky.callbacks.reduction._frame_extractor import FINISH, FrameExtractor
+from saxs_bluesky.callbacks.reduction._frame_runner import FrameRunner
 from saxs_bluesky.callbacks.reduction._inline_images import InlineImages
 from saxs_bluesky.callbacks.reduction._open_files import OpenFiles
-from saxs_bluesky.documents import FrameTask, Handler, HandlerFrame, Hdf5Frame, check_handlers, known, page_of, travels
-from saxs_bluesky.errors import CalibrationError, OutputError, SaxsError, reason_of
-from saxs_bluesky.frame_job import CurveFiles, FrameJob, FrameName, FrameResult, OutputNameRegistry, home_folder, warn
+from saxs_bluesky.callbacks.reduction._status import Status, set_aside_by
+from saxs_bluesky.callbacks.reduction._work_item import LEFT_OUT, Pending, WorkItem
+from saxs_bluesky.documents import Document, FrameResult, Handler, Hdf5Frame, check_handlers, travels
+from saxs_bluesky.errors import CalibrationError, SaxsError, reason_of
+from saxs_bluesky.frame_job import CurveFiles, FrameJob, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
+from saxs_bluesky.support.former_names import former_argument
 from saxs_bluesky.support.log_throttle import is_logged
 from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handle_signals
 
 _log = logging.getLogger(__name__)
-# Of its own, for programs that name the frames that fail in their own words.
-_frames_log = logging.getLogger(f"{__name__}.frames")
 
-Sink = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
-_END = object()  # of the steps: frames that waited for their file come after `_CLOSE`
+_END = object()  # of the items: frames that waited for their file come after `_CLOSE`
 _LOOK = object()
-_LEFT_OUT = FrameResult("not reduced: the program ended before")
-_LOOK_EVERY = 1.0  # seconds between looks at a frame that keeps the thread it is reduced in
-_LOOK_AT_FUTURE = 0.2  # seconds between looks whether there is still time for a frame of the executor's
+_POLL_SECONDS = 1.0  # between looks at a frame that keeps the thread it is reduced in
 _SECONDS_STUCK = 4.0  # at the program's end: without a frame that gets done there is no sense in waiting
 _SECONDS_TO_LEAVE_OUT = 0.7  # for the frames that are not reduced any more
 _SECONDS_TO_TELL = 10.0  # until that is told
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a reduction stands.
-
-    ``waiting`` counts documents that are accepted and not yet done with, ``reduced`` and ``failed``
-    frames, ``sink_errors`` documents that a sink refused; ``lag`` is how long ago the oldest waiting
-    document was accepted, in seconds; ``unwritten`` counts frames of which a file could not be written.
-    ``superseded`` counts frames whose files were overwritten before they were reduced, which are not among ``failed``;
-    ``outdated`` files have newer content that is not reduced yet. ``ended`` says why nothing more will be reduced,
-    where a thread has ended of an unexpected error; empty as long as all is well. ``set_aside`` counts documents and
-    values that a sink's catalog will not have (see `CatalogCounters`).
-    """
-
-    waiting: int
-    reduced: int
-    failed: int
-    sink_errors: int
-    lag: float
-    unwritten: int = 0
-    superseded: int = 0
-    outdated: int = 0
-    ended: str = ""
-    set_aside: int = 0
-
-
-def _set_aside(sink: object) -> int:
-    """How much a sink that is a catalog's writer has set aside."""
-    counters = getattr(sink, "counters", None)
-    return counters.rejected + counters.left_out + counters.lost if isinstance(counters, CatalogCounters) else 0
-
-
-@dataclass(frozen=True, eq=False)
-class PendingFrame:
-    """A step, and what is being made of its frame."""
-
-    step: WorkItem
-    outcome: Future[FrameResult] | None = None
-    image: Path | None = None
-    left_out: bool = False
 
 
 class Reduction:
@@ -105,7 +61,7 @@ class Reduction:
     sinks
         What gets the documents of reduced runs: callables ``(name, document)``, called in one
         thread, in order.
-    recipes
+    extra_integrators
         Further integrators beside those of the calibration.
     executor
         Where frames are read, reduced and written: a `WorkerPool`, a ``ProcessPoolExecutor``, or that of a Dask client;
@@ -139,12 +95,13 @@ class Reduction:
         A handler is none.
     """
 
+    @former_argument("recipes", "extra_integrators")
     def __init__(
         self,
         calibration: Calibration | Mapping[str, Calibration],
         sinks: Sequence[Sink] = (),
         *,
-        recipes: Sequence[Integrator] = (),
+        extra_integrators: Sequence[Integrator] = (),
         executor: Executor | None = None,
         files: CurveFiles | None = None,
         window: int = 64,
@@ -155,70 +112,60 @@ class Reduction:
         handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
-        self._reducers = {
-            name: Reducer(one, extra_integrators=recipes, deviation=deviation) for name, one in by_name.items()
-        }
-        for reducer in self._reducers.values():
-            _check_recipes(reducer)
-            warn(reducer.remarks)
-        self._remarked: set[tuple[str, str]] = set()
-        self._work = {
+        self._reducers = {name: _reducer(one, extra_integrators, deviation=deviation) for name, one in by_name.items()}
+        jobs = {
             name: FrameJob(
-                one,
-                tuple(recipes),
-                deviation,
-                files,
-                mask_sha256=self._reducers[name].mask_sha256,
-                reducer=self._reducers[name],
+                one.calibration, tuple(extra_integrators), deviation, files, mask_sha256=one.mask_sha256, reducer=one
             )
-            for name, one in by_name.items()
+            for name, one in self._reducers.items()
         }
         self._detectors = None if isinstance(calibration, Calibration) else frozenset(by_name)
         self.sinks: list[Sink] = list(sinks)
-        self._executor = executor
         self._files = files
-        self._claims = OutputNameRegistry(files.names, keep=not files.overwrite) if files else None
-        self._home = home_folder()  # a program may change its directory while it runs
-        self._patience = patience
         self._limit = task_seconds + patience if task_seconds else inf
-
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
         handlers = check_handlers(handlers)
-        self._specs_here = frozenset(spec for spec, handler in handlers.items() if not travels(handler))
-        self._intake = FrameExtractor(
-            self._steps.put,
+        self._program_ends = threading.Event()  # frames that are not begun are left out
+
+        # The parts, in the order in which a document passes them, and the queues between them.
+        self._inline_images = InlineImages(self._detectors)
+        self._documents: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._extractor = FrameExtractor(
+            self._items.put,
             self._detectors,
             int(inline_megabytes * 1e6),
             files=files is not None,
             handlers=handlers,
         )
-        self._inline = InlineImages(self._detectors)
-        self._in_hand: queue.Queue[Any] = queue.Queue(window)
-        self._open_files = OpenFiles(self._steps.put, patience)
-        self._writing: dict[Path, Future[FrameResult]] = {}
-        self._contents: Contents | None = None
+        self._runner = FrameRunner(
+            jobs,
+            executor,
+            files,
+            patience=patience,
+            limit=self._limit,
+            specs_here=frozenset(spec for spec, handler in handlers.items() if not travels(handler)),
+            hurry=self._program_ends,
+        )
+        self._begun: queue.Queue[Any] = queue.Queue(window)
+        self._open_files = OpenFiles(self._items.put, patience)
+        self._delivery = Delivery(self.sinks)
 
         self._changed = threading.Condition()
-        self._accepted = self._finished = self._reduced = self._failed = self._sink_errors = self._unwritten = 0
+        self._accepted = self._finished = self._refused = 0
         self._waiting_since: deque[float] = deque()
         self._threads: list[threading.Thread] = []
-        self._closed = self._abandoned = self._told_broken = False
-        self._is_closing = False  # all steps have come but those of frames that wait for their file
+        self._closed = self._abandoned = False
+        self._is_closing = False  # all items have come but those of frames that wait for their file
         self._ended = ""
-        self._refused = 0
-        self._failing: set[int] = set()
         self._at_work: WorkItem | None = None  # what the thread is about that has frames reduced
         self._giving_up = threading.Lock()
-        self._hurry = threading.Event()  # the program ends: frames that are not begun are left out
-        self._left_out = 0
         handle_signals()
 
     # The RunEngine's thread
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+    def __call__(self, name: str, doc: Document) -> None:
         """Accept a document of a raw run."""
-        doc = self._inline.taken(name, doc)
+        doc = self._inline_images.taken(name, doc)
         with self._changed:
             if self._closed or self._ended:
                 self._refuse(name)
@@ -228,7 +175,7 @@ class Reduction:
             now = time.time()
             self._accepted += 1
             self._waiting_since.append(now)
-            self._inbox.put((now, name, doc))  # or it might come behind the end that another thread asks for
+            self._documents.put((now, name, doc))  # or it might come behind the end that another thread asks for
 
     def _start(self) -> None:
         for target in (self._follow, self._reduce, self._deliver):
@@ -258,9 +205,9 @@ class Reduction:
                     self._ended or f"unexpected {type(error).__name__} in its thread {target.__name__[1:]}: {error}"
                 )
                 self._changed.notify_all()
-            self._inbox.put(_CLOSE)
-            self._steps.put(_END)
-            self._put_in_hand(_CLOSE)
+            self._documents.put(_CLOSE)
+            self._items.put(_END)
+            self._put_begun(_CLOSE)
 
     def _refuse(self, name: str) -> None:
         self._refused += 1
@@ -276,15 +223,24 @@ class Reduction:
     @property
     def status(self) -> Status:
         """Where the reduction stands; may be asked for at any time, from any thread."""
-        aside = sum(_set_aside(sink) for sink in self.sinks)
+        aside = sum(set_aside_by(sink) for sink in self.sinks)
         with self._changed:
             waiting = self.waiting
             since = min(self._waiting_since[0] if self._waiting_since else time.time(), self._open_files.oldest)
             lag = max(0.0, time.time() - since) if waiting else 0.0
-            contents = self._contents
-            newer = (0, 0) if contents is None else (contents.superseded, contents.outdated)
-            numbers = waiting, self._reduced, self._failed, self._sink_errors, lag, self._unwritten
-            return Status(*numbers, *newer, self._ended, aside)
+            check, delivery = self._runner.content_check, self._delivery
+            return Status(
+                waiting,
+                delivery.reduced,
+                delivery.failed,
+                delivery.sink_errors,
+                lag,
+                delivery.unwritten,
+                superseded=0 if check is None else check.superseded,
+                outdated=0 if check is None else check.outdated,
+                ended=self._ended,
+                set_aside=aside,
+            )
 
     @property
     def waiting(self) -> int:
@@ -319,7 +275,7 @@ class Reduction:
         """Remove what a program left that was killed while it wrote the files of an image, before that is reduced."""
         if self._files is not None:
             names = {curve.name: None for reducer in self._reducers.values() for curve in reducer.template}
-            self._files.clean_up(self._home / image, names)
+            self._files.clean_up(home_folder() / image, names)
 
     def follow_contents(self, look_again: Callable[..., None]) -> None:
         """Reduce files only as long as they hold what their events describe; to be called before the first document.
@@ -331,8 +287,8 @@ class Reduction:
         look_again
             Told the path of each such file, before its frame is done, so that its newer content becomes an event too.
         """
-        self._contents = Contents(look_again)
-        self._intake.live = True
+        self._runner.content_check = ContentCheck(look_again)
+        self._extractor.live = True
 
     def finish(self, run_uid: str) -> None:
         """End the reduced runs of a raw run that gets no more documents, as if it had been aborted.
@@ -360,7 +316,7 @@ class Reduction:
         if not threads:
             return True
         forget(self.leave)
-        self._inbox.put(_CLOSE)
+        self._documents.put(_CLOSE)
         for thread in threads:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in threads) and self.wait(timeout)
@@ -373,19 +329,19 @@ class Reduction:
         """
         with self._changed:
             self._closed = True
-        self._inbox.put(_CLOSE)
+        self._documents.put(_CLOSE)
         if not self._finished_until(max(until, at_most)):
-            self._hurry.set()
+            self._program_ends.set()
             with suppress(queue.Full):
-                self._in_hand.put_nowait(_LOOK)
+                self._begun.put_nowait(_LOOK)
         for thread in list(self._threads):
             if thread.name.endswith(self._deliver.__name__):
                 thread.join(_SECONDS_TO_LEAVE_OUT)
-        if (self._left_out or self.waiting) and not self._ended:  # which has been told
+        if (self._delivery.left_out or self.waiting) and not self._ended:  # which has been told
             _log.warning(
                 "the program ends, and %d frames and %d documents are not reduced any more; reduce_run reduces a run "
                 "again",
-                self._left_out,
+                self._delivery.left_out,
                 self.waiting,
             )
 
@@ -410,122 +366,75 @@ class Reduction:
             self._changed.notify_all()
         self.close(0)
 
-    # The intake thread: from documents to frames
+    # The thread that follows documents to their frames
 
     def _follow(self) -> None:
-        while (item := self._inbox.get()) is not _CLOSE:
-            self._intake.follow(*item)
-        self._intake.close()
-        self._steps.put(_CLOSE)
+        while (accepted := self._documents.get()) is not _CLOSE:
+            self._extractor.follow(*accepted)
+        self._extractor.close()
+        self._items.put(_CLOSE)
 
     # The thread that has frames reduced: here, or by the executor
 
     def _reduce(self) -> None:
-        while (step := self._steps.get()) is not _END:
-            if step is _CLOSE:
-                self._put_in_hand(_CLOSE)
+        while (item := self._items.get()) is not _END:
+            if item is _CLOSE:
+                self._put_begun(_CLOSE)
                 continue
-            self._at_work = step
-            item = self._begun(step)
+            self._at_work = item
+            pending = self._begin(item)
             with self._giving_up:
-                if self._at_work is not step:
+                if self._at_work is not item:
                     return  # it took too long, and another thread goes on
                 self._at_work = None
-            self._put_in_hand(item)
+                item.pending = pending
+            self._put_begun(item)
 
-    def _put_in_hand(self, item: Any) -> None:
+    def _begin(self, item: WorkItem) -> Pending | None:
+        """Have a frame reduced; None where there is none, or those before it wait for their file."""
+        if item.task is None or item.run is None:
+            return None
+        if self._program_ends.is_set():
+            return LEFT_OUT
+        if isinstance(item.task.reference, Hdf5Frame) and self._open_files.must_wait(item):
+            return None
+        try:
+            return self._runner.begin(item, item.run, item.task)
+        # A fault here costs its frame, and must not end the thread; a user's integrator may raise SystemExit.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            return FrameResult(reason_of(error))
+
+    def _put_begun(self, item: Any) -> None:
         while not self._ended:
             try:
-                self._in_hand.put(item, timeout=_LOOK_EVERY)
+                self._begun.put(item, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return
         with suppress(queue.Full):
-            self._in_hand.put_nowait(item)
-
-    def _begun(self, step: WorkItem) -> PendingFrame:
-        if self._hurry.is_set() and step.task is not None:
-            return PendingFrame(step, left_out=True)
-        try:
-            return self._begin(step)
-        # A fault here costs its frame, and must not end the thread; SystemExit is one that a user's recipe may raise.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            return PendingFrame(step, _done(FrameResult(reason_of(error))))
-
-    def _begin(self, step: WorkItem) -> PendingFrame:
-        if step.task is None or step.run is None:
-            return PendingFrame(step)
-        if isinstance(step.task.reference, Hdf5Frame) and self._open_files.must_wait(step):
-            return PendingFrame(step)
-        try:
-            image = self._image(step.run, step.task)
-        except (OutputError, ValueError) as error:  # ValueError: a path that can be none
-            return PendingFrame(step, _done(FrameResult(str(error))))
-        if image is not None and image in self._writing:
-            # Or the curves of an image that was overwritten might be replaced by those of what it was before.
-            wait([self._writing[image]])
-        work = self._work[self._name(step.task)]
-        uid = step.run.raw.start_document["uid"]
-        task = step.task if self._contents is None else self._contents.asked(step.task)
-        outcome = self._submit(work, task, image, step.accepted + self._patience, uid)
-        if image is not None:
-            self._writing[image] = outcome
-        return PendingFrame(step, outcome, image)
-
-    def _submit(
-        self, work: FrameJob, task: FrameTask, image: Path | None, deadline: float, uid: str
-    ) -> Future[FrameResult]:
-        if self._executor is not None and task.reference is not None and not task.failure and not self._is_here(task):
-            try:
-                return self._executor.submit(work, task, image, deadline, uid)
-            except RuntimeError as error:  # an executor that is broken or shut down: the frame is done here
-                self._tell_broken(error)
-        return _done(work(task, image, deadline, uid))
-
-    def _is_here(self, task: FrameTask) -> bool:
-        """Whether the frame is read by a handler that other processes cannot have."""
-        return isinstance(task.reference, HandlerFrame) and task.reference.spec in self._specs_here
-
-    def _image(self, run: RunState, task: FrameTask) -> Path | None:
-        """After which the files of a frame are named; None where none are written.
-
-        Raises
-        ------
-        OutputError
-            Another image has these names.
-        """
-        if self._files is None or self._claims is None or task.failure:
-            return None
-        start = run.raw.start_document
-        path = task.reference.path if task.reference else ""
-        pages = page_of(task.reference)
-        name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"), *pages)
-        image = name.image(self._home, one_folder=self._files.names.folder is not None)
-        self._claims.claim(image, None if name.number is None else name.file(self._home))
-        return image
+            self._begun.put_nowait(item)
 
     # The thread that delivers, in order
 
     def _deliver(self) -> None:
         while not self._is_closing or self._open_files:
-            if (item := self._next()) is not _CLOSE:
-                self._end(item)
+            if (item := self._next_begun()) is not _CLOSE:
+                self._settle(item)
                 continue
             self._is_closing = True
             if self._ended or self._abandoned:
                 break
-        self._steps.put(_END)
-        self._intake.clean_up()
+        self._items.put(_END)
+        self._extractor.clean_up()
 
-    def _next(self) -> Any:
+    def _next_begun(self) -> Any:
         """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
         seen: WorkItem | None = None
         waited = 0.0
         while True:
-            self._open_files.look()
-            pause = min(_LOOK_EVERY, self._open_files.pause())
+            pause = min(_POLL_SECONDS, self._open_files.look())
             try:
-                item = self._in_hand.get(timeout=pause)
+                item = self._begun.get(timeout=pause)
             except queue.Empty:
                 if self._is_closing and self._abandoned:
                     return _CLOSE
@@ -537,189 +446,82 @@ class Reduction:
             seen, waited = now, waited + pause if now is seen else pause
             if seen is None or seen.task is None:
                 continue
-            if self._hurry.is_set() and self._give_up(seen):
-                return PendingFrame(seen, left_out=True)
-            path = self._work[self._name(seen.task)].describe(seen.task)
+            if self._program_ends.is_set() and self._give_up(seen):
+                seen.pending = LEFT_OUT
+                return seen
+            path = self._runner.job(seen.task).describe(seen.task)
             if before < _SECONDS_TO_TELL <= waited:
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
             if waited >= self._limit and self._give_up(seen):
-                return PendingFrame(seen, _done(self._hung(path)))
+                seen.pending = self._runner.hung(path)
+                return seen
 
-    def _give_up(self, step: WorkItem) -> bool:
+    def _give_up(self, item: WorkItem) -> bool:
         with self._giving_up:
-            if self._at_work is not step:
+            if self._at_work is not item:
                 return False
             self._at_work = None
         self._threads = [thread for thread in self._threads if not thread.name.endswith(self._reduce.__name__)]
         self._start_thread(self._reduce)
         return True
 
-    def _hung(self, path: str) -> FrameResult:
-        _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self._limit)
-        text = f"{path}: wanted an image that is done in {self._limit:g} s, found it hanging: is its file system away?"
-        return FrameResult(text)
-
-    def _aside(self, work: Callable[[], FrameResult], path: str) -> FrameResult:
-        """Do in this process what another should have done, in a thread that may hang."""
-        outcome: Future[FrameResult] = Future()
-
-        def do() -> None:
-            try:
-                outcome.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-                outcome.set_exception(error)
-
-        threading.Thread(target=do, name="saxs-bluesky-aside", daemon=True).start()
-        try:
-            return outcome.result(None if self._limit == inf else self._limit)
-        except TimeoutError:
-            return outcome.result() if outcome.done() else self._hung(path)
-
-    def _tell_broken(self, error: Exception) -> None:
-        if not self._told_broken:
-            self._told_broken = True
-            _log.warning("the workers do no more (%s): this process reduces the frames itself", error)
-
-    def _end(self, item: PendingFrame) -> None:
+    def _settle(self, item: WorkItem) -> None:
+        """Deliver an item, and those that waited for it; or keep it where its frame waits for a file."""
         if self._abandoned:
             return
-        step, outcome = item.step, self._known(item)
-        if not self._open_files and not (outcome is not None and outcome.waits):
-            self._finish(step, outcome)
+        result = self._result(item)
+        if not self._open_files and not (result is not None and result.waits):
+            self._finish(item, result)
             return
-        for one, found in self._open_files.in_turn(step, outcome):
+        for one, found in self._open_files.in_turn(item, result):
             self._finish(one, found)
         with self._changed:
             self._changed.notify_all()
 
-    def _known(self, item: PendingFrame) -> FrameResult | None:
-        """What became of a frame; None where there is none, or it was not tried."""
-        if item.step.task is None or item.outcome is None:
-            return _LEFT_OUT if item.left_out else None
+    def _result(self, item: WorkItem) -> FrameResult | None:
+        """What came of a frame; None where there is none, or it was not tried."""
+        if item.run is None or item.task is None or item.pending is None:
+            return None
         try:
-            if not self._is_awaited(item.outcome):
-                return _LEFT_OUT
-            return self._outcome(item, item.step.task, item.outcome)
+            return self._runner.result(item, item.run, item.task, item.pending)
         except Exception as error:  # noqa: BLE001
-            _log.exception("the outcome of a frame cannot be known")
+            _log.exception("the result of a frame cannot be known")
             return FrameResult(reason_of(error))
 
-    def _is_awaited(self, future: Future[FrameResult]) -> bool:
-        """Wait until a frame is done; False where the program ends before."""
-        while not (future.done() or self._hurry.is_set()):
-            wait([future], _LOOK_AT_FUTURE)
-        return future.done()
-
-    def _finish(self, step: WorkItem, outcome: FrameResult | None) -> None:
+    def _finish(self, item: WorkItem, result: FrameResult | None) -> None:
         try:
-            if step.task is not None and step.run is not None and outcome is _LEFT_OUT:
-                self._intake.release(step.task)
-                step.run.reduced.leave_out(step.task)
-                self._left_out += 1
-            elif step.task is not None and step.run is not None and outcome is not None:
-                self._deliver_frame(step.run, step.task, outcome)
-            if step.closing and step.run is not None:
-                for name, doc in step.run.reduced.stop(step.stop):
-                    self._hand_out(name, doc)
+            if item.run is not None and item.task is not None and result is not None:
+                self._extractor.release(item.task)
+                if result is LEFT_OUT:
+                    self._delivery.leave_out(item.run, item.task)
+                else:
+                    self._delivery.deliver_frame(item.run, item.task, result, self.reducer(item.task.detector))
+            if item.closing and item.run is not None:
+                self._delivery.deliver_stop(item.run, item.stop)
         # A fault here must not end the thread: the frames behind this one would be lost.
         except Exception:  # noqa: BLE001
             _log.exception("a step of the reduction failed")
+            self._delivery.failed += item.task is not None
+        if item.done:
             with self._changed:
-                self._failed += step.task is not None
-        if step.done:
-            with self._changed:
-                if self._waiting_since[0] == step.accepted:
+                if self._waiting_since[0] == item.accepted:
                     self._waiting_since.popleft()
                 else:  # those before it wait for their file
-                    self._waiting_since.remove(step.accepted)
+                    self._waiting_since.remove(item.accepted)
                 self._finished += 1
                 self._changed.notify_all()
 
-    def _outcome(self, item: PendingFrame, task: FrameTask, future: Future[FrameResult]) -> FrameResult:
-        uid = item.step.run.raw.start_document["uid"] if item.step.run is not None else ""
-        work = self._work[self._name(task)]
 
-        def here() -> FrameResult:
-            again = partial(work, task, item.image, item.step.accepted + self._patience, uid)
-            return self._aside(again, work.describe(task))
-
-        try:
-            outcome = future.result()
-        except BrokenExecutor as error:
-            self._tell_broken(error)
-            outcome = here()
-        except Exception as error:  # noqa: BLE001 - a worker that dies of a frame, each time, or a cluster's errors
-            outcome = FrameResult(reason_of(error))
-        if self._contents is not None:
-            outcome = self._contents.judged(task, outcome, here)
-        if item.image is not None and self._writing.get(item.image) is future:
-            del self._writing[item.image]
-        self._intake.release(task)
-        return outcome
-
-    def _deliver_frame(self, run: RunState, task: FrameTask, outcome: FrameResult) -> None:
-        uid = run.raw.start_document["uid"]
-        for what in filter(None, (outcome.failure, outcome.files.failure)):
-            level = logging.INFO if outcome.superseded else logging.WARNING
-            _frames_log.log(level, "frame %s of run %s failed: %s", task.index, uid, what)
-        if (
-            outcome.remark and (uid, task.detector) not in self._remarked
-        ):  # each worker finds it in a run's first images
-            self._remarked.add((uid, task.detector))
-            warn([outcome.remark])
-        if outcome.coordinates:
-            self._tell_unknown(uid, outcome.coordinates)
-            task = replace(task, coordinates={**task.coordinates, **known(outcome.coordinates)})
-        reducer = self._reducers[self._name(task)]
-        for name, doc in run.reduced.frame(task, outcome.result(reducer.template), reducer, outcome.files):
-            self._hand_out(name, doc)
-        if self._contents is not None:
-            self._contents.delivered(task, outcome)
-        with self._changed:
-            self._failed += bool(outcome.failure) and not outcome.superseded
-            self._reduced += not outcome.failure
-            self._unwritten += bool(outcome.files.failure)
-
-    def _tell_unknown(self, uid: str, coordinates: Mapping[str, float | str]) -> None:
-        """Tell once a run which axis cannot be read from its file."""
-        for key, value in coordinates.items():
-            if isinstance(value, str) and (uid, key) not in self._remarked:
-                self._remarked.add((uid, key))
-                _log.warning("run %s: frames are reduced without %s: %s", uid, key, value)
-
-    def _hand_out(self, name: str, doc: dict[str, Any]) -> None:
-        for sink in self.sinks:
-            try:
-                sink(name, doc)
-            # One sink's fault must neither reach the others nor stop the reduction.
-            except (Exception, SystemExit):  # noqa: BLE001
-                self._tell_sink(sink, name)
-                with self._changed:
-                    self._sink_errors += 1
-
-    def _tell_sink(self, sink: Sink, name: str) -> None:
-        """Tell the first failure of a sink, which may fail for every frame of a day; the others are counted."""
-        level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
-        self._failing.add(id(sink))
-        _log.log(level, "sink %r failed on a %s document", sink, name, exc_info=True)
-
-    def _name(self, task: FrameTask) -> str:
-        return "" if self._detectors is None else task.detector
-
-
-def _done(outcome: FrameResult) -> Future[FrameResult]:
-    future: Future[FrameResult] = Future()
-    future.set_result(outcome)
-    return future
-
-
-def _check_recipes(reducer: Reducer) -> None:
-    """Find out now, and not at the first frame, whether every recipe can do an image at all."""
+def _reducer(calibration: Calibration, extra_integrators: Sequence[Integrator], *, deviation: bool) -> Reducer:
+    """What reduces the images of a detector; that every integrator can do an image at all is found out now."""
+    reducer = Reducer(calibration, extra_integrators=extra_integrators, deviation=deviation)
     try:
         reducer.template  # noqa: B018 - made here, used by each reduced run
     except SaxsError:
         raise
     except Exception as error:
         raise CalibrationError(
-            f"wanted recipes that can integrate an empty image, found {type(error).__name__}: {error}"
+            f"wanted extra integrators that can integrate an empty image, found {type(error).__name__}: {error}"
         ) from error
+    warn(reducer.remarks)
+    return reducer

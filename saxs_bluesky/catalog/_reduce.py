@@ -12,18 +12,20 @@ from saxs_bluesky.catalog._root_map import RootMap, root_map_of
 from saxs_bluesky.catalog._runs import is_ours, reduced_runs
 from saxs_bluesky.documents import FILE_SOURCE, difference
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.frame_job import reduced_documents
+from saxs_bluesky.frame_job import reduced_documents, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
+from saxs_bluesky.support.former_names import former_argument
 
 _log = logging.getLogger(__name__)
 
 
+@former_argument("recipes", "extra_integrators")
 def reduce_run(
     catalog: Any,
     uid: str,
     calibration: Calibration | Mapping[str, Calibration],
     *,
-    recipes: Sequence[Integrator] = (),
+    extra_integrators: Sequence[Integrator] = (),
     deviation: bool = False,
 ) -> list[Any]:
     """Reduce a raw run of the catalog again, into new reduced runs: one for each detector.
@@ -39,7 +41,7 @@ def reduce_run(
         Of the raw run.
     calibration
         For the images of any detector, or for each by name.
-    recipes
+    extra_integrators
         Further integrators.
     deviation
         Whether curves carry the standard deviation of the pixels too.
@@ -63,10 +65,11 @@ def reduce_run(
     if "original_run_uid" in raw.start:
         raise CatalogError(f"run {uid}: wanted a raw run, found one reduced from {raw.start['original_run_uid']}")
     by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
-    reducers = {name: Reducer(one, extra_integrators=recipes, deviation=deviation) for name, one in by_name.items()}
+    reducers = {
+        name: Reducer(one, extra_integrators=extra_integrators, deviation=deviation) for name, one in by_name.items()
+    }
     for reducer in reducers.values():
-        for remark in reducer.remarks:
-            _log.warning("%s", remark)
+        warn(reducer.remarks)
     starts = [run.start for run in reduced_runs(catalog, raw.start["uid"])]
     before = {start["detector"]: start for start in starts if is_ours(start)}
     whole = reducers if isinstance(calibration, Mapping) else reducers[""]

@@ -71,7 +71,7 @@ class Session:
         self._line = StatusLine(_LOG_EVERY if options.servermode or not is_terminal() else 0.2)
         if not options.debug:
             # The reduction's own warnings are those of frames, which are told with their names.
-            told = ["saxs_bluesky.callbacks.reduction._reduction.frames"]
+            told = ["saxs_bluesky.callbacks.reduction.frames"]
             stack.enter_context(complaints("saxsdog", self._line, but_not=told))
         self._place = _place(options)
         self._files = _files(options, overwrite=bool(calibration.document["OverwriteFiles"]))

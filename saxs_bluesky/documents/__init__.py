@@ -8,6 +8,7 @@ from saxs_bluesky.documents._assets import ASSETS, Assets
 from saxs_bluesky.documents._codec import as_exact_json, as_json, from_exact_json
 from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
+from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, WrittenFiles
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handlers, travels
 from saxs_bluesky.documents._key_descriptions import KEY_DESCRIPTIONS
@@ -16,9 +17,7 @@ from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RawRun
 from saxs_bluesky.documents._reduced_run_composer import (
     ReducedRunComposer,
-    Result,
     RunReduction,
-    WrittenFiles,
     axis_key,
 )
 from saxs_bluesky.documents._reduced_run_reader import ReducedFrame, ReducedRunReader, ReducedStream, is_reduced
@@ -46,9 +45,11 @@ __all__ = [
     "REFERRED_TO",
     "RUN_REFERENCES",
     "Assets",
+    "CurveValues",
     "Document",
     "FileContent",
     "FrameReference",
+    "FrameResult",
     "FrameTask",
     "Handler",
     "HandlerFrame",
@@ -61,7 +62,6 @@ __all__ = [
     "ReducedRunComposer",
     "ReducedRunReader",
     "ReducedStream",
-    "Result",
     "RunLookup",
     "RunReduction",
     "SpilledFrame",

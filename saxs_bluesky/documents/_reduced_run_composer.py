@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -13,33 +13,16 @@ import numpy as np
 from event_model import compose_run
 
 from saxs_bluesky.documents._dimensions import dimensions_of
+from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, WrittenFiles
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._references import page_of
+from saxs_bluesky.documents._streamed_values import known
 from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
-from saxs_bluesky.reduction import Curve, Reducer
-
-Result = list[Curve] | str
-"""The curves of a frame, or why there are none."""
-
-
-@dataclass(frozen=True)
-class WrittenFiles:
-    """What was written of a frame.
-
-    Parameters
-    ----------
-    curves
-        Path of each curve's file, in the order of the curves; empty where there is none.
-    failure
-        Why files are missing; empty where none is.
-    """
-
-    curves: tuple[str, ...] = ()
-    failure: str = ""
-
+from saxs_bluesky.reduction import Curve, IntegralParameters, Reducer
 
 _SOURCE = "saxs_bluesky.reduction"
+_NO_FILES = WrittenFiles()
 # What belongs to the plan and to the raw run itself, and not to what the user said of the sample.
 _NOT_COPIED = {
     "uid",
@@ -76,6 +59,31 @@ _FRAME_KEYS: dict[str, dict[str, Any]] = {
 _FILE_KEY: dict[str, Any] = {"dtype": "string", "shape": [], "source": _SOURCE}
 
 
+@dataclass(frozen=True)
+class _CurveKeys:
+    """Data keys of a curve, by what they are of its values."""
+
+    template: Curve
+    arrays: dict[str, str]
+    integrals: dict[str, str]
+
+    @classmethod
+    def of(cls, curve: Curve) -> _CurveKeys:
+        integrals = (*_INTEGRALS, _COVERAGE) if curve.kind == "radial" else ()
+        return cls(
+            curve,
+            {f"{curve.name}_{name}": name for name in _array_names(curve)},
+            {f"{curve.name}_{name}": name for name in integrals},
+        )
+
+    def failed(self) -> CurveValues:
+        """Values of a frame without curves."""
+        nothing = np.full_like(self.template.axis, np.nan)
+        return CurveValues(
+            nothing, nothing.copy(), nothing.copy(), IntegralParameters(math.nan, math.nan, math.nan, 0.0)
+        )
+
+
 class ReducedRunComposer:
     """Composes the documents of one reduced run: those of one detector in one raw run.
 
@@ -97,8 +105,10 @@ class ReducedRunComposer:
     def __init__(self, raw_start: Document, detector: str, reducer: Reducer, *, files: bool = False) -> None:
         self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
+        self._curve_keys = [_CurveKeys.of(curve) for curve in self._templates]
         self._file_keys = [f"{curve.name}_file" for curve in self._templates] if files else []
-        self._streams: dict[str, Any] = {}
+        #: What composes the events of each stream that has its descriptor.
+        self.streams: dict[str, Any] = {}
         self._failed = 0
         self._frames = 0
         #: How many frames are not reduced any more.
@@ -110,7 +120,7 @@ class ReducedRunComposer:
         return "start", dict(self._bundle.start_doc)
 
     def describe(self, stream: str, coordinates: Mapping[str, Document]) -> Iterator[NamedDocument]:
-        """Yield the descriptor of a stream, once.
+        """Yield the descriptor of a stream, unless it was described before.
 
         Parameters
         ----------
@@ -119,7 +129,7 @@ class ReducedRunComposer:
         coordinates
             Data keys of the raw stream that go along, such as scanned motors.
         """
-        if stream in self._streams:
+        if stream in self.streams:
             return
         now = time.time()
         object_keys = _object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {})
@@ -135,18 +145,30 @@ class ReducedRunComposer:
             # bluesky's callbacks show all of an object that has no hint, arrays too.
             hints={name: {"fields": []} for name in object_keys} | _hints(self._templates),
         )
-        self._streams[stream] = bundle
+        self.streams[stream] = bundle
         yield "descriptor", dict(bundle.descriptor_doc)
 
     def event(
         self,
         task: FrameTask,
-        curves: Sequence[Curve] | None,
+        curves: Sequence[Curve] | Sequence[CurveValues] | None,
         failure: str = "",
-        files: WrittenFiles = WrittenFiles(),
+        files: WrittenFiles = _NO_FILES,
     ) -> NamedDocument:
-        """Compose the event of one frame; ``curves`` is None where it failed."""
-        bundle = self._streams[task.stream]
+        """Compose the event of one frame.
+
+        Parameters
+        ----------
+        task
+            Which frame.
+        curves
+            Values of its curves, in the order of the reducer's template; None where it failed.
+        failure
+            Why there are no curves.
+        files
+            What was written of them.
+        """
+        bundle = self.streams[task.stream]
         page, pages = page_of(task.reference)
         data: dict[str, Any] = {
             "image_path": task.reference.path if task.reference else "",
@@ -156,8 +178,14 @@ class ReducedRunComposer:
             "image_time": task.time,
             "failure": failure,
         }
-        for curve in self._templates if curves is None else curves:
-            data |= _curve_data(curve, failed=curves is None)
+        values: Sequence[Curve | CurveValues] = (
+            [keys.failed() for keys in self._curve_keys] if curves is None else curves
+        )
+        for keys, curve in zip(self._curve_keys, values, strict=True):
+            for key, name in keys.arrays.items():
+                data[key] = getattr(curve, name)
+            for key, name in keys.integrals.items():
+                data[key] = getattr(curve.integral, name)
         if self._file_keys:
             data |= dict(zip_longest(self._file_keys, files.curves, fillvalue=""))
             data["file_failure"] = files.failure
@@ -215,13 +243,7 @@ class RunReduction:
         self._files = files
         self._runs: dict[str, ReducedRunComposer] = {}
 
-    def frame(
-        self,
-        task: FrameTask,
-        result: Result,
-        reducer: Reducer,
-        files: WrittenFiles = WrittenFiles(),
-    ) -> Iterator[NamedDocument]:
+    def frame(self, task: FrameTask, result: FrameResult, reducer: Reducer) -> Iterator[NamedDocument]:
         """Yield the documents of one frame: its event, after those that must come before it.
 
         Parameters
@@ -229,11 +251,9 @@ class RunReduction:
         task
             Which frame.
         result
-            Its curves, or why there are none.
+            What came of it.
         reducer
-            What made them.
-        files
-            What was written of them.
+            What made its curves.
         """
         run = self._runs.get(task.detector)
         if run is None:
@@ -241,9 +261,11 @@ class RunReduction:
                 self._raw_start, task.detector, reducer, files=self._files
             )
             yield run.start
-        yield from run.describe(task.stream, task.coordinate_keys)
-        curves, failure = (None, result) if isinstance(result, str) else (result, "")
-        yield run.event(task, curves, failure, files)
+        if task.stream not in run.streams:
+            yield from run.describe(task.stream, task.coordinate_keys)
+        if result.coordinates:
+            task = replace(task, coordinates={**task.coordinates, **known(result.coordinates)})
+        yield run.event(task, None if result.failure else result.curves, result.failure, result.files)
 
     def leave_out(self, task: FrameTask) -> None:
         """Count a frame that is not reduced any more; the stop document tells."""
@@ -349,17 +371,6 @@ def _axis_configuration(curve: Curve, now: float) -> dict[str, Any]:
         "source": _SOURCE,
     }
     return {"data": {key: curve.axis.tolist()}, "timestamps": {key: now}, "data_keys": {key: entry}}
-
-
-def _curve_data(curve: Curve, *, failed: bool) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for name in _array_names(curve):
-        data[f"{curve.name}_{name}"] = np.full_like(curve.axis, np.nan) if failed else getattr(curve, name)
-    if curve.kind == "radial":
-        for name in _INTEGRALS:
-            data[f"{curve.name}_{name}"] = math.nan if failed else getattr(curve.integral, name)
-        data[f"{curve.name}_{_COVERAGE}"] = 0.0 if failed else curve.integral.coverage
-    return data
 
 
 def _missing(entry: Document) -> Any:

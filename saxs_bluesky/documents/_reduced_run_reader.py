@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from event_model import EventPage, unpack_event_page
 
-from saxs_bluesky.documents._reduced_run_composer import WrittenFiles
+from saxs_bluesky.documents._frame_result import WrittenFiles
 from saxs_bluesky.documents._run_lookup import RunLookup
 from saxs_bluesky.documents._types import Document
 from saxs_bluesky.reduction import Curve, CurveKind, IntegralParameters

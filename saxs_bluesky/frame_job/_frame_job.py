@@ -2,93 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
-from saxs_bluesky.documents import FrameTask, Result, TiffFrame, WrittenFiles, holds, load, moved_to, read_values
+from saxs_bluesky.documents import (
+    CurveValues,
+    FrameResult,
+    FrameTask,
+    TiffFrame,
+    WrittenFiles,
+    holds,
+    load,
+    moved_to,
+    read_values,
+)
 from saxs_bluesky.errors import SaxsError, StillOpenError, SupersededError, reason_of
-from saxs_bluesky.frame_job._outputs import CurveFiles
+from saxs_bluesky.frame_job._curve_files import CurveFiles
 from saxs_bluesky.reduction import (
     Calibration,
     Curve,
     CurveProvenance,
-    IntegralParameters,
     Integrator,
     PilatusHeader,
     Reducer,
     differences,
     stamp_of,
 )
-from saxs_bluesky.reduction.arrays import FloatArray, Image
+from saxs_bluesky.reduction.arrays import Image
 from saxs_bluesky.workers import is_retry
 
-_log = logging.getLogger(__name__)
-
 _MASK_CHANGED = "a mask of {} changed after the reduction began: start it again to use the new one"
-
-
-class _Values(NamedTuple):
-    """What of a curve changes from frame to frame: all that travels back."""
-
-    intensity: FloatArray
-    sigma: FloatArray
-    deviation: FloatArray | None
-    integral: IntegralParameters
-
-
-class _Source(NamedTuple):
-    """Where curves come from: the frame, the stamp of its file as it was read, the raw run."""
-
-    task: FrameTask
-    stamp: int | None
-    run: str
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What became of a frame, small enough to travel between processes.
-
-    Parameters
-    ----------
-    failure
-        Why there are no curves; empty where there are.
-    files
-        What was written.
-    superseded
-        Whether that is since the file holds newer content than the frame's.
-    remark
-        What a user should know: how the header of the image contradicts the calibration.
-    waits
-        Whether the frame may be read when its file is closed.
-    coordinates
-        Values of the axes that are streamed into files; or why one cannot be read.
-    """
-
-    failure: str = ""
-    files: WrittenFiles = WrittenFiles()  # noqa: RUF009 - it is frozen
-    _values: tuple[_Values, ...] = ()
-    superseded: bool = False
-    remark: str = ""
-    waits: bool = False
-    coordinates: Mapping[str, float | str] = field(default_factory=dict)
-
-    def result(self, templates: Sequence[Curve]) -> Result:
-        """The curves, or the failure.
-
-        Parameters
-        ----------
-        templates
-            The reducer's, for all that does not change from frame to frame.
-        """
-        if self.failure:
-            return self.failure
-        return [replace(curve, **values._asdict()) for curve, values in zip(templates, self._values, strict=True)]
+_NO_FILES = WrittenFiles()
 
 
 @dataclass(frozen=True)
@@ -100,94 +49,91 @@ class FrameJob:
 
     Parameters
     ----------
-    calibration, recipes, deviation
+    calibration, extra_integrators, deviation
         As for `Reducer`.
     files
         What to write of each frame; None: nothing.
     mask_sha256
         Of the masks that are meant, as `Reducer` has them: a process that finds others in their files makes no curves.
         None: any.
+    is_called_again
+        True if the frames that wait for a file to be closed come again; otherwise an axis whose file is open counts as
+        one that cannot be read.
     """
 
     calibration: Calibration = field(compare=False)
-    recipes: tuple[Integrator, ...] = field(default=(), compare=False)
+    extra_integrators: tuple[Integrator, ...] = field(default=(), compare=False)
     deviation: bool = field(default=False, compare=False)
     files: CurveFiles | None = field(default=None, compare=False)
     token: str = field(default_factory=lambda: str(uuid4()))
     mask_sha256: tuple[str, ...] | None = field(default=None, compare=False)
     reducer: Reducer | None = field(default=None, compare=False, repr=False)
+    is_called_again: bool = field(default=True, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the operators, which are large."""
         return self.__dict__ | {"reducer": None}
 
-    def __call__(self, task: FrameTask, image: Path | None, deadline: float, run: str = "") -> FrameResult:
-        """Do the work on one frame; whatever goes wrong becomes a text in the outcome.
+    def __call__(self, task: FrameTask, named_after: Path | None, deadline: float, run: str = "") -> FrameResult:
+        """Do the work on one frame; whatever goes wrong becomes a text in the result.
 
         Parameters
         ----------
         task
             Which frame.
-        image
-            After which its files are named; None: none are written.
+        named_after
+            Path that the frame's files are named after; None: none are written.
         deadline
             Until when to wait for a file that is not whole, in seconds of ``time.time()``.
         run
             Unique id of the raw run.
         """
         if task.streamed:
-            return self._with_values(task, image, deadline, run)
+            return self._with_values(task, named_after, deadline, run)
         if task.reference is None or task.failure:
             return FrameResult(task.failure)
         reducer = self.reducer or _reducer(self)
         if self.mask_sha256 not in (None, reducer.mask_sha256):
             return FrameResult(_MASK_CHANGED.format(self.calibration.where))
+        path, written = task.reference.path, _NO_FILES
         try:
             # Before it is read: of a file that is replaced meanwhile the curves are known not to be current.
-            stamp = _stamp(task)
+            stamp = None if named_after is None else _stamp(task)
             frame = load(task.reference, deadline, wait_for_writer=False)
             curves = reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
+            if self.files is not None and named_after is not None:
+                written = self._write(self.files, named_after, frame.image, curves, task, stamp, run)
         except SupersededError as error:
             return FrameResult(str(error), superseded=True)
         except StillOpenError as error:
             return FrameResult(str(error), waits=True)
-        # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
+        # Beside errors of files: a fault of a user's integrator costs its frame and not the run.
         except Exception as error:  # noqa: BLE001
-            return FrameResult(_told_with(task.reference.path, error))
-        source = _Source(task, stamp, run)
-        try:
-            written = self._write(image, frame.image, curves, source)
-        except SupersededError as error:
-            return FrameResult(str(error), superseded=True)
-        values = tuple(_Values(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
-        return FrameResult("", written, values, remark=self._remark(frame.header, task.reference.path, run))
+            return FrameResult(_reason_with_path(path, error))
+        remark, key = "", (self.token, run, task.detector)
+        if frame.header is not None and key not in _COMPARED:
+            _add(_COMPARED, key)
+            remark = self._contradictions(frame.header, path)
+        values = tuple(CurveValues(one.intensity, one.sigma, one.deviation, one.integral) for one in curves)
+        return FrameResult("", values, written, remark=remark)
 
-    def _with_values(self, task: FrameTask, image: Path | None, deadline: float, run: str) -> FrameResult:
+    def _with_values(self, task: FrameTask, named_after: Path | None, deadline: float, run: str) -> FrameResult:
         """Do the work on a frame of which scanned axes are in files."""
         rest = replace(task, streamed={})
         key = (self.token, run)
         try:
             # What could not be read for one frame is not waited for again.
-            values = read_values(task, 0 if key in _GIVEN_UP else deadline, wait_for_writer=False)
+            values = read_values(task, 0 if key in _UNREADABLE else deadline, wait_for_writer=not self.is_called_again)
         except StillOpenError as error:
             # Its files are written when the values are known.
-            outcome = self(rest, None, deadline, run)
-            files = WrittenFiles() if image is None else WrittenFiles((), str(error))
-            return replace(outcome, files=files, coordinates=dict.fromkeys(task.streamed, str(error)), waits=True)
+            result = self(rest, None, deadline, run)
+            files = _NO_FILES if named_after is None else WrittenFiles((), str(error))
+            return replace(result, files=files, coordinates=dict.fromkeys(task.streamed, str(error)), waits=True)
         if any(isinstance(value, str) for value in values.values()):
-            if len(_GIVEN_UP) >= _MOST_COMPARED:
-                _GIVEN_UP.clear()
-            _GIVEN_UP.add(key)
-        return replace(self(rest, image, deadline, run), coordinates=values)
+            _add(_UNREADABLE, key)
+        return replace(self(rest, named_after, deadline, run), coordinates=values)
 
-    def _remark(self, header: PilatusHeader | None, path: str, run: str) -> str:
-        """How the first image of a run contradicts the calibration; empty where it does not, and for all others."""
-        key = (self.token, run)
-        if header is None or key in _COMPARED:
-            return ""
-        if len(_COMPARED) >= _MOST_COMPARED:
-            _COMPARED.clear()
-        _COMPARED.add(key)
+    def _contradictions(self, header: PilatusHeader, path: str) -> str:
         found = "; ".join(differences(self.calibration, header))
         return f"{self.calibration.where} contradicts the header of {path}: {found}" if found else ""
 
@@ -196,16 +142,24 @@ class FrameJob:
         path = task.reference.path if task.reference is not None else ""
         return path or f"frame {task.index} of {task.detector}"
 
-    def _write(self, path: Path | None, image: Image, curves: Sequence[Curve], source: _Source) -> WrittenFiles:
-        if self.files is None or path is None:
-            return WrittenFiles()
+    def _write(
+        self,
+        files: CurveFiles,
+        named_after: Path,
+        image: Image,
+        curves: Sequence[Curve],
+        task: FrameTask,
+        stamp: int | None,
+        run: str,
+    ) -> WrittenFiles:
         written: list[str] = []
         try:
             if is_retry():
-                self.files.clean_up(path, [curve.name for curve in curves])
-            made_of = self._made_of(source, path)
-            check = partial(_check_place, source.task)
-            written.extend(str(chi) for chi in self.files.write(path, image, curves, self.calibration, made_of, check))
+                files.clean_up(named_after, [curve.name for curve in curves])
+            provenance = self._provenance(task, named_after, stamp, run)
+            check = partial(_check_place, task)
+            paths = files.write(named_after, image, curves, self.calibration, provenance, check)
+            written.extend(str(chi) for chi in paths)
         except SupersededError:
             raise
         # The curves are good all the same, and go their other ways.
@@ -213,22 +167,17 @@ class FrameJob:
             return WrittenFiles(tuple(written), reason_of(error))
         return WrittenFiles(tuple(written))
 
-    def _made_of(self, source: _Source, path: Path) -> CurveProvenance:
+    def _provenance(self, task: FrameTask, named_after: Path, stamp: int | None, run: str) -> CurveProvenance:
         """What the frame's files tell of it."""
-        task = source.task
         common = (self.reducer or _reducer(self)).provenance
         file = task.reference.path if task.reference is not None else ""
         if not file:
-            return replace(common, frame=task.index, run=source.run)
+            return replace(common, frame=task.index, run=run)
         # In the folder of what its curves are named after, which is absolute; a worker may be in another.
         name = os.path.basename(file)  # noqa: PTH119 - for each frame
-        image = path if path.name == name else path.with_name(name)
-        return replace(
-            common,
-            image=str(image),
-            image_stamp=source.stamp,
-            frame=None if image is path else _number(task),
-        )
+        image = named_after if named_after.name == name else named_after.with_name(name)
+        frame = None if image is named_after else _number_in_file(task)
+        return replace(common, image=str(image), image_stamp=stamp, frame=frame)
 
 
 def _stamp(task: FrameTask) -> int | None:
@@ -258,7 +207,7 @@ def renamed(path: str, moved: str) -> SupersededError:
     return SupersededError(f"{path}: renamed before it was reduced; it is reduced as {moved}")
 
 
-def _number(task: FrameTask) -> int:
+def _number_in_file(task: FrameTask) -> int:
     """Number of a frame in its file, or in its stream where the reference does not tell."""
     if isinstance(task.reference, TiffFrame):
         return task.reference.page
@@ -266,24 +215,24 @@ def _number(task: FrameTask) -> int:
     return number if isinstance(number, int) else task.index
 
 
-def _told_with(path: str, error: Exception) -> str:
+def _reason_with_path(path: str, error: Exception) -> str:
     text = reason_of(error)
     return text if path in text or not isinstance(error, SaxsError) else f"{path}: {text}"
 
 
-# Which runs this process has compared an image of.
-_COMPARED: set[tuple[str, str]] = set()
-_MOST_COMPARED = 1000
+_MOST_REMEMBERED = 1000
+# Of which runs and detectors this process has compared an image with the calibration.
+_COMPARED: set[tuple[str, ...]] = set()
 # In which runs an axis could not be read.
-_GIVEN_UP: set[tuple[str, str]] = set()
+_UNREADABLE: set[tuple[str, ...]] = set()
 
 
-def warn(remarks: Iterable[str]) -> None:
-    """Put what a user should know of a calibration into the log."""
-    for remark in remarks:
-        _log.warning("%s", remark)
+def _add(known: set[tuple[str, ...]], key: tuple[str, ...]) -> None:
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()
+    known.add(key)
 
 
 @lru_cache(maxsize=8)
-def _reducer(work: FrameJob) -> Reducer:
-    return Reducer(work.calibration, extra_integrators=work.recipes, deviation=work.deviation)
+def _reducer(job: FrameJob) -> Reducer:
+    return Reducer(job.calibration, extra_integrators=job.extra_integrators, deviation=job.deviation)

@@ -1,65 +1,18 @@
-"""The work on one frame, and on a whole run that is there already."""
+"""The work on all frames of a run that is there already."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
-from saxs_bluesky.documents import (
-    FrameTask,
-    Handler,
-    NamedDocument,
-    RawRun,
-    Result,
-    RunReduction,
-    known,
-    load,
-    read_values,
-)
-from saxs_bluesky.errors import reason_of
-from saxs_bluesky.reduction import Reducer, differences
-
-_log = logging.getLogger(__name__)
-
-
-def reduce_task(
-    reducer: Reducer, task: FrameTask, deadline: float, remark: Callable[[str], None] | None = None
-) -> Result:
-    """Read and reduce one frame; whatever goes wrong becomes the text that the reduced run records.
-
-    Parameters
-    ----------
-    reducer
-        What makes the curves.
-    task
-        Which frame.
-    deadline
-        Until when to wait for a file that is not whole, in seconds of ``time.time()``.
-    remark
-        Told how the header of the image contradicts the calibration, where it does.
-    """
-    if task.reference is None or task.failure:
-        return task.failure
-    try:
-        frame = load(task.reference, deadline)
-        if (
-            remark is not None
-            and frame.header is not None
-            and (found := differences(reducer.calibration, frame.header))
-        ):
-            remark(f"{reducer.calibration.where} contradicts the header of {task.reference.path}: {'; '.join(found)}")
-        return reducer.reduce(frame.image, count_cutoff=frame.count_cutoff)
-    # Beside errors of files: a fault of a user's recipe costs its frame and not the run.
-    except Exception as error:  # noqa: BLE001
-        return reason_of(error)
+from saxs_bluesky.documents import Document, FrameTask, Handler, NamedDocument, RawRun, RunReduction
+from saxs_bluesky.frame_job._frame_job import FrameJob
+from saxs_bluesky.frame_job._remarks import FrameRemarks
+from saxs_bluesky.reduction import Reducer
 
 
 def reduced_documents(
-    documents: Iterable[tuple[str, Mapping[str, Any]]],
+    documents: Iterable[tuple[str, Document]],
     reducers: Mapping[str, Reducer] | Reducer,
     *,
     handlers: Mapping[str, Handler] = MappingProxyType({}),
@@ -80,11 +33,12 @@ def reduced_documents(
     if first is None:
         return
     start = first[1]
+    by_name = {"": reducers} if isinstance(reducers, Reducer) else dict(reducers)
+    jobs = {name: FrameJob(one.calibration, reducer=one, is_called_again=False) for name, one in by_name.items()}
     raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers), handlers=handlers)
     reduced = RunReduction(start)
-    stop: Mapping[str, Any] | None = None
-    compared: set[str] = set()
-    told: set[str] = set()
+    remarks = FrameRemarks()
+    stop: Document | None = None
 
     def frames() -> Iterator[FrameTask]:
         nonlocal stop
@@ -94,22 +48,9 @@ def reduced_documents(
                 stop = doc
         yield from raw.rest()
 
-    for one in frames():
-        task = _with_values(one, told)
-        reducer = reducers if isinstance(reducers, Reducer) else reducers[task.detector]
-        remark = None if task.detector in compared else partial(_log.warning, "%s")
-        compared.add(task.detector)
-        yield from reduced.frame(task, reduce_task(reducer, task, 0, remark), reducer)
+    for task in frames():
+        detector = "" if isinstance(reducers, Reducer) else task.detector
+        result = jobs[detector](task, None, 0, start["uid"])
+        remarks.tell(start["uid"], task, result)
+        yield from reduced.frame(task, result, by_name[detector])
     yield from reduced.stop(stop)
-
-
-def _with_values(task: FrameTask, told: set[str]) -> FrameTask:
-    """The task with the values of the axes that are streamed into files."""
-    if not task.streamed:
-        return task
-    values = read_values(task, 0)
-    for key, value in values.items():
-        if isinstance(value, str) and key not in told:
-            told.add(key)
-            _log.warning("frames are reduced without %s: %s", key, value)
-    return replace(task, coordinates={**task.coordinates, **known(values)}, streamed={})

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from saxs_bluesky import callbacks, file_pipeline, frame_job, leash, session
+from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.catalog import reduce_run
+from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
 
 
@@ -53,3 +56,13 @@ class Own:
 
     def integrate(self, image: Any) -> Curve:
         return Curve(self.name, "recipe", self.axis, "nothing", "1", self.axis, self.axis)
+
+
+def test_recipes_are_extra_integrators_wherever_frames_are_reduced(document: dict[str, Any]) -> None:
+    calibration = Calibration.from_dict(document)
+    with pytest.warns(DeprecationWarning, match="the argument recipes is now extra_integrators"):
+        reduction = Reduction(calibration, recipes=[Own()])
+    assert [integrator.name for integrator in reduction.reducer().integrators] == ["R0", "Own"]
+    told = pytest.warns(DeprecationWarning, match="extra_integrators")
+    with told, pytest.raises(CatalogError, match="wanted run gone"):
+        reduce_run({}, "gone", calibration, recipes=[Own()])

@@ -425,7 +425,7 @@ class Faulty:
 def test_recipe_that_raises_fails_its_frame_and_the_scan_goes_on(
     engine: RunEngine, calibration: Calibration, reductions: Make
 ) -> None:
-    reduction, sink = reductions(calibration, recipes=[Faulty()])
+    reduction, sink = reductions(calibration, extra_integrators=[Faulty()])
     engine.subscribe(reduction)
     bright = iter([np.full((60, 80), level) for level in (1, 1, 200, 1)])
     engine(count([SynSignal(func=lambda: next(bright), name="camera")], 3))
@@ -439,8 +439,8 @@ def test_recipe_that_cannot_do_any_image_is_refused_at_once(calibration: Calibra
         def integrate(self, image: Any) -> Curve:
             raise KeyError("no")
 
-    with pytest.raises(CalibrationError, match="wanted recipes that can integrate an empty image, found KeyError"):
-        Reduction(calibration, recipes=[Broken()])
+    with pytest.raises(CalibrationError, match="extra integrators that can integrate an empty image, found KeyError"):
+        Reduction(calibration, extra_integrators=[Broken()])
 
 
 def test_sink_that_raises_hurts_nobody_else(
@@ -557,7 +557,7 @@ class Deadly:
 def test_killed_worker_costs_no_frame(calibration: Calibration, reductions: Make) -> None:
     images = [np.full((60, 80), level) for level in range(8)]
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        reduction, sink = reductions(calibration, executor=pool, recipes=[Deadly()])
+        reduction, sink = reductions(calibration, executor=pool, extra_integrators=[Deadly()])
         for name, doc in run_documents(images):
             reduction(name, doc)
         assert reduction.wait(PATIENCE)

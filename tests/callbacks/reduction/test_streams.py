@@ -124,7 +124,7 @@ def test_every_order_gives_each_frame_its_axes_before_the_stop(
         if motor and documents[0][0] == "event":
             assert {event["data"]["image_time"] for event in events_of(found, "b")} == {1000.0 + n for n in range(ROWS)}
         # Nothing is kept for rows that are whole.
-        for run in reduction._intake._runs.values():
+        for run in reduction._extractor._runs.runs():
             assert [len(stream.rows._rows) for stream in run.raw._streams.values()] == [0]
         reduction(*streams.end)
         assert reduction.wait(PATIENCE)

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _MOST_REMEMBERED = 10_000
 
 
-class Contents:
+class ContentCheck:
     """Sees to it that the curves of a file are made of the content that its event describes.
 
     Whoever reads a file compares its stamp. On a computer that sees other stamps than this one, as with some network
@@ -57,34 +57,34 @@ class Contents:
             return task
         return replace(task, reference=replace(frame, content=replace(frame.content, by_stamp=False)))
 
-    def judged(self, task: FrameTask, outcome: FrameResult, here: Callable[[], FrameResult]) -> FrameResult:
+    def judged(self, task: FrameTask, result: FrameResult, here: Callable[[], FrameResult]) -> FrameResult:
         """Outcome of a task by the stamps of this computer.
 
         Parameters
         ----------
         task
             As it was before it was ``asked``.
-        outcome
+        result
             Of a worker.
         here
             Does the work in this process.
         """
         content = _content(task)
         if content is None or task.reference is None or task.failure:
-            return outcome
+            return result
         path = task.reference.path
-        if outcome.superseded and holds(path, content):
+        if result.superseded and holds(path, content):
             if self._by_stamp:
                 _log.warning("%s: workers see other inode numbers or times; size and time are compared there", path)
             self._by_stamp = False
             return here()
-        if not self._by_stamp and not outcome.failure and not holds(path, content):
+        if not self._by_stamp and not result.failure and not holds(path, content):
             return FrameResult(str(superseded(path)), superseded=True)
-        if outcome.failure and not os.path.lexists(path):
-            return self._judged_absent(path, content, outcome)
-        if outcome.superseded and self._is_replaced(os.path.dirname(path)):  # noqa: PTH120
+        if result.failure and not os.path.lexists(path):
+            return self._judged_absent(path, content, result)
+        if result.superseded and self._is_replaced(os.path.dirname(path)):  # noqa: PTH120
             self._look_where_it_moved(path, content)
-        return outcome
+        return result
 
     def _is_replaced(self, folder: str) -> bool:
         """Whether another folder has the name now; cheap, since files may be overwritten all the time."""
@@ -101,17 +101,17 @@ class Contents:
             del self._looked_at_anew[next(iter(self._looked_at_anew))]
         self._look_again(moved, anew=True)
 
-    def _judged_absent(self, path: str, content: FileContent, outcome: FrameResult) -> FrameResult:
+    def _judged_absent(self, path: str, content: FileContent, result: FrameResult) -> FrameResult:
         """Outcome of a file that was gone before it was read: no failure where its folder has another name now."""
         self._look_again(path)
         moved = moved_to(path, content)
         if moved is None:
-            return replace(outcome, superseded=False)
+            return replace(result, superseded=False)
         self._look_again(moved)
         self._moved.add(path)
         return FrameResult(str(renamed(path, moved)), superseded=True)
 
-    def delivered(self, task: FrameTask, outcome: FrameResult) -> None:
+    def delivered(self, task: FrameTask, result: FrameResult) -> None:
         """Note what became of a frame."""
         content = _content(task)
         if content is None or task.reference is None:
@@ -120,7 +120,7 @@ class Contents:
         if path in self._moved:
             self._moved.discard(path)
             self.superseded += 1
-        elif outcome.superseded:
+        elif result.superseded:
             self.superseded += 1
             self._outdated[path] = content.stamp
             self._look_again(path)
