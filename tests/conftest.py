@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from saxs_bluesky.reduction import write_frame
+from tests.helpers.calibrations import small_document
+from tests.helpers.frame_files import HEADER
 from tests.helpers.postgres import Postgres, missing
 from tests.helpers.tiled_servers import TiledOnPostgres
 
@@ -39,21 +43,6 @@ def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptu
         r.getMessage() for phase in ("setup", "call") for r in caplog.get_records(phase) if r.levelno >= logging.ERROR
     ]
     assert not errors
-
-
-def small_document(**more: Any) -> dict[str, Any]:
-    """A calibration document of a small detector, 60 x 80 pixels of 1 mm, 200 mm away."""
-    return {
-        "Title": "small",
-        "Geometry": {
-            "BeamCenter": [25.3, 30.6],
-            "DedectorDistanceMM": 200.0,
-            "PixelSizeMicroM": [1000.0],
-            "Imagesize": [60, 80],
-        },
-        "Masks": [{"Oversampling": 3, "PixelPerRadialElement": 1, "qStart": 0.0, "qStop": 20.0}],
-        "Wavelength": 1.54,
-    } | more
 
 
 @pytest.fixture
@@ -99,3 +88,23 @@ def postgres_catalog(tiled_on_postgres: TiledOnPostgres, monkeypatch: pytest.Mon
     catalog = open_catalog(tiled_on_postgres.uri)
     yield catalog
     catalog.context.close()
+
+
+@pytest.fixture
+def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the journals of commands in place of the user's."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def beamtime(tmp_path: Path, document: dict[str, Any], rng: np.random.Generator) -> Path:
+    """``cal.json`` (R0 and S1), and ``data`` with a.tif, b.tif, and more/c.tif."""
+    document["Slices"] = [{"CutPosition": 5}]
+    document["Threads"] = 1
+    (tmp_path / "cal.json").write_text(json.dumps(document))
+    (tmp_path / "data" / "more").mkdir(parents=True)
+    for name in ("a.tif", "b.tif", "more/c.tif"):
+        write_frame(tmp_path / "data" / name, rng.poisson(20, (60, 80)), HEADER)
+    return tmp_path

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.ports import free_port
+from tests.helpers.repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 BLOCKS = [
     block
     for page in ("README.md", "docs/how-to/reduce-in-python.md", "docs/how-to/reduce-files-in-python.md")

@@ -16,7 +16,7 @@ import pytest
 
 from saxs_bluesky.leash import Command
 from saxs_bluesky.reduction import read_chi, write_frame
-from tests.cli.conftest import HEADER
+from tests.helpers.frame_files import HEADER
 from tests.helpers.ports import free_port
 from tests.helpers.serving import MASK, NEW, Server
 from tests.helpers.waiting import PATIENCE

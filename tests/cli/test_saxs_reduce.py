@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,10 +28,11 @@ from saxs_bluesky.callbacks.network import DocumentProxy, publish
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.cli.saxs_reduce import main
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi
+from tests.helpers.commands import command_line
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE
 
-COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxs_reduce import main; sys.exit(main())"]
+COMMAND = command_line("saxs_reduce")
 NamedDocument = tuple[str, dict[str, Any]]
 
 

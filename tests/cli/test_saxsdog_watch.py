@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.reduction import write_frame
-from tests.cli.conftest import HEADER
+from tests.helpers.frame_files import HEADER
 from tests.helpers.watching import Catalogued, Results, Saxsdog
 
 Start = Callable[..., Saxsdog]

@@ -21,9 +21,9 @@ from saxs_bluesky.cli.saxsleash import main as leash_main
 from saxs_bluesky.cli.saxsnetconf import main as make_keys_main
 from saxs_bluesky.leash import Command, NetworkEntry, write_network
 from saxs_bluesky.sources import FeederAnnouncer
+from tests.helpers.leash_validation import SECRET
 from tests.helpers.ports import free_port
 from tests.helpers.serving import MASK, NEW, Client, Server, until
-from tests.leash.conftest import SECRET
 
 CODE = "import sys; from saxs_bluesky.cli.saxsdogserver import main; sys.exit(main())"
 

@@ -20,10 +20,11 @@ import zmq
 from saxs_bluesky.cli.saxsfeeder import main
 from saxs_bluesky.reduction import read_frame, write_frame
 from saxs_bluesky.sources import FeederSource
+from tests.helpers.commands import command_line
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
 
-COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsfeeder import main; sys.exit(main())"]
+COMMAND = command_line("saxsfeeder")
 IMAGE = np.arange(1, 4801, dtype=np.int32).reshape(60, 80)
 
 

@@ -19,11 +19,12 @@ from saxs_bluesky.cli import _leash_plot
 from saxs_bluesky.cli.saxsleash import main
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import Command, NetworkEntry, new_entry, write_network
+from tests.helpers.commands import command_line
 from tests.helpers.hostile import CALIBRATION, MERGE, npy
+from tests.helpers.leash_validation import SECRET
 from tests.helpers.talking import GRAPH, PLOT, Server, assert_signed, raw, silence
-from tests.leash.conftest import SECRET
 
-COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsleash import main; sys.exit(main())"]
+COMMAND = command_line("saxsleash")
 BACKEND = """
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -10,7 +10,6 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import pytest
 
 from saxs_bluesky.cli.saxsnetconf import main
 from saxs_bluesky.leash import NetworkEntry, read_network, write_network
+from tests.helpers.commands import command_line
 from tests.helpers.waiting import PATIENCE
 
-COMMAND = [sys.executable, "-c", "import sys; from saxs_bluesky.cli.saxsnetconf import main; sys.exit(main())"]
+COMMAND = command_line("saxsnetconf")
 SERVER, FEEDER = "tcp://127.0.0.1:9723", "tcp://127.0.0.1:9823"
 OLD = NetworkEntry("tcp://saxs1:9723", "", "the old secret", "SAXS1")
 

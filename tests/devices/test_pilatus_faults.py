@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.devices.conftest import PilatusIOC, running_ioc
+from tests.helpers.pilatus_process import PilatusIOC, running_ioc
 from tests.helpers.waiting import PATIENCE
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "pilatus_faults.py"

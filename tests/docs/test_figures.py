@@ -10,8 +10,7 @@ import pytest
 from docs._figures import FIGURES
 from docs._figures._frame_way import ROOMS
 from docs._figures._geometry import GEOMETRY, place_in_space
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers.repository import ROOT
 
 
 def test_tilted_detector_stands_where_the_geometry_says() -> None:

@@ -27,12 +27,12 @@ from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, stamp_of, write_frame
 from saxs_bluesky.sources import DirectorySource, FileSource, Readiness
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.crashing import KILLED, MOMENTS, away
+from tests.helpers.repository import ROOT
 from tests.helpers.waiting import PATIENCE
 
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s"})
-ROOT = Path(__file__).parents[2]
 FILES = CurveFiles(OutputNames())
 NamedDocument = tuple[str, dict[str, Any]]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from saxs_bluesky.reduction import write_frame
-from tests.cli.conftest import HEADER
+from tests.helpers.frame_files import HEADER
 
 SHAPE = (60, 80)
 BURST = 60

@@ -17,8 +17,8 @@ import numpy as np
 import tifffile
 
 from saxs_bluesky.leash import Kind
-from tests.conftest import small_document
-from tests.leash.conftest import NOW, SECRET
+from tests.helpers.calibrations import small_document
+from tests.helpers.leash_validation import NOW, SECRET
 
 VALUE, VALIDATION, AUTHENTICATION = Kind.VALUE, Kind.VALIDATION, Kind.AUTHENTICATION
 UNKNOWN, OS, ERROR = Kind.NOT_IMPLEMENTED, Kind.OS, Kind.ERROR

@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -30,7 +31,8 @@ from saxs_bluesky.callbacks.catalog_writer._run_journal import decode
 from saxs_bluesky.cli.saxsdog import main
 from saxs_bluesky.frame_job import CurveFiles
 from saxs_bluesky.reduction import Calibration, PilatusHeader, Reducer, read_chi, read_frame, write_frame
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
+from tests.helpers.repository import ROOT
 
 HEADER = PilatusHeader(entries={"Exposure_time": "1.0 s", "Count_cutoff": "1000 counts"})
 IMAGES = 24
@@ -257,6 +259,14 @@ def preload(folder: Path) -> None:
     import saxs_bluesky.catalog.run_writer  # noqa: F401
 
     _ = Reducer(Calibration.from_file(folder / "cal.json")).template
+
+
+def fuzzed(folder: Path, first: int, least: int, seconds: float) -> tuple[int, list[str]]:
+    """Try seeds until the time is over, so many at least; return the next one, and what is wrong."""
+    arguments = [sys.executable, "-m", "tests.helpers.journal_fuzz", str(folder), str(first), str(least), str(seconds)]
+    subprocess.run(arguments, cwd=ROOT, check=True, timeout=1800)
+    found = json.loads((folder / "found.json").read_text())
+    return found["next"], found["wrong"]
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import zmq
 
 from saxs_bluesky.leash import Attachment, Command, Response, compose, read_reply
 from saxs_bluesky.reduction import write_frame
-from tests.cli.conftest import HEADER
+from tests.helpers.frame_files import HEADER
 from tests.helpers.hostile import CALIBRATION, npy
+from tests.helpers.leash_validation import SECRET
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
-from tests.leash.conftest import SECRET
 
 CAL: dict[str, Any] = CALIBRATION
 MASK = Attachment.from_bytes("mask.npy", npy())

@@ -14,7 +14,7 @@ import zmq
 
 from saxs_bluesky.leash import COMMANDS, Command, LeashError
 from saxs_bluesky.leash.server import Request, RequestValidator
-from tests.leash.conftest import NOW, SECRET
+from tests.helpers.leash_validation import NOW, SECRET
 
 STAT = {"queue length": 3, "images processed": 4, "time": NOW, "start time": NOW - 60, "mergecount": 0}
 Q = [0.05 * number for number in range(1, 81)]

@@ -27,7 +27,7 @@ from saxs_bluesky.leash import (
 )
 from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import CALIBRATION, MERGE, npy
-from tests.leash.conftest import NOW, SECRET, SMALL, Clock, make_validator
+from tests.helpers.leash_validation import NOW, SECRET, SMALL, Clock, make_validator
 
 PLOT = {
     "filename": "user/2014/frame.tif",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import beamtime, state_folder
 
-__all__ = ["beamtime", "state_folder"]
+@pytest.fixture(autouse=True)
+def users_state_is_left_alone(state_folder: Path) -> None:
+    """Commands keep their journals in a folder of the test."""
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import pytest
 
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from tests.helpers.catalog_writing import data_of
+from tests.helpers.repository import ROOT
 from tests.helpers.tiled_servers import TiledOnPostgres
 
 pytestmark = pytest.mark.soak
 
 SECONDS = float(os.environ.get("SAXS_SOAK_SECONDS", "150"))
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)

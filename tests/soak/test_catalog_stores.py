@@ -19,7 +19,7 @@ from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.catalog import open_catalog, read_curves
 from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.reduction import Calibration, Curve, Reducer
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.postgres import Postgres, missing
 from tests.helpers.stores import PostgresStore, SqliteStore
 from tests.helpers.waiting import until

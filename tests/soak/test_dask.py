@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from saxs_bluesky.reduction import write_frame
+from tests.helpers.dask_cluster import Cluster
 from tests.helpers.watching import Results, Saxsdog
-from tests.workers.test_dask_cluster import Cluster
 
 pytestmark = pytest.mark.soak
 

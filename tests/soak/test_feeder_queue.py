@@ -16,7 +16,7 @@ import pytest
 
 from saxs_bluesky.leash import Command
 from saxs_bluesky.reduction import Calibration, Reducer, read_chi, read_frame
-from tests.cli.test_saxsfeeder import COMMAND as FEEDER
+from tests.helpers.commands import command_line
 from tests.helpers.ports import free_port
 from tests.helpers.serving import CAL, MASK, NEW, PATIENCE, Server
 from tests.helpers.watching import Catalogued
@@ -35,7 +35,9 @@ def feeding(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     server.options = ("-f", f"tcp://127.0.0.1:{port}", "--catalog", str(server.catalog))
     with (tmp_path / "feeder.log").open("w") as log:
-        feeder = subprocess.Popen([*FEEDER, "-p", str(port), "-d", str(server.base)], stdout=log, stderr=log)
+        feeder = subprocess.Popen(
+            [*command_line("saxsfeeder"), "-p", str(port), "-d", str(server.base)], stdout=log, stderr=log
+        )
     yield server
     server.end()
     feeder.terminate()

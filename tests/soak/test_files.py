@@ -21,8 +21,9 @@ import pytest
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.reduction import Curve, read_chi
-from tests.cli.test_saxsfeeder import COMMAND as FEEDER
+from tests.helpers.commands import command_line
 from tests.helpers.ports import free_port
+from tests.helpers.repository import ROOT
 from tests.helpers.watching import Results, Saxsdog
 
 pytestmark = pytest.mark.soak
@@ -32,7 +33,6 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))  # for which the detector 
 KILL_EVERY = 5.0
 PATIENCE = 180.0  # seconds: only for what would otherwise hang
 ONE_CONTENT = {"at once", "renamed", "slow", "truncated"}
-ROOT = Path(__file__).parents[2]
 
 
 _SUMMARY = re.compile(
@@ -290,7 +290,9 @@ def test_images_that_a_feeder_announces(empty: Path, mark: str) -> None:
     soak.saxsdog.start()
     soak.saxsdog.until(lambda: "watching" in soak.saxsdog.log)
     with (empty / "feeder.log").open("w") as log:
-        feeder = subprocess.Popen([*FEEDER, "-p", str(port), "-d", "data"], cwd=empty, stdout=log, stderr=log)
+        feeder = subprocess.Popen(
+            [*command_line("saxsfeeder"), "-p", str(port), "-d", "data"], cwd=empty, stdout=log, stderr=log
+        )
 
     def said() -> str:
         return (empty / "feeder.log").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.test_journal_fuzz import fuzzed
+from tests.helpers.journal_fuzz import fuzzed
 
 pytestmark = pytest.mark.soak
 

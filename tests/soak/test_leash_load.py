@@ -24,12 +24,12 @@ from saxs_bluesky.leash import COMMANDS, Attachment, Command, compose
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import SilverBehenate, SimulatedPilatus, simulated_calibration, write_simulated_frame
 from tests.helpers.hostile import npy
+from tests.helpers.leash_validation import SECRET
+from tests.helpers.repository import ROOT
 from tests.helpers.serving import CAL, MASK, NEW, Server
-from tests.leash.conftest import SECRET
 
 pytestmark = pytest.mark.soak
 
-ROOT = Path(__file__).parents[2]
 MESSAGES = int(os.environ.get("SOAK_MESSAGES", "10000"))
 CLIENTS = 50
 SIMPLE = [spec.command for spec in COMMANDS.values() if spec.argument == "nothing"]
@@ -154,7 +154,6 @@ import json, os, sys, time, zmq
 os.nice(19)
 from saxs_bluesky.leash import LeashError, Limits
 from tests.helpers import hostile
-from tests.leash.conftest import Clock, make_validator
 address, seconds = sys.argv[1], float(sys.argv[2])
 context, number, longest, dropped = zmq.Context(), 0, 0.0, 0
 

@@ -16,7 +16,8 @@ import pytest
 from saxs_bluesky.sources import FileSource, FolderWatch, Readiness, SourceSettings, WatchSource
 from saxs_bluesky.sources._accepted_files import AcceptedFiles
 from saxs_bluesky.sources._folder_scanner import FolderScanner
-from tests.sources.conftest import Listen, Listening, content, write
+from tests.helpers.frame_files import content, write
+from tests.helpers.source_listening import Listen, Listening
 
 LOOKS = 1.5  # seconds: some listings, and a look at each file
 NAMES = ["a.tif", "b.tif", "below/c.tif", "below/deep/d.tif"]

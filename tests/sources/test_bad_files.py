@@ -25,7 +25,8 @@ from saxs_bluesky.sources import (
     SourceSettings,
 )
 from saxs_bluesky.sources._accepted_files import AcceptedFiles
-from tests.sources.conftest import HEADER, Listen, write
+from tests.helpers.frame_files import PILATUS_HEADER, write
+from tests.helpers.source_listening import Listen
 
 
 @pytest.fixture(params=["UTC", "Asia/Tokyo", "America/Los_Angeles"])
@@ -96,7 +97,7 @@ def test_file_whose_event_cannot_be_composed_is_a_failure(folder: Path, listen: 
         def files(self, has_room: Callable[[], bool] = lambda: True) -> Iterator[FoundFile]:
             for file in super().files(has_room):
                 odd = file.path.endswith("b.tif")
-                yield FoundFile(file.path, file.stamp, file.size, file.modified, Odd() if odd else HEADER)
+                yield FoundFile(file.path, file.stamp, file.size, file.modified, Odd() if odd else PILATUS_HEADER)
 
     for name in "abc":
         write(folder / f"{name}.tif")

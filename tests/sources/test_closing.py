@@ -16,8 +16,9 @@ from saxs_bluesky.sources import (
     SourceSettings,
     WatchSource,
 )
-from tests.sources.conftest import Listen, content, write
-from tests.sources.test_feeder import Feeder, feeder  # noqa: F401 - a fixture
+from tests.helpers.feeder import Feeder
+from tests.helpers.frame_files import content, write
+from tests.helpers.source_listening import Listen
 
 watches = pytest.mark.parametrize("options", [{}, {"use_inotify": False}, {"use_inotify": False, "poll": 30.0}])
 
@@ -96,7 +97,7 @@ def test_all_again_just_before(folder: Path, listen: Listen) -> None:
     assert sorted(listening.names) == sorted([f"{index}.tif" for index in range(5)] * 2)
 
 
-def test_announcements_on_their_way(folder: Path, listen: Listen, feeder: Feeder) -> None:  # noqa: F811
+def test_announcements_on_their_way(folder: Path, listen: Listen, feeder: Feeder) -> None:
     for index in range(200):
         write(folder / f"{index:03d}.tif")
     listening = listen(FileSource([FeederListener(SourceSettings(folder, feeder=(str(feeder.port),)))], {}))

@@ -32,49 +32,11 @@ from saxs_bluesky.sources import (
     SourceSettings,
 )
 from saxs_bluesky.sources._folder_scanner import AcceptedFiles
+from tests.helpers.feeder import Feeder, message
 from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
 
 IMAGE = np.arange(1, 13, dtype=np.int32).reshape(3, 4)
-
-
-def message(path: Any) -> bytes:
-    return json.dumps({"command": "new file", "argument": path}).encode()
-
-
-class Feeder:
-    """A feeder that says what it is told to; what it sends, arrives."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # to be told of every listener
-        self._socket.bind(f"tcp://127.0.0.1:{port}")
-
-    def wait_for_listener(self) -> None:
-        """Wait until a listener more can hear."""
-        told = b""
-        while told != b"\x01":
-            assert self._socket.poll(int(PATIENCE * 1000)), "no listener came"
-            told = self._socket.recv()
-
-    def send(self, *parts: bytes) -> None:
-        self._socket.send_multipart(parts)
-
-    def announce(self, path: Any) -> None:
-        self.send(message(str(path)))
-
-    def close(self) -> None:
-        self._context.destroy(linger=2000)
-
-
-@pytest.fixture
-def feeder() -> Iterator[Feeder]:
-    feeder = Feeder(free_port())
-    yield feeder
-    feeder.close()
 
 
 class Listening:

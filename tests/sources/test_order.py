@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from saxs_bluesky.sources import FeederSource, FileSource, FolderWatch, Readiness, SourceSettings, WatchSource
-from tests.sources.conftest import Listen, content, write
-from tests.sources.test_feeder import Feeder, feeder  # noqa: F401 - a fixture
+from tests.helpers.feeder import Feeder
+from tests.helpers.frame_files import content, write
+from tests.helpers.source_listening import Listen
 
 FILES = [f"{index:03d}.tif" for index in range(300)]
 
@@ -73,7 +74,7 @@ def test_file_that_is_not_ready_does_not_hold_up_the_others(folder: Path, listen
 
 def test_announcements_of_files_that_are_not_there_do_not_delay_those_that_are(
     folder: Path,
-    feeder: Feeder,  # noqa: F811
+    feeder: Feeder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     source = FeederSource(str(feeder.port), folder, readiness=Readiness(deadline=20.0))

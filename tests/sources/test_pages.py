@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from saxs_bluesky.sources import DirectorySource, Readiness, WatchSource
-from tests.sources.conftest import Listen, write
+from tests.helpers.frame_files import write
+from tests.helpers.source_listening import Listen
 
 
 def write_stack(path: Path, numbers: range, *, mode: str = "w") -> None:

@@ -21,7 +21,8 @@ from saxs_bluesky.sources import (
     SourceSettings,
     WatchSource,
 )
-from tests.sources.conftest import Listen, Listening, content, write
+from tests.helpers.frame_files import content, write
+from tests.helpers.source_listening import Listen, Listening
 
 WATCHES: list[Callable[..., WatchSource]] = [
     WatchSource,

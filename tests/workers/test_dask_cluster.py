@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,53 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import write_frame
 from saxs_bluesky.workers.dask_cluster import DaskExecutor
-from tests.helpers.ports import free_port
+from tests.helpers.dask_cluster import Cluster
 from tests.helpers.waiting import PATIENCE, until
 from tests.helpers.watching import Results, Saxsdog
 
 pytestmark = pytest.mark.logs_errors  # Dask's own, of connections that break
-
-
-class Cluster:
-    """A scheduler on one address for good, and workers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self.address = f"tcp://127.0.0.1:{self._port}"
-        self.scheduler: psutil.Popen | None = None
-        self.workers: list[psutil.Popen] = []
-
-    def _run(self, *arguments: str) -> psutil.Popen:
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        with (self._folder / "dask.log").open("a") as log:
-            command = [sys.executable, "-m", "dask", *arguments]
-            return psutil.Popen(command, stdout=log, stderr=log, cwd=self._folder, env=environment)
-
-    def start_scheduler(self) -> None:
-        self.scheduler = self._run("scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard")
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
-
-    def start_worker(self) -> psutil.Popen:
-        options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
-        self.workers.append(self._run("worker", self.address, *options))
-        return self.workers[-1]
-
-    def kill(self) -> None:
-        for process in (self.scheduler, *self.workers):
-            if process is not None and process.is_running():
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture

@@ -20,10 +20,9 @@ from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from tests.helpers.crashing import KILLED
+from tests.helpers.repository import ROOT
 from tests.helpers.scans import COUNT, Scan, feed
 from tests.helpers.waiting import PATIENCE, until
-
-ROOT = Path(__file__).parents[3]
 
 NamedDocument = tuple[str, dict[str, Any]]
 

@@ -18,7 +18,7 @@ from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.errors import PluginError
 from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.workers import WorkerPool
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.handlers import RawBytes
 from tests.helpers.reducing import Make, NamedDocument, assert_curves, events_of
 from tests.helpers.waiting import PATIENCE

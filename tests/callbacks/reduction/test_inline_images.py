@@ -15,7 +15,7 @@ from ophyd.sim import SynSignal
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.callbacks.reduction._inline_images import InlineImages
 from saxs_bluesky.reduction import Calibration, Reducer
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.waiting import PATIENCE
 
 SHAPE = (60, 80)

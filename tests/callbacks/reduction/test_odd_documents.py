@@ -18,7 +18,7 @@ from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.reduction import read_frame as read_image
 from saxs_bluesky.simulation import simulated_calibration, write_frame
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.waiting import PATIENCE
 
 NamedDocument = tuple[str, dict[str, Any]]

@@ -25,7 +25,7 @@ from saxs_bluesky.devices import SimPilatus
 from saxs_bluesky.reduction import Calibration, write_frame
 from saxs_bluesky.simulation import simulated_calibration
 from saxs_bluesky.workers import WorkerPool
-from tests.conftest import small_document
+from tests.helpers.calibrations import small_document
 from tests.helpers.reducing import Make, assert_curves, events_of
 from tests.helpers.waiting import PATIENCE, until
 

@@ -19,8 +19,8 @@ from ophyd_async.sim import SimBlobDetector, SimMotor
 
 from saxs_bluesky.frame_job import reduced_documents
 from saxs_bluesky.reduction import Calibration, Reducer
-from tests.conftest import small_document
 from tests.helpers import reducing
+from tests.helpers.calibrations import small_document
 from tests.helpers.reducing import Make, NamedDocument, assert_curves
 from tests.helpers.waiting import PATIENCE, until
 

@@ -31,9 +31,9 @@ from saxs_bluesky.leash import (
     graph_curves,
 )
 from tests.helpers.hostile import CALIBRATION, MERGE, npy
+from tests.helpers.leash_validation import SECRET
 from tests.helpers.talking import GRAPH, PLOT, STAT, Server, assert_signed, raw, silence
 from tests.helpers.waiting import PATIENCE
-from tests.leash.conftest import SECRET
 
 #: With the keys that deployed servers need.
 COMPLETED = CALIBRATION | {

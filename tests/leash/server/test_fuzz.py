@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from saxs_bluesky.leash import Kind, LeashError, Response, compose, read_reply
 from saxs_bluesky.leash.protocol import Command
 from tests.helpers.hostile import CALIBRATION, LOG, MASK, MERGE, hostile_messages, request, sign, sign2, signed
-from tests.leash.conftest import NOW, SECRET, make_validator
+from tests.helpers.leash_validation import NOW, SECRET, make_validator
 
 MANY = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SOME = settings(MANY, max_examples=200)

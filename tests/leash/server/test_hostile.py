@@ -13,7 +13,7 @@ import pytest
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import RequestValidator
 from tests.helpers.hostile import Hostile, hostile_messages
-from tests.leash.conftest import SECRET, make_validator
+from tests.helpers.leash_validation import SECRET, make_validator
 
 MESSAGES = hostile_messages()
 

@@ -20,7 +20,7 @@ from saxs_bluesky.leash import Command
 from saxs_bluesky.leash.server._integral_history import MOST_ROWS, IntegralHistory, Row
 from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.reduction import read_chi, write_frame
-from tests.cli.conftest import HEADER
+from tests.helpers.frame_files import HEADER
 from tests.helpers.serving import MASK, NEW, Client, Server
 
 BEGAN = 1_795_774_597.0  # 2026-11-27 10:16:37 UTC

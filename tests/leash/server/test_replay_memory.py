@@ -14,7 +14,7 @@ from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash import LeashError
 from saxs_bluesky.leash.server import ReplayMemory, RequestValidator
 from tests.helpers.hostile import request, sign2, signed
-from tests.leash.conftest import NOW, SECRET, Clock, make_validator
+from tests.helpers.leash_validation import NOW, SECRET, Clock, make_validator
 
 DAY = 86400.0
 

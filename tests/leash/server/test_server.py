@@ -41,11 +41,11 @@ from saxs_bluesky.leash.server import (
 from saxs_bluesky.reduction import read_chi
 from saxs_bluesky.sources._raw_run_composer import RawRunComposer
 from tests.helpers.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
+from tests.helpers.leash_validation import NOW, SECRET, SMALL
 from tests.helpers.ports import free_port
 from tests.helpers.serving import MASK, NEW, Client, Server, connected, until
 from tests.helpers.waiting import PATIENCE
 from tests.helpers.watching import Catalogued
-from tests.leash.conftest import NOW, SECRET, SMALL
 
 LOG = Attachment("data.log", "1\t2\n")
 ARGUMENTS: dict[Command, tuple[Any, ...]] = {
