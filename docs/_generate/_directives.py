@@ -120,19 +120,26 @@ class WireDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
-        rows = [
+        commands = wire_commands()
+        requests = [
             [
-                _codes((command.name, *command.aliases)),
+                code(command.name),
+                _codes(command.aliases),
                 text(command.meaning),
                 text("" if command.argument == "nothing" else f"`{command.argument}`"),
                 text("" if command.attachments == "none" else command.attachments),
-                _codes((command.result, *command.otherwise)),
-                _codes(command.data),
             ]
-            for command in wire_commands()
+            for command in commands
         ]
-        header = ["command, other names", "meaning", "argument", "attachments", "result", "keys of data"]
-        return [table(header, rows, [17, 22, 10, 16, 17, 18])]
+        answers = [
+            [code(command.name), code(command.result), _codes(command.otherwise), _codes(command.data)]
+            for command in commands
+        ]
+        return [
+            table(["command", "other names", "meaning", "argument", "attachments"], requests, [15, 17, 36, 12, 20]),
+            paragraph(text("What `result` and `data` of the answer hold:")),
+            table(["command", "result", "where there is nothing to tell", "keys of data"], answers, [15, 30, 20, 35]),
+        ]
 
 
 def _codes(words: Sequence[str]) -> list[nodes.Node]:
