@@ -41,8 +41,7 @@ class DocumentReceiver:
     Messages wait without limit, in 0MQ's own thread, until this one comes to them; the consumer should return at
     once all the same. 0MQ connects again where the proxy goes and comes back. What is no document is counted.
 
-    Not bluesky's RemoteDispatcher: its queue ends at 1000 documents, it writes to standard output what it cannot
-    read, and ends at a document's name that it does not know.
+    Why not bluesky's RemoteDispatcher: ``docs/explanations/decisions/0003-documents-over-0mq.md``.
 
     Parameters
     ----------

@@ -9,9 +9,8 @@ The matrix is built from the pixels, a cache-sized block at a time: the subpixel
 each pixel are counted, then those in the next one, and so on to its highest. That needs neither a
 sort over subpixels nor a matrix as large as the oversampled image.
 
-Many pixels have the same counts in the same bins: nine classes of pixels a bin do where a pixel has nine subpixels
-and bins are as wide as it is. A frame is summed up over the classes first, and the matrix has a column a class, not
-a pixel. It stays in the cache then, and the time a frame takes is that of reading the image.
+Pixels with the same counts in the same bins form a class. A frame is summed over the classes first, and the matrix
+has a column for each class: ``docs/explanations/decisions/0006-pixel-classes.md`` tells why.
 """
 
 from __future__ import annotations

@@ -21,15 +21,13 @@ T = TypeVar("T")
 class WorkerPool(Executor):
     """Worker processes of which any may be killed at any moment, at the cost of time only.
 
-    A worker that hangs is replaced after a time, and its task done by another.
-    With ``ProcessPoolExecutor`` a killed worker (by the OOM killer, a segmentation fault, a person) breaks the whole
-    pool and every future in it; and since its workers share one pipe for results, one that is killed while it
-    writes may leave the reader waiting for the rest for ever, and its workers stay when the main process is killed.
-    Here each worker has a link of its own, its tasks are done again by another, and it ends when the link does.
+    Each worker has a link of its own and ends when the link does. The tasks of a worker that is killed, or hangs for
+    too long, are done again by another. Why not ``ProcessPoolExecutor``:
+    ``docs/explanations/decisions/0001-worker-pool.md``.
 
-    A task may therefore be begun more than once, and finished more than once with its first result lost: it must not
-    mind, or ask `is_retry`. When a worker dies, those tasks that it may have begun are done again one by one,
-    so that one that kills workers is found out and fails alone.
+    A task may be begun more than once, and finished more than once with its first result lost: it must not mind, or
+    ask `is_retry`. When a worker dies, the tasks that it may have begun are done again one by one, so that a task that
+    kills workers fails alone.
 
     Functions, arguments and results are pickled. A function is sent to a worker once, as it is when it is first
     submitted, for all functions that equal it. Workers are started by ``spawn``: each imports the main module anew,
