@@ -36,6 +36,9 @@ _VIEW = np.array(
 )
 
 
+_ALONG = np.array([1.0, 0.0, 0.0])  # the beam
+
+
 def place_in_space(geometry: Geometry, x: ArrayLike, y: ArrayLike) -> FloatArray:
     """Where points of the detector plane are.
 
@@ -76,7 +79,8 @@ def _rings() -> list[FloatArray]:
 
 
 def _on_picture(points: FloatArray) -> FloatArray:
-    return points @ _VIEW.T
+    picture: FloatArray = points @ _VIEW.T
+    return picture
 
 
 def _draw_space(axes: Axes) -> None:
@@ -84,21 +88,23 @@ def _draw_space(axes: Axes) -> None:
         axes.plot(*_on_picture(np.asarray(points, dtype=np.float64)).T, **style)
 
     def text(point: ArrayLike, words: str, offset: tuple[float, float], color: str = "black") -> None:
-        axes.annotate(words, _on_picture(np.asarray(point)), offset, textcoords="offset points", color=color)
+        x, y = _on_picture(np.asarray(point))
+        axes.annotate(words, (x, y), offset, textcoords="offset points", color=color)
 
     corner_x, corner_y = GEOMETRY.corners
     order = [0, 1, 3, 2, 0]
     detector = place_in_space(GEOMETRY, corner_x[order], corner_y[order])
     axes.fill(*_on_picture(detector).T, facecolor="#e9edf2", edgecolor=_DETECTOR, linewidth=1.6, zorder=0)
-    text(detector[3], "detector", (34, -22), _DETECTOR)
+    text(detector[3], "detector", (-16, -18), _DETECTOR)
     for ring in _rings():
         line(place_in_space(GEOMETRY, *ring.T), color=_RING, linewidth=0.9, alpha=0.7)
 
-    centre = np.array([GEOMETRY.distance, 0.0, 0.0])
-    line([[-80, 0, 0], centre], color=_BEAM, linewidth=2.2)
+    centre = GEOMETRY.distance * _ALONG
+    line([-80 * _ALONG, centre], color=_BEAM, linewidth=2.2)
     line([centre, centre * 1.45], color=_BEAM, linewidth=1.4, linestyle=":")
     arrow = {"arrowstyle": "-|>", "color": _BEAM, "linewidth": 2.2}
-    axes.annotate("", _on_picture(np.array([-22.0, 0, 0])), _on_picture(np.array([-80.0, 0, 0])), arrowprops=arrow)
+    (x, y), (start_x, start_y) = _on_picture(-22 * _ALONG), _on_picture(-80 * _ALONG)
+    axes.annotate("", (x, y), (start_x, start_y), arrowprops=arrow)
     axes.plot(*_on_picture(np.zeros(3)), "o", color="black", markersize=9)
     axes.plot(*_on_picture(centre), "+", color=_BEAM, markersize=14, markeredgewidth=2.4)
     text([-80, 0, 0], "incident beam", (-6, 24), _BEAM)
@@ -150,7 +156,9 @@ def _draw_image(axes: Axes) -> None:
         ((0, row), (centre_x, row), "BeamCenter[1]\nfrom the left", (14, row + 44)),
     ):
         axes.annotate("", stop, start, arrowprops={"arrowstyle": "<->", "color": _BEAM, "shrinkA": 0, "shrinkB": 6})
-        axes.text(*at, words, color=_BEAM, ha="right" if at[0] > centre_x / 2 else "left", va="center", fontsize=9)
+        axes.text(
+            at[0], at[1], words, color=_BEAM, ha="right" if at[0] > centre_x / 2 else "left", va="center", fontsize=9
+        )
 
     rotation = GEOMETRY.tilt_rotation
     cos, sin = math.cos(rotation), math.sin(rotation)
@@ -159,7 +167,7 @@ def _draw_image(axes: Axes) -> None:
                   arrowprops={"arrowstyle": "-|>", "color": _TILT, "linewidth": 1.6})  # fmt: skip
     axes.plot([centre_x - 350 * sin, centre_x + 350 * sin], [row - 350 * cos, row + 350 * cos], "-.", color=_TILT)
     end = (centre_x + 415 * cos, row - 380 * sin)
-    axes.text(*end, "leans away from\nthe sample here", color=_TILT, fontsize=9, ha="left", va="center")
+    axes.text(end[0], end[1], "leans away from\nthe sample here", color=_TILT, fontsize=9, ha="left", va="center")
     # The axis of rows points down, so angles of a patch grow clockwise as seen.
     axes.add_patch(Arc((centre_x, row), 380, 380, theta1=-math.degrees(rotation), theta2=0, color=_TILT))
     axes.text(centre_x + 205, row - 60, "TiltRotDeg", color=_TILT, fontsize=9, va="center")

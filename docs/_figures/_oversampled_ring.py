@@ -67,7 +67,7 @@ def _draw_shares(axes: Axes, radial: RadialIntegrator) -> None:
     counts = radial.operator.counts.toarray()[:, row * GEOMETRY.shape[1] + column]
     bins = np.flatnonzero(counts)
     axes.bar(bins, counts[bins], color=_colors(bins), edgecolor="#30363d")
-    for number in bins:
+    for number in bins.tolist():
         axes.text(number, counts[number] + 0.1, f"{int(counts[number])} of {OVERSAMPLING**2}", ha="center")
     axes.set(
         xlabel="bin",
