@@ -115,9 +115,9 @@ class FrameRunner:
         path = task.reference.path if task.reference else ""
         pages = page_of(task.reference)
         name = FrameName(path, task.index, task.stream, task.detector, start["uid"], start.get("scan_id"), *pages)
-        image = name.image(self._home, one_folder=self._names.folder is not None)
-        self._registry.claim(image, None if name.number is None else name.file(self._home))
-        return image
+        named_after = name.named_after(self._home, one_folder=self._names.folder is not None)
+        self._registry.claim(named_after, None if name.number is None else name.file(self._home))
+        return named_after
 
     # In the thread that delivers
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from saxs_bluesky.documents import ReducedFrame, ReducedRunReader
+from saxs_bluesky.callbacks.sinks._curve_list import CurveList
+from saxs_bluesky.documents import Document, ReducedFrame, ReducedRunReader
 from saxs_bluesky.errors import OutputError, SaxsError
-from saxs_bluesky.frame_job import (
-    FrameName,
-    OutputNameRegistry,
-    OutputNames,
-    home_folder,
-    in_a_name,
-    output_folder,
-    write_curve,
-)
-from saxs_bluesky.reduction import Calibration, Curve, CurveProvenance, FileList
+from saxs_bluesky.frame_job import CurveFiles, FrameName, OutputNameRegistry, OutputNames, home_folder, in_a_name
+from saxs_bluesky.reduction import Calibration, CurveProvenance
 
 _log = logging.getLogger(__name__)
 
@@ -65,18 +57,18 @@ class ChiFiles:
     def __init__(self, folder: str | Path | None = None, *, relative: str = "../work", file_list: bool = True) -> None:
         # Absolute, since a program may change its directory while it runs.
         self._home = home_folder()
-        self._names = OutputNames(relative, None if folder is None else self._home / folder)
+        self._files = CurveFiles(OutputNames(relative, None if folder is None else self._home / folder))
         self._file_list = file_list
         self._runs = ReducedRunReader()
         self._calibrations: dict[str, Calibration] = {}
-        self._lists: dict[Path, FileList | None] = {}
-        self._claims = OutputNameRegistry(self._names)
+        self._lists: dict[Path, CurveList | None] = {}
+        self._registry = OutputNameRegistry(self._files.names)
         self._failures: deque[str] = deque(maxlen=_REMEMBERED_FAILURES)
         self.written = 0
         self.failed = 0
         self.skipped = 0
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+    def __call__(self, name: str, doc: Document) -> None:
         """Take a document in; write the curves that it brings."""
         for frame in self._runs.frames(name, doc):
             if frame.failure:
@@ -105,30 +97,20 @@ class ChiFiles:
     def _write(self, frame: ReducedFrame) -> None:
         calibration = self._calibration(frame)
         name = self._frame_name(frame)
-        image = name.image(self._home, one_folder=self._names.folder is not None)
-        self._claims.claim(image, name.file(self._home))
-        provenance = self._provenance(frame, name)
-        directory = image.parent if frame.path else self._home / in_a_name(frame.stream.start["detector"])
-        files: FileList | None = None
+        named_after = name.named_after(self._home, one_folder=self._files.names.folder is not None)
+        self._registry.claim(named_after, name.file(self._home))
+        directory = named_after.parent if frame.path else self._home / in_a_name(frame.stream.start["detector"])
+        curve_list: CurveList | None = None
         with self._failures_counted():
-            files = self._list(directory, calibration)
-        for position, curve in enumerate(frame.curves):
+            curve_list = self._list(directory, calibration)
+        written = self._files.write_each(named_after, frame.curves, calibration, self._provenance(frame, name))
+        for curve, (chi, failure) in zip(frame.curves, written, strict=True):
             with self._failures_counted():
-                chi = self._names.chi(image, position, curve.name)
-                self._write_curve(chi, curve, calibration, provenance, files)
-
-    def _write_curve(
-        self,
-        chi: Path,
-        curve: Curve,
-        calibration: Calibration,
-        provenance: CurveProvenance,
-        files: FileList | None,
-    ) -> None:
-        write_curve(output_folder(chi.parent, self._names.rule), chi, curve, calibration, provenance)
-        self.written += 1
-        if files is not None:
-            files.add(chi, curve)
+                if failure is not None:
+                    raise failure
+                self.written += 1
+                if curve_list is not None:
+                    curve_list.add(chi, curve)
 
     def _calibration(self, frame: ReducedFrame) -> Calibration:
         start = frame.stream.start
@@ -168,14 +150,14 @@ class ChiFiles:
             version=str(told.get("version", "")),
         )
 
-    def _list(self, directory: Path, calibration: Calibration) -> FileList | None:
+    def _list(self, directory: Path, calibration: Calibration) -> CurveList | None:
         if not self._file_list or not calibration.document["Live-Filelisting"]:
             return None
         if directory not in self._lists:
             # Where it cannot be opened it is tried, and counted as failed, only once.
             self._lists[directory] = None
             try:
-                self._lists[directory] = FileList(directory, keep=True)
+                self._lists[directory] = CurveList(directory, keep=True)
             except OSError as error:
                 raise OutputError(
                     f"{directory}: wanted to keep a list of curves in {directory.parent / 'results'}, "

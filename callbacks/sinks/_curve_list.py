@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from saxs_bluesky.documents import ReducedRunReader
+from saxs_bluesky.documents import Document, ReducedRunReader
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.reduction import FileList
+from saxs_bluesky.reduction import Curve, FileList
 
 _log = logging.getLogger(__name__)
 
@@ -92,24 +90,40 @@ class CurveList:
                     left,
                 )
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+    def __call__(self, name: str, doc: Document) -> None:
         """Take a document in; list the curves that it tells of."""
         for frame in self._runs.frames(name, doc):
-            if frame.files is not None:
-                self._add(
-                    [(path, curve) for path, curve in zip(frame.files.curves, frame.curves, strict=False) if path]
-                )
+            written = () if frame.files is None else frame.files.curves
+            for path, curve in zip(written, frame.curves, strict=False):
+                if path:
+                    self._list_or_count(path, curve)
 
-    def _add(self, curves: Iterable[tuple[str, Any]]) -> None:
-        for path, curve in curves:
-            line = self._list.line(path, curve)
-            if self._there[line]:
-                self._there[line] -= 1
-                continue
-            try:
-                self._list.append(line)
-            except (OSError, OutputError) as error:
-                if not self.failed:
-                    reason = getattr(error, "strerror", None) or error
-                    _log.warning("%s: wanted to list a curve, found %s", self._list.path, reason)
-                self.failed += 1
+    def _list_or_count(self, path: str, curve: Curve) -> None:
+        try:
+            self.add(path, curve)
+        except (OSError, OutputError) as error:
+            if not self.failed:
+                reason = getattr(error, "strerror", None) or error
+                _log.warning("%s: wanted to list a curve, found %s", self._list.path, reason)
+            self.failed += 1
+
+    def add(self, path: str | Path, curve: Curve) -> None:
+        """Add the line of a curve, unless it stands there already from before a crash.
+
+        Parameters
+        ----------
+        path
+            The curve's file.
+        curve
+            The curve, for its integral parameters.
+
+        Raises
+        ------
+        OSError, OutputError
+            The line cannot be written.
+        """
+        line = self._list.line(path, curve)
+        if self._there[line]:
+            self._there[line] -= 1
+        else:
+            self._list.append(line)

@@ -2,7 +2,7 @@
 
 from saxs_bluesky.documents import FrameResult
 from saxs_bluesky.frame_job._curve_condition import Condition
-from saxs_bluesky.frame_job._curve_files import CurveFiles, output_folder, write_curve
+from saxs_bluesky.frame_job._curve_files import CurveFiles
 from saxs_bluesky.frame_job._frame_job import FrameJob, renamed
 from saxs_bluesky.frame_job._frame_names import FrameName, home_folder, in_a_name, page_image
 from saxs_bluesky.frame_job._output_name_registry import OutputNameRegistry
@@ -21,10 +21,8 @@ __all__ = [
     "OutputNames",
     "home_folder",
     "in_a_name",
-    "output_folder",
     "page_image",
     "reduced_documents",
     "renamed",
     "warn",
-    "write_curve",
 ]

@@ -25,7 +25,7 @@ from saxs_bluesky.reduction import (
     first_line_if_whole,
 )
 from saxs_bluesky.reduction.arrays import Image
-from saxs_bluesky.support.output_folders import LinkRule, OutputFolder, open_folder
+from saxs_bluesky.support.output_folders import OutputFolder, open_folder
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class CurveFiles:
     svg: bool = False
     png: bool = False
 
-    def targets(self, image: Path, curve_names: Iterable[str]) -> list[Path]:
+    def targets(self, named_after: Path, curve_names: Iterable[str]) -> list[Path]:
         """Path of each curve's file."""
-        return [self.names.chi(image, position, name) for position, name in enumerate(curve_names)]
+        return [self.names.chi(named_after, position, name) for position, name in enumerate(curve_names)]
 
     def condition(self, image: Path, reducer: Reducer, pages: int = 1) -> Condition:
         """How the curves of an image stand that are there, by what their files say of themselves.
@@ -88,7 +88,7 @@ class CurveFiles:
 
     def write(
         self,
-        path: Path,
+        named_after: Path,
         image: Image,
         curves: Sequence[Curve],
         calibration: Calibration,
@@ -99,10 +99,10 @@ class CurveFiles:
 
         Parameters
         ----------
-        path
-            After which they are named.
+        named_after
+            Path that they are named after.
         image
-            The frame, for its picture.
+            The frame, of shape (rows, columns), for its picture.
         curves
             What was made of it.
         calibration, provenance
@@ -116,63 +116,73 @@ class CurveFiles:
         OutputError
             A file cannot be written.
         """
-        targets = self.targets(path, [curve.name for curve in curves])
-        folder = output_folder(targets[0].parent, self.names.rule, None if self.names.folder else check)
-        for curve, chi in zip(curves, targets, strict=True):
-            if self.overwrite or not folder.has(chi.name):
-                write_curve(folder, chi, curve, calibration, provenance)
+        for chi, error in self.write_each(named_after, curves, calibration, provenance, check):
+            if error is not None:
+                raise error
             yield chi
         if self.svg or self.png:
-            self._draw(folder, path, image, curves)
+            self._draw(named_after, image, curves, check)
 
-    def _draw(self, folder: OutputFolder, path: Path, image: Image, curves: Sequence[Curve]) -> None:
+    def write_each(
+        self,
+        named_after: Path,
+        curves: Sequence[Curve],
+        calibration: Calibration,
+        provenance: CurveProvenance | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Iterator[tuple[Path, OutputError | None]]:
+        """Write the curves of one frame; one that cannot be written costs no other.
+
+        Parameters are those of `write`.
+
+        Yields
+        ------
+        Path of each curve's file, and why it cannot be written; None where it is there.
+        """
+        targets = self.targets(named_after, [curve.name for curve in curves])
+        try:
+            folder = self._folder(targets[0], check)
+        except OutputError as error:
+            yield from ((chi, error) for chi in targets)
+            return
+        for curve, chi in zip(curves, targets, strict=True):
+            failure: OutputError | None = None
+            if self.overwrite or not folder.has(chi.name):
+                try:
+                    folder.write(chi.name, chi_bytes(curve, calibration, provenance))
+                except OSError as error:
+                    failure = OutputError(f"{chi}: the curve cannot be written ({error.strerror or error})")
+                    failure.__cause__ = error
+            yield chi, failure
+
+    def _folder(self, target: Path, check: Callable[[], None] | None) -> OutputFolder:
+        """Open the folder of a file, which is made where it is missing and a ``check`` lets that be."""
+        folder = target.parent
+        try:
+            return open_folder(folder, self.names.rule, check=None if self.names.folder else check)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"{folder}: wanted a folder to write curves to, found {reason}") from error
+
+    def _draw(self, named_after: Path, image: Image, curves: Sequence[Curve], check: Callable[[], None] | None) -> None:
         from saxs_bluesky.plotting import figure_bytes, plot_curves, plot_frame  # Matplotlib: half a second
 
         pictures: list[tuple[str, Any]] = []
         if self.svg:
-            pictures.append((".svg", plot_curves(list(curves), title=path.name)))
+            pictures.append((".svg", plot_curves(list(curves), title=named_after.name)))
         if self.png:
-            pictures.append((".png", plot_frame(Frame(image, PilatusHeader(), path))))
+            pictures.append((".png", plot_frame(Frame(image, PilatusHeader(), named_after))))
         for suffix, figure in pictures:
-            target = self.names.file(path, suffix)
+            target = self.names.file(named_after, suffix)
             try:
-                folder.write(target.name, figure_bytes(figure, suffix))
+                self._folder(target, check).write(target.name, figure_bytes(figure, suffix))
             except OSError as error:
                 raise OutputError(f"{target}: the picture cannot be written ({error.strerror or error})") from error
 
-    def clean_up(self, path: Path, curve_names: Iterable[str]) -> None:
+    def clean_up(self, named_after: Path, curve_names: Iterable[str]) -> None:
         """Remove temporary files that a killed writer left for this frame, and for no other."""
-        targets = [*self.targets(path, curve_names), *(self.names.file(path, suffix) for suffix in (".svg", ".png"))]
+        pictures = (self.names.file(named_after, suffix) for suffix in (".svg", ".png"))
+        targets = [*self.targets(named_after, curve_names), *pictures]
         with suppress(OSError, OutputError):  # they are no obstacle
             folder = open_folder(targets[0].parent, self.names.rule, make=False)
             folder.remove_drafts([target.name for target in targets])
-
-
-def output_folder(folder: Path, rule: LinkRule, check: Callable[[], None] | None = None) -> OutputFolder:
-    """Open a folder to write to, and make it and those above it, where they are missing and a ``check`` lets that be.
-
-    Raises
-    ------
-    OutputError
-        It cannot be opened or made, or a symbolic link is in the way.
-    """
-    try:
-        return open_folder(folder, rule, check=check)
-    except OSError as error:
-        raise OutputError(f"{folder}: wanted a folder to write curves to, found {error.strerror or error}") from error
-
-
-def write_curve(
-    folder: OutputFolder, chi: Path, curve: Curve, calibration: Calibration, provenance: CurveProvenance | None
-) -> None:
-    """Write the file of a curve into an open folder.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
-    try:
-        folder.write(chi.name, chi_bytes(curve, calibration, provenance))
-    except OSError as error:
-        raise OutputError(f"{chi}: the curve cannot be written ({error.strerror or error})") from error

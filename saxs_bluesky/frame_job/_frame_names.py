@@ -49,8 +49,8 @@ class FrameName:
             return self.page if self.pages > 1 or self.page else None
         return self.index
 
-    def image(self, home: Path, *, one_folder: bool) -> Path:
-        """Path of an image, or of what stands for one: ``name_00012`` for a frame of a file that holds many,
+    def named_after(self, home: Path, *, one_folder: bool) -> Path:
+        """Path of the image, or of what stands for one: ``name_00012`` for a frame of a file that holds many,
         ``scan7_0a1b2c3d_pilatus_00012`` for one that came without a file, in a folder of the detector's name.
 
         Parameters

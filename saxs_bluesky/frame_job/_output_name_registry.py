@@ -32,13 +32,13 @@ class OutputNameRegistry:
         self._keep = keep
         self._owners: dict[Path, Path] = {}
 
-    def claim(self, image: Path, file: Path | None = None) -> None:
+    def claim(self, named_after: Path, file: Path | None = None) -> None:
         """Give an image the names that follow from its path.
 
         Parameters
         ----------
-        image
-            After which its files are named.
+        named_after
+            Path that its files are named after.
         file
             The image's file, where that is known and another path; None: the same.
 
@@ -47,22 +47,22 @@ class OutputNameRegistry:
         OutputError
             Another image has them.
         """
-        stem = self._names.stem(image)
+        stem = self._names.stem(named_after)
         owner, remedy = self._owners.get(stem), ""
         if owner is None:
-            owner = self._owner_there(image, file or image) or image
+            owner = self._owner_there(named_after, file or named_after) or named_after
             self._owners[stem] = owner
             remedy = "; give the curves of either image another folder (-R), or all one folder (-o)"
-        if owner != image and not are_one(owner, image):
+        if owner != named_after and not are_one(owner, named_after):
             raise OutputError(
-                f"{image}: wanted names of its own for its curves, found those of {owner} at {stem}{remedy}"
+                f"{named_after}: wanted names of its own for its curves, found those of {owner} at {stem}{remedy}"
             )
         if len(self._owners) > self._remembered:
             del self._owners[next(iter(self._owners))]
 
-    def _owner_there(self, image: Path, file: Path) -> Path | None:
+    def _owner_there(self, named_after: Path, file: Path) -> Path | None:
         """The other image that has curves under these names."""
-        line = first_line(self._names.chi(image, 0, ""))
+        line = first_line(self._names.chi(named_after, 0, ""))
         provenance = None if line is None else provenance_in(line)
         if provenance is None or not provenance.image or is_of(provenance, file):
             return None

@@ -49,30 +49,32 @@ class OutputNames:
         # A folder that has nothing to do with that of the image was named by whoever runs the program.
         return LinkRule(Path(self.relative) if self.relative.startswith("/") else self.within)
 
-    def stem(self, image: Path) -> Path:
-        """Path of the output files of ``image`` up to where their names differ."""
-        folder, name = self._parts(image)
+    def stem(self, named_after: Path) -> Path:
+        """Path of the output files of an image up to where their names differ."""
+        folder, name = self._parts(named_after)
         return folder / name
 
-    def _parts(self, image: Path) -> tuple[Path, str]:
-        """Folder of the output files of ``image``, and how their names begin."""
+    def _parts(self, named_after: Path) -> tuple[Path, str]:
+        """Folder of the output files of an image, and how their names begin."""
         if self.folder is not None:
-            named = image.relative_to(self.base) if self.base and image.is_relative_to(self.base) else image
-            return self.folder, os.path.normpath(named.with_suffix("")).replace(os.sep, "_")
-        return _beside(image.parent, self.relative, self.within), image.stem
+            path = named_after
+            if self.base and path.is_relative_to(self.base):
+                path = path.relative_to(self.base)
+            return self.folder, os.path.normpath(path.with_suffix("")).replace(os.sep, "_")
+        return _beside(named_after.parent, self.relative, self.within), named_after.stem
 
-    def chi(self, image: Path, position: int, curve: str) -> Path:
+    def chi(self, named_after: Path, position: int, curve: str) -> Path:
         """Path of the ``.chi`` file of the curve of that name, at ``position`` among those of the image.
 
         The first has the image's name; the others add ``_cR1``, ``_cS2`` and so on. As in SAXSdog,
         curves over the azimuth go by R too.
         """
         ending = "" if position == 0 else f"_c{re.sub(r'^P(?=[0-9]+$)', 'R', curve)}"
-        return self.file(image, f"{ending}.chi")
+        return self.file(named_after, f"{ending}.chi")
 
-    def file(self, image: Path, ending: str) -> Path:
+    def file(self, named_after: Path, ending: str) -> Path:
         """Path of an output file of an image; where its name would be too long, a hash stands for the rest of it."""
-        folder, stem = self._parts(image)
+        folder, stem = self._parts(named_after)
         name = f"{stem}{ending}"
         if len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME:
             whole = os.fsencode(stem)

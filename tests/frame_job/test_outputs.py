@@ -80,12 +80,12 @@ def test_curves_in_one_folder_carry_the_path_of_their_image(base: str | None, im
     ],
 )
 def test_frame_has_a_name_wherever_it_comes_from(name: FrameName, image: str) -> None:
-    assert name.image(Path("/home"), one_folder=False) == Path(image)
+    assert name.named_after(Path("/home"), one_folder=False) == Path(image)
 
 
 def test_frame_without_a_file_needs_no_folder_where_all_go_to_one() -> None:
     name = FrameName("", 0, "primary", "pilatus", "0a1b2c3d4e", None)
-    assert name.image(Path("/home"), one_folder=True) == Path("0a1b2c3d_pilatus_00000.frame")
+    assert name.named_after(Path("/home"), one_folder=True) == Path("0a1b2c3d_pilatus_00000.frame")
 
 
 # Files
