@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
@@ -21,9 +20,10 @@ from saxs_bluesky.callbacks.reduction._frame_extractor import FINISH, FrameExtra
 from saxs_bluesky.callbacks.reduction._frame_runner import FrameRunner
 from saxs_bluesky.callbacks.reduction._inline_images import InlineImages
 from saxs_bluesky.callbacks.reduction._open_files import OpenFiles
+from saxs_bluesky.callbacks.reduction._reducing_thread import CLOSE, END, ReducingThread
 from saxs_bluesky.callbacks.reduction._status import Status, set_aside_by
-from saxs_bluesky.callbacks.reduction._work_item import LEFT_OUT, Pending, WorkItem
-from saxs_bluesky.documents import Document, FrameResult, Handler, Hdf5Frame, check_handlers, travels
+from saxs_bluesky.callbacks.reduction._work_item import LEFT_OUT, WorkItem
+from saxs_bluesky.documents import Document, FrameResult, Handler, check_handlers, travels
 from saxs_bluesky.errors import CalibrationError, SaxsError, reason_of
 from saxs_bluesky.frame_job import CurveFiles, FrameJob, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -33,13 +33,8 @@ from saxs_bluesky.support.program_end import Turn, at_program_end, forget, handl
 
 _log = logging.getLogger(__name__)
 
-_CLOSE = object()
-_END = object()  # of the items: frames that waited for their file come after `_CLOSE`
-_LOOK = object()
-_POLL_SECONDS = 1.0  # between looks at a frame that keeps the thread it is reduced in
 _SECONDS_STUCK = 4.0  # at the program's end: without a frame that gets done there is no sense in waiting
 _SECONDS_TO_LEAVE_OUT = 0.7  # for the frames that are not reduced any more
-_SECONDS_TO_TELL = 10.0  # until that is told
 
 
 class Reduction:
@@ -122,11 +117,11 @@ class Reduction:
         self._detectors = None if isinstance(calibration, Calibration) else frozenset(by_name)
         self.sinks: list[Sink] = list(sinks)
         self._files = files
-        self._limit = task_seconds + patience if task_seconds else inf
+        limit = task_seconds + patience if task_seconds else inf
         handlers = check_handlers(handlers)
         self._program_ends = threading.Event()  # frames that are not begun are left out
 
-        # The parts, in the order in which a document passes them, and the queues between them.
+        # The parts, in the order in which a document passes them.
         self._inline_images = InlineImages(self._detectors)
         self._documents: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -142,12 +137,20 @@ class Reduction:
             executor,
             files,
             patience=patience,
-            limit=self._limit,
+            limit=limit,
             specs_here=frozenset(spec for spec, handler in handlers.items() if not travels(handler)),
             hurry=self._program_ends,
         )
-        self._begun: queue.Queue[Any] = queue.Queue(window)
         self._open_files = OpenFiles(self._items.put, patience)
+        self._reducing = ReducingThread(
+            self._items,
+            self._runner,
+            self._open_files,
+            window=window,
+            limit=limit,
+            program_ends=self._program_ends,
+            replace=self._replace_reducing,
+        )
         self._delivery = Delivery(self.sinks)
 
         self._changed = threading.Condition()
@@ -157,8 +160,6 @@ class Reduction:
         self._closed = self._abandoned = False
         self._is_closing = False  # all items have come but those of frames that wait for their file
         self._ended = ""
-        self._at_work: WorkItem | None = None  # what the thread is about that has frames reduced
-        self._giving_up = threading.Lock()
         handle_signals()
 
     # The RunEngine's thread
@@ -205,9 +206,14 @@ class Reduction:
                     self._ended or f"unexpected {type(error).__name__} in its thread {target.__name__[1:]}: {error}"
                 )
                 self._changed.notify_all()
-            self._documents.put(_CLOSE)
-            self._items.put(_END)
-            self._put_begun(_CLOSE)
+            self._documents.put(CLOSE)
+            self._reducing.is_abandoned = True
+            self._items.put(END)
+            self._reducing.hand_on(CLOSE)
+
+    def _replace_reducing(self) -> None:
+        self._threads = [thread for thread in self._threads if not thread.name.endswith(self._reduce.__name__)]
+        self._start_thread(self._reduce)
 
     def _refuse(self, name: str) -> None:
         self._refused += 1
@@ -316,7 +322,7 @@ class Reduction:
         if not threads:
             return True
         forget(self.leave)
-        self._documents.put(_CLOSE)
+        self._documents.put(CLOSE)
         for thread in threads:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in threads) and self.wait(timeout)
@@ -329,11 +335,10 @@ class Reduction:
         """
         with self._changed:
             self._closed = True
-        self._documents.put(_CLOSE)
+        self._documents.put(CLOSE)
         if not self._finished_until(max(until, at_most)):
             self._program_ends.set()
-            with suppress(queue.Full):
-                self._begun.put_nowait(_LOOK)
+            self._reducing.look_now()
         for thread in list(self._threads):
             if thread.name.endswith(self._deliver.__name__):
                 thread.join(_SECONDS_TO_LEAVE_OUT)
@@ -369,101 +374,28 @@ class Reduction:
     # The thread that follows documents to their frames
 
     def _follow(self) -> None:
-        while (accepted := self._documents.get()) is not _CLOSE:
+        while (accepted := self._documents.get()) is not CLOSE:
             self._extractor.follow(*accepted)
         self._extractor.close()
-        self._items.put(_CLOSE)
+        self._items.put(CLOSE)
 
     # The thread that has frames reduced: here, or by the executor
 
     def _reduce(self) -> None:
-        while (item := self._items.get()) is not _END:
-            if item is _CLOSE:
-                self._put_begun(_CLOSE)
-                continue
-            self._at_work = item
-            pending = self._begin(item)
-            with self._giving_up:
-                if self._at_work is not item:
-                    return  # it took too long, and another thread goes on
-                self._at_work = None
-                item.pending = pending
-            self._put_begun(item)
-
-    def _begin(self, item: WorkItem) -> Pending | None:
-        """Have a frame reduced; None where there is none, or those before it wait for their file."""
-        if item.task is None or item.run is None:
-            return None
-        if self._program_ends.is_set():
-            return LEFT_OUT
-        if isinstance(item.task.reference, Hdf5Frame) and self._open_files.must_wait(item):
-            return None
-        try:
-            return self._runner.begin(item, item.run, item.task)
-        # A fault here costs its frame, and must not end the thread; a user's integrator may raise SystemExit.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            return FrameResult(reason_of(error))
-
-    def _put_begun(self, item: Any) -> None:
-        while not self._ended:
-            try:
-                self._begun.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
-        with suppress(queue.Full):
-            self._begun.put_nowait(item)
+        self._reducing.run()
 
     # The thread that delivers, in order
 
     def _deliver(self) -> None:
         while not self._is_closing or self._open_files:
-            if (item := self._next_begun()) is not _CLOSE:
+            if (item := self._reducing.next_item(lambda: self._is_closing and self._abandoned)) is not CLOSE:
                 self._settle(item)
                 continue
             self._is_closing = True
             if self._ended or self._abandoned:
                 break
-        self._items.put(_END)
+        self._items.put(END)
         self._extractor.clean_up()
-
-    def _next_begun(self) -> Any:
-        """What comes next; a frame that keeps the thread before this one for too long comes as failed."""
-        seen: WorkItem | None = None
-        waited = 0.0
-        while True:
-            pause = min(_POLL_SECONDS, self._open_files.look())
-            try:
-                item = self._begun.get(timeout=pause)
-            except queue.Empty:
-                if self._is_closing and self._abandoned:
-                    return _CLOSE
-            else:
-                if item is not _LOOK:
-                    return item
-            # Looks are counted, and not time, since a program that was stopped meanwhile has not waited.
-            now, before = self._at_work, waited
-            seen, waited = now, waited + pause if now is seen else pause
-            if seen is None or seen.task is None:
-                continue
-            if self._program_ends.is_set() and self._give_up(seen):
-                seen.pending = LEFT_OUT
-                return seen
-            path = self._runner.job(seen.task).describe(seen.task)
-            if before < _SECONDS_TO_TELL <= waited:
-                _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
-            if waited >= self._limit and self._give_up(seen):
-                seen.pending = self._runner.hung(path)
-                return seen
-
-    def _give_up(self, item: WorkItem) -> bool:
-        with self._giving_up:
-            if self._at_work is not item:
-                return False
-            self._at_work = None
-        self._threads = [thread for thread in self._threads if not thread.name.endswith(self._reduce.__name__)]
-        self._start_thread(self._reduce)
-        return True
 
     def _settle(self, item: WorkItem) -> None:
         """Deliver an item, and those that waited for it; or keep it where its frame waits for a file."""
