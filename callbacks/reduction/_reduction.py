@@ -428,6 +428,8 @@ class Reduction:
                     self._delivery.leave_out(item.run, item.task)
                 else:
                     self._delivery.deliver_frame(item.run, item.task, result, self.reducer(item.task.detector))
+                    if self._runner.content_check is not None:
+                        self._runner.content_check.delivered(item.task, result)
             if item.closing and item.run is not None:
                 self._delivery.deliver_stop(item.run, item.stop)
         # A fault here must not end the thread: the frames behind this one would be lost.
