@@ -23,6 +23,11 @@ class SimShutter(Device):  # type: ignore[misc]
 
     ``state`` is what it is; ``duration`` (s) how long it was open the last time, new at each closing.
     Both can be monitored.
+
+    Parameters
+    ----------
+    name
+        Of the device; data keys begin with it.
     """
 
     state = Component(Signal, value=CLOSED, metadata={"write_access": False}, kind="normal")

@@ -74,6 +74,8 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
         three levels of it are made when they are missing.
     read_path_template
         The same folder as seen from here; without it both are the same.
+    **kwargs
+        As for ``ophyd.Device``.
 
     Raises
     ------

@@ -11,6 +11,15 @@ def default_document(schema: dict[str, Any]) -> Any:
 
     An object gets every property that has a default or is required, a list the entries of its
     default, each completed from the schema of its items.
+
+    Parameters
+    ----------
+    schema
+        A JSON schema.
+
+    Returns
+    -------
+    The document; it need not be valid, where the schema requires what has no default.
     """
     if schema.get("type") == "object":
         required = schema.get("required", [])
@@ -23,7 +32,19 @@ def default_document(schema: dict[str, Any]) -> Any:
 
 
 def fill_defaults(document: Any, schema: dict[str, Any]) -> Any:
-    """Return a copy of a valid document in which every absent key that has a default is present."""
+    """Return a copy of a valid document in which every absent key that has a default is present.
+
+    Parameters
+    ----------
+    document
+        The document; it is not changed.
+    schema
+        The schema that it fits.
+
+    Returns
+    -------
+    The completed copy.
+    """
     if isinstance(document, dict):
         properties = schema.get("properties", {})
         filled = {name: fill_defaults(value, properties.get(name, {})) for name, value in document.items()}

@@ -31,6 +31,10 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
     where
         What errors call it: a path or another name.
 
+    Returns
+    -------
+    The object.
+
     Raises
     ------
     SchemaError

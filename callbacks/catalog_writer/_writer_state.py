@@ -33,7 +33,10 @@ class CatalogCounters:
 
 @dataclass(frozen=True)
 class JournaledRun:
-    """A run in the journal; ``left_over`` where an earlier program began it, ``stopped`` where it is complete."""
+    """A run in the journal, by its ``uid``.
+
+    ``left_over`` is True where an earlier program began it, ``stopped`` where it is complete.
+    """
 
     uid: str
     left_over: bool

@@ -40,6 +40,10 @@ def publish(
     connect_seconds
         For how long to wait for the proxy. Without it this is logged, and what is published before it comes is lost.
 
+    Returns
+    -------
+    The publisher, a callback of a RunEngine.
+
     Raises
     ------
     SaxsError

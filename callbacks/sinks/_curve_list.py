@@ -28,17 +28,17 @@ class CurveList:
     within
         Folder that nothing is written out of, as in `OutputNames`.
 
+    Attributes
+    ----------
+    failed
+        Number of lines that could not be written.
+
     Raises
     ------
     LinkError
         A symbolic link is in the way.
     OSError
         The list cannot be begun.
-
-    Attributes
-    ----------
-    failed
-        Number of lines that could not be written.
     """
 
     def __init__(self, directory: Path, *, keep: bool, within: Path | None = None) -> None:

@@ -10,6 +10,11 @@ _KEY = "api_key"
 def split_key(uri: str) -> tuple[str, str | None]:
     """Take the key out of the address of a Tiled server.
 
+    Parameters
+    ----------
+    uri
+        Address of the server, with or without ``api_key``.
+
     Returns
     -------
     The address without it, and the key; None where there is none in it.

@@ -70,6 +70,15 @@ def why_away(where: str | Path) -> str:
     """Why a catalog cannot be used now; empty where nothing is seen that speaks against it.
 
     A server is asked; of a folder, which takes seconds to open, only the rights are looked at.
+
+    Parameters
+    ----------
+    where
+        Folder of a catalog, or address of a Tiled server.
+
+    Returns
+    -------
+    The reason, in one line.
     """
     if isinstance(where, str) and "://" in where:
         try:

@@ -11,6 +11,17 @@ def reduced_runs(catalog: Any, raw_uid: str) -> list[Any]:
 
     Those without curves come before the others: runs in which every frame failed, and what other packages made of the
     raw run.
+
+    Parameters
+    ----------
+    catalog
+        As `open_catalog` returns it.
+    raw_uid
+        ``uid`` in the start document of the raw run.
+
+    Returns
+    -------
+    Runs of the catalog; none where nothing was reduced.
     """
     from tiled.queries import Key
 

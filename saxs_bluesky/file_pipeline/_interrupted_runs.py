@@ -71,6 +71,8 @@ class Interrupted:
         Files of events, by their numbers, whose lines are damaged but name a file that is as they say.
     named
         Files of which nothing is known but that they were accepted, or were about to be.
+    run_id, generation
+        Tell the files of the journal that belong together: of the last run, and of the list of known files.
     """
 
     identity: str = ""

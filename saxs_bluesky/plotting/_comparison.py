@@ -57,10 +57,16 @@ def compare_curves(
         does not reach there is no difference.
     x_scale, y_scale
         Scales of the axis and of the intensity; ``symlog`` is linear around zero.
+    legend
+        Show the legend.
     title
         Text above the axes.
     figure
         Where to; None: on a new figure.
+
+    Returns
+    -------
+    The figure.
 
     Raises
     ------

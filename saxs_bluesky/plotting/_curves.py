@@ -56,6 +56,12 @@ def plot_curve(
         Name of the curve in the legend; None: its own.
     title
         Text above the axes.
+    legend
+        Show the legend.
+
+    Returns
+    -------
+    The axes.
     """
     axes = axes if axes is not None else Figure(figsize=(7, 5), layout="constrained").subplots()
     scale: Scale = "log" if log else "linear"
@@ -74,6 +80,19 @@ def plot_curve(
 
 def plot_curves(curves: Sequence[Curve], *, log: bool = True, title: str | None = None) -> Figure:
     """Draw the curves of a frame, each in a panel of its own.
+
+    Parameters
+    ----------
+    curves
+        What to draw.
+    log
+        Logarithmic intensity.
+    title
+        Text above the panels.
+
+    Returns
+    -------
+    A new figure.
 
     Raises
     ------

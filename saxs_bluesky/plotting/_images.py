@@ -49,6 +49,10 @@ def plot_image(
         (y, x) in pixels as in `Geometry`, y from the bottom edge; marked with a cross.
     title
         Text above the axes.
+
+    Returns
+    -------
+    The axes.
     """
     axes = axes if axes is not None else _image_figure(image).subplots()
     counts = np.ma.asarray(without_invalid(image), dtype=np.float64)
@@ -81,6 +85,19 @@ def plot_frame(frame: Frame) -> Figure:
 
 def plot_summary(image: Image, curves: Sequence[Curve], *, title: str | None = None) -> Figure:
     """Draw an image, and beside it the curves made of it.
+
+    Parameters
+    ----------
+    image
+        Counts, shape (rows, columns), row 0 at the top.
+    curves
+        Curves of this image.
+    title
+        Text above the figure.
+
+    Returns
+    -------
+    A new figure.
 
     Raises
     ------

@@ -26,6 +26,17 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
     The file appears under its name only when it is whole.
 
+    Parameters
+    ----------
+    figure
+        What to write.
+    path
+        File to write; an existing one is replaced.
+
+    Returns
+    -------
+    The path.
+
     Raises
     ------
     OutputError
@@ -46,7 +57,19 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as a file of that suffix holds it."""
+    """A figure as a file of that suffix holds it.
+
+    Parameters
+    ----------
+    figure
+        What to write.
+    kind
+        Suffix of a format that Matplotlib writes: ``png``, ``pdf``, ``svg``.
+
+    Returns
+    -------
+    Content of the file.
+    """
     kind = kind.removeprefix(".")
     content = BytesIO()
     with _reproducible():

@@ -59,7 +59,17 @@ def _floor(intensity: FloatArray) -> float:
 
 
 def set_scale(axis: Axis, scale: Scale, values: Sequence[FloatArray]) -> None:
-    """Give an axis its scale, and to the axes that share it; ``values`` tell what symlog shows linearly."""
+    """Give an axis its scale, and to the axes that share it; ``values`` tell what symlog shows linearly.
+
+    Parameters
+    ----------
+    axis
+        One axis of a plot.
+    scale
+        ``linear``, ``log`` or ``symlog``.
+    values
+        What is drawn, each of shape (n,): around zero, symlog is linear up to the smallest of them.
+    """
     # An axis cannot do it alone: panels that share it must follow.
     setter = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     if scale == "symlog":
@@ -102,7 +112,17 @@ def note_lack(axes: Axes, drawn: Sequence[FloatArray], scale: Scale) -> None:
 
 
 def finish(axes: Axes, x_title: str, y_title: str, title: str | None) -> None:
-    """Give axes their titles, margins and grid."""
+    """Give axes their titles, margins and grid.
+
+    Parameters
+    ----------
+    axes
+        Axes to finish.
+    x_title, y_title
+        Quantity and unit of each axis.
+    title
+        Text above the axes; None: none.
+    """
     axes.set(xlabel=x_title, ylabel=y_title)
     if title:
         axes.set_title(plain(title))

@@ -32,8 +32,21 @@ PROVENANCE = "Provenance"
 class MaskSettings:
     """One entry of ``Masks``: a curve over q, or over the azimuth in phi mode; q in 1/nm.
 
-    ``q_stop`` is 0 where there is no range of integral parameters, which are 0 then, and infinite in phi mode where
-    the file says 0.
+    Parameters
+    ----------
+    mask_file
+        Path of the mask as the calibration says it; empty where there is none.
+    oversampling
+        Parts of a pixel along each edge.
+    pixels_per_bin
+        Width of a bin in pixels.
+    name
+        What users call the mask.
+    q_start, q_stop
+        Range of the integral parameters, in 1/nm. ``q_stop`` is 0 where there is no range, and all of them are 0 then;
+        it is infinite in phi mode where the file says 0.
+    phi_mode
+        True for a curve over the azimuth.
     """
 
     mask_file: str
@@ -47,10 +60,23 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class SliceSettings:
-    """One entry of ``Slices``; ``incident_angle`` in radians, ``mask`` None or an index into ``Masks``.
+    """One entry of ``Slices``.
 
-    ``position`` is the index of the middle row from the top or of the middle column from the left,
-    counted from 0, whichever corner the file counts from.
+    Parameters
+    ----------
+    direction
+        ``x`` along rows, ``y`` along columns.
+    plane
+        What the axis shows: the component of q in the sample's surface, or normal to it.
+    position
+        Index of the middle row from the top or of the middle column from the left, counted from 0, whichever corner the
+        file counts from.
+    margin
+        Rows or columns on each side of the middle one.
+    incident_angle
+        Angle between beam and surface, in radians.
+    mask
+        Index into ``Masks``; None: no pixel is masked.
     """
 
     direction: Direction
@@ -65,8 +91,20 @@ class SliceSettings:
 class Calibration:
     """All that is needed to turn images of one detector into curves.
 
-    Made by `from_file` or `from_dict`. ``document`` is the calibration as JSON holds it, complete
-    with defaults and in the format's own spelling.
+    Made by `from_file` or `from_dict`.
+
+    Parameters
+    ----------
+    document
+        The calibration as JSON holds it, complete with defaults and in the format's own spelling.
+    where
+        What errors call it: its path, or another name.
+    geometry
+        Where the pixels are.
+    masks, slices
+        Entries of ``Masks`` and ``Slices``, in their order.
+    polarization
+        Fraction and angle of the polarization; None: intensities are not corrected for it.
     """
 
     document: Mapping[str, Any]
@@ -236,7 +274,24 @@ class Calibration:
 
 
 def own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """Bring the other spellings that files have to the format's own, in place; leave out what curves add."""
+    """Bring the other spellings that files have to the format's own, in place; leave out what curves add.
+
+    Parameters
+    ----------
+    document
+        The calibration document; it is changed.
+    where
+        What errors call it.
+
+    Returns
+    -------
+    The document.
+
+    Raises
+    ------
+    CalibrationError
+        The document has a key in both spellings.
+    """
     document.pop(PROVENANCE, None)
     geometry = document.get("Geometry")
     if isinstance(geometry, dict):

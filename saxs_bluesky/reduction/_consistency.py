@@ -32,6 +32,17 @@ def differences(calibration: Calibration, header: PilatusHeader) -> list[str]:
 
     Compared are the wavelength and the size of pixels (1 %), the distance (2 %) and the beam centre (5 pixels), as far
     as the header has them. Not known are values of 0, ``Beam_xy (0.00, 0.00)``, and ``Detector_distance 1.00000 m``.
+
+    Parameters
+    ----------
+    calibration
+        What images are reduced with.
+    header
+        Header of one of them.
+
+    Returns
+    -------
+    One text for each quantity that differs.
     """
     return [*_wavelength(calibration, header), *_geometry(calibration, header), *_beam_center(calibration, header)]
 

@@ -87,6 +87,12 @@ def integral_parameters(q: FloatArray, intensity: FloatArray, q_start: float, q_
     ----------
     q, intensity
         Bin centres in 1/nm and intensities, shapes (n,).
+    q_start, q_stop
+        Limits of the range, in 1/nm.
+
+    Returns
+    -------
+    I0, I1, I2, and how much of the range the curve covers.
     """
     if q_stop == 0:
         return IntegralParameters()  # the deployed way to ask for none

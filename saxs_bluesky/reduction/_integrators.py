@@ -120,7 +120,16 @@ class AzimuthalIntegrator:
     into equal parts, each as wide as ``pixels_per_bin`` pixels at the outermost of these pixels;
     the axis runs from -pi to pi, with `Geometry.phi_of_pixels`'s zero and sense.
 
-    Parameters are those of `RadialIntegrator`.
+    Parameters
+    ----------
+    name, geometry, used, oversampling
+        As for `RadialIntegrator`.
+    pixels_per_bin
+        Width of a bin in pixels, at the outermost of the pixels that take part.
+    q_start, q_stop
+        Range of the pixels that take part, 1/nm.
+    correction, deviation
+        As for `RadialIntegrator`.
 
     Raises
     ------

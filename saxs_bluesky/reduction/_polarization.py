@@ -28,6 +28,13 @@ def polarization_factor(geometry: Geometry, polarization: Polarization) -> Float
 
     with ``phi' = phi - angle + 90 degrees``.
 
+    Parameters
+    ----------
+    geometry
+        Where the pixels are.
+    polarization
+        Fraction and angle of the polarization.
+
     Returns
     -------
     Factors in [0, 1], shape (rows, columns), to divide intensities by.

@@ -124,6 +124,17 @@ def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
 
     They are negative, NaN or infinite, at or above ``count_cutoff``, or among the highest values of an unsigned type:
     ``2**n - 1``, and beyond 8 bits ``2**n - 2``.
+
+    Parameters
+    ----------
+    image
+        Counts, shape (rows, columns); pixels that are masked already stay so.
+    count_cutoff
+        Counts from which on a pixel is saturated; None: no limit.
+
+    Returns
+    -------
+    The same counts, shape (rows, columns), as a ``numpy.ma.MaskedArray``.
     """
     invalid = ~((image >= 0) & (image < np.inf)) if image.dtype.kind == "f" else image < 0
     flags = first_flag(image.dtype)

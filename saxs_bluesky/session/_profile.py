@@ -11,6 +11,15 @@ from saxs_bluesky.errors import OutputError
 def copy_profile(folder: Path) -> list[Path]:
     """Copy the start-up files to a folder where they can be edited, and return their paths.
 
+    Parameters
+    ----------
+    folder
+        Folder to copy them to; it is made where it is missing.
+
+    Returns
+    -------
+    The paths of the copies.
+
     Raises
     ------
     OutputError

@@ -31,7 +31,22 @@ _PATHS = ("calibration", "frames", "catalog", "output", "journal")
 class BeamlineSettings:
     """What a session needs to know; ``schemas/beamline.schema.json`` describes each setting.
 
-    Paths are absolute; ``calibration`` is empty where there is none.
+    Paths are absolute.
+
+    Parameters
+    ----------
+    detector_prefix
+        Prefix of the EPICS records of the detector; empty: a simulated one.
+    calibration
+        The calibration file; empty where there is none.
+    frames, detector_frames
+        The folder of images, as seen from here and as the detector's IOC sees it.
+    catalog
+        Folder of the catalog, or address of a Tiled server.
+    output
+        Folder for curves.
+    journal
+        Folder for what waits for the catalog.
     """
 
     detector_prefix: str
@@ -57,6 +72,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> BeamlineSetti
         Environment variables; None: those of this process. ``SAXS_DETECTOR_PREFIX``,
         ``SAXS_CALIBRATION``, ``SAXS_FRAMES``, ``SAXS_DETECTOR_FRAMES``, ``SAXS_CATALOG``,
         ``SAXS_OUTPUT`` and ``SAXS_JOURNAL`` each set one; their paths are relative to the working folder.
+
+    Returns
+    -------
+    The settings.
 
     Raises
     ------

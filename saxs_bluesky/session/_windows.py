@@ -21,6 +21,11 @@ _WINDOWS_EVERY = 0.05  # seconds: windows answer, and the plan's end is hardly l
 def show_where_possible(live: LiveCurves) -> bool:
     """Open the window of the live plot in an IPython session that has a display; elsewhere, do nothing.
 
+    Parameters
+    ----------
+    live
+        The live plot.
+
     Returns
     -------
     Whether there is a window now.

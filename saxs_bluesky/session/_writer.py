@@ -15,6 +15,15 @@ def open_writer(settings: BeamlineSettings) -> CatalogWriter:
     """Open the writer to a session's catalog, with its journal.
 
     Where another session has the journal already, this one has a temporary one, and says so.
+
+    Parameters
+    ----------
+    settings
+        Where the catalog and the journal are.
+
+    Returns
+    -------
+    The writer, to be closed at the end of the session.
     """
     try:
         writer = CatalogWriter(settings.catalog, journal=settings.journal)

@@ -38,6 +38,10 @@ def describe_session(kind: str, directory: str | Path, calibration_title: str = 
         Below which they are.
     calibration_title
         What the calibration is called.
+
+    Returns
+    -------
+    Keys and values for the start document.
     """
     return {
         "plan_name": kind,
@@ -116,6 +120,15 @@ def accepted_in(data: Mapping[str, Any]) -> tuple[str, Stamp]:
     """Which content of which file is accepted with an event, by its data, as sources remember it.
 
     With any page but the last, the pages up to this one are: so that the others are not lost in a crash.
+
+    Parameters
+    ----------
+    data
+        ``data`` of an event of a raw run.
+
+    Returns
+    -------
+    The path of the file, and the stamp of its content.
     """
     path, stamp = data["image_path"], data["file_stamp"]
     page, pages = data.get("image_page", 0), data.get("image_pages", 1)

@@ -160,6 +160,10 @@ def file_source(
         For the start document.
     skip
         As for `FileSource`.
+
+    Returns
+    -------
+    The source.
     """
     finders: list[Finder] = []
     if settings.watch:

@@ -28,6 +28,10 @@ def is_retry() -> bool:
     """Whether the task that asks may have been begun before, by a worker that died.
 
     A task that must clean up what such a predecessor left asks this. Outside of a worker: False.
+
+    Returns
+    -------
+    True if it may have been begun before.
     """
     return _retry.get()
 

@@ -50,6 +50,17 @@ def axis_of_text(text: str) -> tuple[str, str]:
 def in_unit(curve: Curve, unit: str) -> Curve:
     """The curve with its axis in another unit.
 
+    Parameters
+    ----------
+    curve
+        The curve; it is not changed.
+    unit
+        Unit of the new axis: ``1/nm`` or ``1/A``, or the one that it has.
+
+    Returns
+    -------
+    A curve with the same intensities.
+
     Raises
     ------
     CurveFileError

@@ -84,7 +84,21 @@ def write_chi(
 
 
 def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None = None) -> bytes:
-    """What is in the file of a curve; as for `write_chi`."""
+    """What is in the file of a curve; as for `write_chi`.
+
+    Parameters
+    ----------
+    curve
+        What to write.
+    calibration
+        What it was made with.
+    provenance
+        What is known of its image; None: nothing.
+
+    Returns
+    -------
+    Content of the file.
+    """
     first = calibration.json() if provenance is None else provenance.in_line(calibration.json())
     labels = json.dumps(chi_labels(curve))
     integral = curve.integral
@@ -123,6 +137,15 @@ def chi_is_whole(path: str | Path) -> bool:
     """Whether a file is there and has as many rows as its fourth line says, the last one with its end.
 
     What is in the rows is not looked at, so this takes a hundredth of the time of `read_chi`.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    True if nothing is missing.
     """
     return first_line_if_whole(path) is not None
 
@@ -173,6 +196,15 @@ def read_chi(path: str | Path) -> ChiFile:
     """Read a curve that this package, SAXSdog, or Fit2D wrote.
 
     Errors that the file does not hold (Fit2D's files have none) are NaN.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    The curve, and what its header says of it.
 
     Raises
     ------

@@ -110,7 +110,21 @@ class Conversion:
 
 
 def convert(source_text: str, where: str, *, template: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Make a calibration document of a text in any format that `conversion` reads; see there."""
+    """Make a calibration document of a text in any format that `conversion` reads; see there.
+
+    Parameters
+    ----------
+    source_text
+        Content of the source.
+    where
+        What errors call the source.
+    template
+        A calibration document that gives all that the source does not say.
+
+    Returns
+    -------
+    The calibration document.
+    """
     return conversion(source_text, where, template=template).document
 
 
@@ -143,6 +157,10 @@ def conversion(
         schema without it.
     shape
         Rows and columns of an image of the detector, where one is at hand: they go before those of the template.
+
+    Returns
+    -------
+    The document, and what had to be assumed.
 
     Raises
     ------

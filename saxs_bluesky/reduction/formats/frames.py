@@ -87,10 +87,20 @@ class PilatusHeader:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of the detector: ``image`` of shape (rows, columns), its header, and where it came from.
+    """One image of the detector.
 
-    ``pages`` is how many images the file holds, ``offset`` where in it the pixels begin, None where they are compressed
-    or scattered.
+    Parameters
+    ----------
+    image
+        Counts, shape (rows, columns), row 0 at the top.
+    header
+        What the detector wrote beside it.
+    path
+        The file that it was read from.
+    pages
+        How many images the file holds.
+    offset
+        Where in the file the pixels begin, in bytes; None where they are compressed or scattered.
     """
 
     image: Image
@@ -104,11 +114,25 @@ class Frame:
 class FrameFile:
     """A file of frames as it was when the header of one was read, and where in it the pixels are.
 
-    ``shape`` is (rows, columns), ``dtype`` that of the pixels in the file, in its byte order.
-    ``offset`` is their first byte, from which on they follow each other row after row; None where
-    they are compressed or scattered. ``size`` in bytes and ``mtime_ns`` tell a file that has been
-    written to since, ``stamp`` also one that was replaced. ``pages`` is how many images it holds,
-    ``place`` where this one is among them; None where it is the only one, at the beginning.
+    Parameters
+    ----------
+    path, header
+        The file, and what the detector wrote beside the image.
+    shape
+        Rows and columns.
+    dtype
+        Type of the pixels in the file, in its byte order.
+    offset
+        First byte of the pixels, from which on they follow each other row after row; None where they are compressed or
+        scattered.
+    size, mtime_ns
+        Of the file, in bytes and nanoseconds: they differ once it has been written to again.
+    stamp
+        Differs also once the file has been replaced.
+    pages
+        How many images it holds.
+    place
+        Where this one is among them; None where it is the only one, at the beginning.
     """
 
     path: Path
@@ -138,6 +162,10 @@ def read_header(path: str | Path, status: os.stat_result | None = None) -> Frame
     status
         Of the file, just before: a file that is not this one any more has changed; None: it is asked for.
 
+    Returns
+    -------
+    The file as it was, with the header of its first image.
+
     Raises
     ------
     FrameError
@@ -159,6 +187,15 @@ def read_header(path: str | Path, status: os.stat_result | None = None) -> Frame
 
 def read_headers(path: str | Path) -> list[FrameFile | FrameError]:
     """Read the header of each image of a TIFF file as `read_header` does; what is wrong with one costs no other.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    For each image its header, or why it cannot be read.
 
     Raises
     ------
@@ -185,6 +222,15 @@ def ends_in_zeros(frame_file: FrameFile) -> bool:
 
     A weak pattern has such a row too: this is a reason to look again later, not a reason to refuse
     a frame. False where the pixels are compressed or scattered.
+
+    Parameters
+    ----------
+    frame_file
+        The file, as `read_header` found it.
+
+    Returns
+    -------
+    True if the last row holds nothing but 0.
 
     Raises
     ------
@@ -220,6 +266,10 @@ def read_frame(
         Which of the images in the file, from 0.
     is_meant
         Tells by the file's status whether its content is the one that is meant; None: any is.
+
+    Returns
+    -------
+    The image, its header, and where in the file its pixels are.
 
     Raises
     ------

@@ -23,6 +23,10 @@ def image_shape(source: str | Path) -> tuple[int, int]:
         Where it is. In an HDF5 file all stacks of images must have the same shape, or one is named as in
         ``FILE::/entry/data/data``.
 
+    Returns
+    -------
+    Rows and columns.
+
     Raises
     ------
     FrameError

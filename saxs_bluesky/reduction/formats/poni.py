@@ -108,6 +108,15 @@ def poni_text(calibration: Calibration | Mapping[str, Any]) -> str:
 
     pyFAI then finds the same q for the same pixels of the image as it is stored (row 0 first).
 
+    Parameters
+    ----------
+    calibration
+        A calibration, or its document.
+
+    Returns
+    -------
+    Content of the file.
+
     Raises
     ------
     CalibrationError, SchemaError

@@ -17,6 +17,15 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
     The time of the last change of the inode is in it, so that a file is new which was replaced by one of the same size
     and time of writing (``cp -p``), or which became readable.
+
+    Parameters
+    ----------
+    status
+        Status of the file.
+
+    Returns
+    -------
+    What tells this content from an earlier or a later one.
     """
     return (_without_ctime(status) + status.st_ctime_ns * _OF_CTIME) & _MASK
 
@@ -25,12 +34,35 @@ def has_stamp(status: os.stat_result, stamp: Stamp) -> bool:
     """Whether a stamp is that of a file with this status.
 
     Journals of earlier versions hold stamps without the time of the inode, which are known too.
+
+    Parameters
+    ----------
+    status
+        Status of a file.
+    stamp
+        A stamp that was stored.
+
+    Returns
+    -------
+    True if the file has not been written to or replaced since.
     """
     return stamp == stamp_of(status) or stamp == _without_ctime(status) & _MASK
 
 
 def part_of(stamp: Stamp, pages: int) -> Stamp:
-    """What stands for a content of which only the first so many pages are done: no stamp of that file."""
+    """What stands for a content of which only the first so many pages are done: no stamp of that file.
+
+    Parameters
+    ----------
+    stamp
+        Stamp of the file.
+    pages
+        How many pages are done.
+
+    Returns
+    -------
+    A stamp that no file has.
+    """
     return (stamp ^ pages * _OF_CTIME) & _MASK
 
 
