@@ -12,7 +12,7 @@ Beside the standard keywords the schemas carry annotations for an editor:
 """
 
 from saxs_bluesky.schemas._defaults import default_document, fill_defaults
-from saxs_bluesky.schemas._load import load_schema, parse_json
+from saxs_bluesky.schemas._load import decode_json, load_schema, parse_json
 from saxs_bluesky.schemas._validation import validate
 
-__all__ = ["default_document", "fill_defaults", "load_schema", "parse_json", "validate"]
+__all__ = ["decode_json", "default_document", "fill_defaults", "load_schema", "parse_json", "validate"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -42,16 +43,7 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
     """
     try:
         # Editors on Windows put a byte order mark in front.
-        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        document = json.loads(decoded, object_pairs_hook=_unique_keys)
-    except UnicodeDecodeError as error:
-        raise SchemaError(f"{where}: wanted JSON text in UTF-8, found other bytes ({error})") from error
-    except json.JSONDecodeError as error:
-        raise SchemaError(
-            f"{where}: wanted JSON, found {error.msg.lower()} at line {error.lineno} column {error.colno}"
-        ) from error
-    except RecursionError as error:
-        raise SchemaError(f"{where}: wanted JSON, found brackets nested too deeply to be read") from error
+        document = decode_json(text, encoding="utf-8-sig")
     except ValueError as error:
         raise SchemaError(f"{where}: {error}") from error
     if not isinstance(document, dict):
@@ -59,9 +51,38 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
     return document
 
 
+def decode_json(text: str | bytes, *, encoding: str = "utf-8", parse_int: Callable[[str], Any] = int) -> Any:
+    """Decode a JSON document of any kind, in which no object may have a key twice.
+
+    Parameters
+    ----------
+    text
+        The document.
+    encoding
+        Encoding of bytes: ``utf-8``, or ``utf-8-sig`` to allow a byte order mark.
+    parse_int
+        Called with the digits of each integer.
+
+    Raises
+    ------
+    ValueError
+        It is not JSON, or names a key twice in one object; the message says what was wanted and found.
+    """
+    try:
+        decoded = text.decode(encoding) if isinstance(text, bytes) else text
+        return json.loads(decoded, object_pairs_hook=_unique_keys, parse_int=parse_int)
+    except UnicodeDecodeError as error:
+        raise ValueError("wanted JSON text in UTF-8, found other bytes") from error
+    except json.JSONDecodeError as error:
+        found = f"{error.msg.lower()} at line {error.lineno} column {error.colno}"
+        raise ValueError(f"wanted JSON, found {found}") from error
+    except RecursionError as error:
+        raise ValueError("wanted JSON, found brackets nested too deeply to be read") from error
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f'wanted each key once, found "{twice}" twice in one object')
+        raise ValueError(f"wanted each key once, found {json.dumps(twice)[:60]} twice in one object")
     return document

@@ -52,7 +52,8 @@ class Reduction:
     ----------
     calibration
         For the images of any detector; or a calibration for each detector (or data key) by name, and
-        other images are passed over.
+        other images are passed over; or a `Reducer` whose operators are built already, with the same further
+        integrators and deviation.
     sinks
         What gets the documents of reduced runs: callables ``(name, document)``, called in one
         thread, in order.
@@ -93,7 +94,7 @@ class Reduction:
     @former_argument("recipes", "extra_integrators")
     def __init__(
         self,
-        calibration: Calibration | Mapping[str, Calibration],
+        calibration: Calibration | Reducer | Mapping[str, Calibration],
         sinks: Sequence[Sink] = (),
         *,
         extra_integrators: Sequence[Integrator] = (),
@@ -114,7 +115,7 @@ class Reduction:
             )
             for name, one in self._reducers.items()
         }
-        self._detectors = None if isinstance(calibration, Calibration) else frozenset(by_name)
+        self._detectors = frozenset(by_name) if isinstance(calibration, Mapping) else None
         self.sinks: list[Sink] = list(sinks)
         self._files = files
         limit = task_seconds + patience if task_seconds else inf
@@ -446,9 +447,11 @@ class Reduction:
                 self._changed.notify_all()
 
 
-def _reducer(calibration: Calibration, extra_integrators: Sequence[Integrator], *, deviation: bool) -> Reducer:
+def _reducer(one: Calibration | Reducer, extra_integrators: Sequence[Integrator], *, deviation: bool) -> Reducer:
     """What reduces the images of a detector; that every integrator can do an image at all is found out now."""
-    reducer = Reducer(calibration, extra_integrators=extra_integrators, deviation=deviation)
+    reducer = (
+        one if isinstance(one, Reducer) else Reducer(one, extra_integrators=extra_integrators, deviation=deviation)
+    )
     try:
         reducer.template  # noqa: B018 - made here, used by each reduced run
     except SaxsError:

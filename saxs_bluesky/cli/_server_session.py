@@ -19,7 +19,7 @@ from saxs_bluesky.cli._not_done import not_catalogued
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_pipeline import PATIENCE, ProgressJournal, SharedResources
+from saxs_bluesky.file_pipeline import PATIENCE, ProgressJournal, SharedResources, SourceSettings
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import NETWORK_FILE, NetworkEntry
 from saxs_bluesky.leash import read_network as read_network_file
@@ -204,12 +204,16 @@ def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings
     feeder = options.feeder or ("" if options.watch else entry.feeder)
     if not (feeder or options.watch):
         raise SaxsError("wanted -w, -f, or a Feeder in the network file, found none: no image would ever be found")
-    return QueueSettings(
-        names=OutputNames(options.relpath, options.out and Path(os.path.realpath(options.out))),
+    base = Path(os.path.realpath(options.basedir))
+    source = SourceSettings(
+        directory=base,
         watch=options.watch,
         feeder=(tcp_address(feeder),) if feeder else (),
-        base=Path(os.path.realpath(options.basedir)),
+        base=base,
         use_inotify=not options.poll_only,
+    )
+    return QueueSettings(
+        source=source, names=OutputNames(options.relpath, options.out and Path(os.path.realpath(options.out)))
     )
 
 

@@ -14,7 +14,7 @@ from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_pipeline._pipeline import FilePipeline
 from saxs_bluesky.file_pipeline._progress_journal import ProgressJournal
 from saxs_bluesky.frame_job import Condition, CurveFiles
-from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.sources import SourceSettings, file_source
 
 PATIENCE = 2.0
@@ -88,6 +88,8 @@ class FileReduction:
         What this reduction shares with others.
     sinks
         Further takers of the documents of the reduced run.
+    reducer
+        The calibration's operators where they are built already, without `deviation`; None: they are built here.
     skipped
         Called with the path of each image that is skipped.
 
@@ -107,6 +109,7 @@ class FileReduction:
         services: SharedResources,
         *,
         sinks: Sequence[Callable[[str, dict[str, Any]], Any]] = (),
+        reducer: Reducer | None = None,
         skipped: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._calibration = calibration
@@ -118,7 +121,7 @@ class FileReduction:
         self.curves = self._list(place.directory, keep=goes_on)
         in_hand = max(_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER * services.workers)
         self.reduction = Reduction(
-            calibration,
+            reducer or calibration,
             sinks,
             executor=services.executor,
             files=wishes.files,

@@ -29,6 +29,7 @@ from saxs_bluesky.leash.protocol import (
     LeashError,
     Limits,
     NetworkEntry,
+    check_at_most,
     command_of,
 )
 from saxs_bluesky.support.addresses import tcp_address
@@ -148,7 +149,14 @@ class LeashClient:
         if known is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, f"wanted a command of the leash, found {command!r}")
         unsigned = UnsignedRequest.build(known, argument or {}, attachments, self._protocol)
-        self._check_sizes(unsigned.signed(self._secret))
+        # What a server refuses is not sent for minutes.
+        parts = unsigned.signed(self._secret)
+        check_at_most(
+            (
+                ("bytes in an attachment", max(map(len, parts[1:]), default=0), self._limits.attachment_bytes),
+                ("bytes in a message", sum(map(len, parts)), self._limits.message_bytes),
+            )
+        )
         with self._call_lock:
             asked, reply = self._exchange(lambda: unsigned.signed(self._secret), self.timeout)
         try:
@@ -159,15 +167,6 @@ class LeashClient:
             told = response.error or "it does not say why"
             raise CallError(response.result, f"{self.address}: {response.result}: {told}", response)
         return response
-
-    def _check_sizes(self, parts: Sequence[bytes]) -> None:
-        """Do not send for minutes what a server refuses."""
-        for what, found, most in (
-            ("bytes in an attachment", max(map(len, parts[1:]), default=0), self._limits.attachment_bytes),
-            ("bytes in a message", sum(map(len, parts)), self._limits.message_bytes),
-        ):
-            if found > most:
-                raise LeashError(Kind.VALUE, f"wanted at most {most} {what}, found {found}")
 
     def new(
         self,

@@ -4,8 +4,8 @@ from saxs_bluesky.leash.protocol._commands import COMMANDS, Attached, Command, C
 from saxs_bluesky.leash.protocol._encryption import EncryptionKeys, make_keys
 from saxs_bluesky.leash.protocol._errors import Kind, LeashError, ReplyContext, error_of
 from saxs_bluesky.leash.protocol._graphs import Graph, graph_curves
-from saxs_bluesky.leash.protocol._limits import Limits
-from saxs_bluesky.leash.protocol._messages import Attachment, encode, parse, plain
+from saxs_bluesky.leash.protocol._limits import Limits, check_at_most
+from saxs_bluesky.leash.protocol._messages import Attachment, encode, is_text, json_values, parse
 from saxs_bluesky.leash.protocol._network_file import (
     FEEDER_PORT,
     NETWORK_FILE,
@@ -46,6 +46,7 @@ __all__ = [
     "ReplyContext",
     "UnknownKeyLog",
     "attachment_digest",
+    "check_at_most",
     "checked_parts",
     "command_of",
     "confined",
@@ -53,13 +54,14 @@ __all__ = [
     "encode",
     "error_of",
     "graph_curves",
+    "is_text",
     "is_within",
+    "json_values",
     "legacy_signature",
     "listing",
     "make_keys",
     "new_entry",
     "parse",
-    "plain",
     "read_network",
     "reply_signature",
     "request_signature",

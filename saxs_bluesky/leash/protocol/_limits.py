@@ -1,49 +1,70 @@
-"""Bounds of what is taken in, kept in mind, and sent."""
+"""Limits of what a client or server receives, remembers and sends."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from saxs_bluesky.leash.protocol._errors import Kind, LeashError
 
 _MIB = 2**20
 
 
+def check_at_most(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Compare numbers with their limits.
+
+    Parameters
+    ----------
+    counts
+        What is counted, how many there are, and how many may be.
+
+    Raises
+    ------
+    LeashError
+        Of the first that is beyond its limit.
+    """
+    for what, found, most in counts:
+        if found > most:
+            raise LeashError(Kind.VALUE, f"wanted at most {most} {what}, found {found}")
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a server; what is beyond them is refused before any work is done on it.
+    """Limits of a server or client; what exceeds them is refused before any work is done on it.
 
     Parameters
     ----------
     message_bytes
-        All parts of a message. A mask of a Pilatus 6M in 32 bits takes 150 MiB: six bytes for each zero byte.
+        Bytes in all parts of a message. A mask of a Pilatus 6M in 32 bits takes 150 MiB: six bytes for each zero byte.
     request_bytes
-        The first part of a message, without attachments.
+        Bytes in the first part of a message, without attachments.
     attachment_bytes
-        Any further part.
+        Bytes in any further part.
     attachments
         Parts beside the first.
     depth
-        Brackets within brackets.
+        Levels of nested brackets in JSON.
     values
         Entries of all lists and objects of a request together.
     pixels
-        In an image, and so in a mask. The largest detectors have 18 million.
+        Pixels in an image, and so in a mask. The largest detectors have 18 million.
     masks, slices
         Entries of ``Masks`` and of ``Slices``.
     oversampling
         Parts of a pixel along each of its edges.
     subpixels
-        Pixels x Oversampling^2, over all entries of ``Masks``: what has to be sorted into bins before the first curve.
+        Pixels x Oversampling^2, summed over all entries of ``Masks``: the work before the first curve.
     threads
-        Images worked on at a time.
+        Images that are reduced at the same time.
     listing_entries
         Names in the answer to ``listdir``.
     response_bytes
-        An answer.
+        Bytes in an answer.
     window
-        Seconds between the clocks of client and server, either way; the deployed servers' is 900.
+        Difference between the clocks of client and server, either way, in seconds; the deployed servers' is 900.
     remembered
-        Requests that are kept in mind lest they come again. More than this in 2 x ``window`` seconds are
-        served all the same, but clients whose clock is behind may be refused then.
+        Requests that are remembered, so that none is accepted twice. If there are more in 2 x ``window`` seconds, they
+        are served, but clients whose clock is behind may be refused.
     """
 
     message_bytes: int = 256 * _MIB

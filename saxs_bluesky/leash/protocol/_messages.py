@@ -1,4 +1,4 @@
-"""Bytes to checked JSON values and back."""
+"""JSON of requests and answers: from bytes to checked values and back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from saxs_bluesky.leash.protocol._errors import Kind, LeashError
+from saxs_bluesky.schemas import decode_json
 
-_LONGEST_NUMBER = 300  # digits of an integer: all that a float can hold, and short work to convert
+_LONGEST_NUMBER = 300  # digits of an integer: more than any float has, and quick to convert
 
 
 def parse(text: bytes, where: str, *, depth: int, values: int, surrogates: bool = False) -> Any:
@@ -24,41 +25,24 @@ def parse(text: bytes, where: str, *, depth: int, values: int, surrogates: bool 
     text
         UTF-8, without a byte order mark.
     where
-        What errors call it.
+        What errors call the document.
     depth
-        Most brackets within brackets.
+        Highest number of nested brackets.
     values
-        Most entries of all lists and objects together.
+        Highest number of entries in all lists and objects together.
     surrogates
-        Whether texts may hold what is no character: file names with bytes outside of UTF-8 do.
+        Allow surrogates in texts: file names whose bytes are not UTF-8 have them.
 
     Raises
     ------
     LeashError
-        It is not JSON, names a key twice in one object, or is beyond a bound.
+        It is not JSON, names a key twice in one object, or exceeds a limit.
     """
-
-    def refuse(found: str) -> NoReturn:
-        raise LeashError(Kind.VALUE, f"{where}: {found}")
-
     try:
-        document = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys, parse_int=_integer)
-    except UnicodeDecodeError:
-        refuse("wanted JSON text in UTF-8, found other bytes")
-    except json.JSONDecodeError as error:
-        refuse(f"wanted JSON, found {error.msg.lower()} at line {error.lineno} column {error.colno}")
-    except RecursionError:
-        refuse("wanted JSON, found brackets nested too deeply to be read")
+        document = decode_json(text, parse_int=_integer)
+        _check_structure(document, depth, values, surrogates)
     except ValueError as error:
-        refuse(str(error))
-    _check_structure(document, depth, values, surrogates, refuse)
-    return document
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        raise ValueError("wanted each key once, found one twice in one object")
+        raise LeashError(Kind.VALUE, f"{where}: {error}") from None
     return document
 
 
@@ -68,7 +52,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _check_structure(document: Any, depth: int, values: int, surrogates: bool, refuse: Any) -> None:
+def _check_structure(document: Any, depth: int, values: int, surrogates: bool) -> None:
     level = [document]
     count = 0
     for _ in range(depth + 1):
@@ -82,18 +66,19 @@ def _check_structure(document: Any, depth: int, values: int, surrogates: bool, r
                 continue
             else:
                 texts = [value] if isinstance(value, str) else []
-            if not surrogates and not all(map(_is_text, texts)):
-                refuse("wanted characters, found half of a surrogate pair in a text")
+            if not surrogates and not all(map(is_text, texts)):
+                raise ValueError("wanted characters, found half of a surrogate pair in a text")
         count += len(following)
         if count > values:
-            refuse(f"wanted at most {values} values, found more")
+            raise ValueError(f"wanted at most {values} values, found more")
         if not following:
             return
         level = following
-    refuse(f"wanted brackets nested at most {depth} deep, found more")
+    raise ValueError(f"wanted brackets nested at most {depth} deep, found more")
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """True if a text can be written in UTF-8: it holds no surrogates."""
     if text.isascii():
         return True
     try:
@@ -104,45 +89,51 @@ def _is_text(text: str) -> bool:
 
 
 def encode(document: Any) -> bytes:
-    """JSON as deployed programs read it: ASCII, and the bare token ``NaN`` for what is not finite.
+    """Encode a document as JSON that deployed programs read: ASCII, with the bare token ``NaN``.
 
-    Numbers and arrays of NumPy become numbers and lists, paths become texts. Infinities become
-    NaN too: not every client reads ``Infinity``.
+    NumPy's numbers and arrays become numbers and lists, paths become texts, and infinities become NaN: not every client
+    reads ``Infinity``.
 
     Raises
     ------
     LeashError
-        It holds what JSON cannot.
+        A value has no form in JSON.
     """
     try:
-        return json.dumps(plain(document)).encode("ascii")
+        return json.dumps(json_values(document)).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
         raise LeashError(Kind.SERVER, f"wanted values that JSON can hold, found others ({error})") from error
 
 
-def plain(value: Any) -> Any:
-    """Value in JSON's own types; TypeError where there is none for it."""
+def json_values(value: Any) -> Any:
+    """Convert a value to the types that JSON has.
+
+    Raises
+    ------
+    TypeError
+        There is none for it.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value if type(value) in (bool, int, str, type(None)) else _base(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else math.nan
     if isinstance(value, Mapping):
-        return {_key(key): plain(entry) for key, entry in value.items()}
+        return {_key(key): json_values(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
+        return [json_values(entry) for entry in value]
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f":
             return np.where(np.isfinite(value), value, np.nan).astype(float).tolist()
-        return plain(value.tolist())
+        return json_values(value.tolist())
     if isinstance(value, np.bool | np.integer | np.floating | np.str_):
-        return plain(value.item())
+        return json_values(value.item())
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"a {type(value).__name__}")
 
 
 def _base(value: Any) -> Any:
-    # An enumeration, or NumPy's text.
+    # An enumeration, or a text of NumPy.
     return str(value) if isinstance(value, str) else int(value)
 
 
@@ -161,9 +152,9 @@ class Attachment:
     Parameters
     ----------
     filename
-        What it is called where it comes from; never a path to write to.
+        Its name on the sender's computer; never a path to write to.
     data
-        Its text; bytes that are no text, each as the character of that number (Latin-1).
+        Its text; of a binary file each byte as the character of that number (Latin-1).
     """
 
     filename: str
@@ -171,16 +162,16 @@ class Attachment:
 
     @classmethod
     def from_bytes(cls, filename: str, content: bytes) -> Attachment:
-        """Make an attachment of a file that is no text."""
+        """Make an attachment of a binary file."""
         return cls(filename, content.decode("latin-1"))
 
     def content(self) -> bytes:
-        """Content of a file that is no text.
+        """Bytes of a binary file.
 
         Raises
         ------
         LeashError
-            It is one, with characters beyond Latin-1.
+            The text has characters beyond Latin-1, and so is that of no binary file.
         """
         try:
             return self.data.encode("latin-1")
@@ -191,5 +182,5 @@ class Attachment:
             ) from None
 
     def part(self) -> bytes:
-        """The part of a message that it is."""
+        """Encode it as a part of a message."""
         return json.dumps({"filename": self.filename, "data": self.data}).encode("ascii")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.leash.protocol._errors import Kind, LeashError
+from saxs_bluesky.leash.protocol._messages import is_text
 
 _LONGEST_NAME = 255  # bytes, of every file system in use
 _LONGEST_PATH = 4000  # bytes
@@ -135,7 +136,7 @@ def listing(base: str | Path, parts: Sequence[str], most: int = 10_000) -> list[
 def _entries(folder: Path, root: Path) -> Iterator[tuple[bool, str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not _is_unicode(entry.name):
+            if not is_text(entry.name):
                 continue
             if entry.is_symlink() and not is_within(root, entry.path):
                 continue
@@ -143,14 +144,6 @@ def _entries(folder: Path, root: Path) -> Iterator[tuple[bool, str]]:
                 yield not entry.is_dir(), entry.name
             except OSError:  # a link in a circle
                 continue
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shown(names: Sequence[str]) -> str:

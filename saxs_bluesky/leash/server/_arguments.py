@@ -1,4 +1,4 @@
-"""Checks of what a request asks for, beyond the form of its argument."""
+"""Checks of the argument and the attachments of a request, beyond the request's schema."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 
 @dataclass(frozen=True)
 class CheckedArgument:
-    """An argument that may be acted upon: with defaults, and what was made of it on the way.
+    """An argument that may be acted upon.
 
-    ``unknown_keys`` are the places of the keys that are unknown and were passed over.
+    Parameters
+    ----------
+    argument
+        The argument; with defaults, except for a calibration, which stays as it came: clients compare it with theirs.
+    calibration
+        Of `Command.NEW`: made of argument and masks; else None.
+    unknown_keys
+        Places of the keys that were ignored.
     """
 
     argument: dict[str, Any]
@@ -45,64 +52,68 @@ def check_argument(
     *,
     lenient: bool = False,
 ) -> CheckedArgument:
-    """Check the argument of a command and the attachments that belong to it.
+    """Check the argument of a command and its attachments.
 
     Parameters
     ----------
     command
-        What is wanted.
+        What is to be done.
     argument
-        What the command needs to know.
+        The command's argument.
     attachments
-        What came with it.
+        Attachments of the request.
     limits
-        Bounds of what is taken in.
+        Limits of what is accepted.
     lenient
-        Whether to pass over keys that are unknown, as deployed servers do. A calibration stays as it came in what is
-        returned: clients compare it with theirs.
+        Ignore unknown keys, as deployed servers do.
 
     Raises
     ------
     LeashError
-        It cannot be acted upon.
+        The request is refused.
     """
-    unknown_keys: list[str] = []
-
-    def only_known(document: Any, schema: Mapping[str, Any], where: str) -> Any:
-        return drop_unknown_keys(document, schema, where, unknown_keys) if lenient else document
-
+    unknown: list[str] = []
+    calibration = None
     try:
         schema = COMMANDS[command].argument_schema
-        argument = only_known(argument, schema, "argument")
+        argument = drop_unknown_keys(argument, schema, "argument", unknown) if lenient else argument
         validate(argument, schema, "argument")
         if COMMANDS[command].attached is Attached.NONE:
             _check_count(attachments, (0,))
         match command:
             case Command.NEW:
-                document = argument["calibration"]
-                _check_size(document, limits)
-                own = only_known(own_spelling(copy.deepcopy(document), "calibration"), load_schema("calibration"), "")
-                return CheckedArgument(argument, _calibration(own, attachments, limits), tuple(unknown_keys))
+                calibration = _calibration(argument["calibration"], attachments, limits, unknown, lenient=lenient)
             case Command.LISTDIR:
-                return CheckedArgument(
-                    {"directory": list(checked_parts(argument["directory"], "directory"))},
-                    unknown_keys=tuple(unknown_keys),
-                )
+                argument = {"directory": list(checked_parts(argument["directory"], "directory"))}
             case Command.MERGEDATA:
-                merge = only_known(argument["mergeconf"], load_schema("merge"), "mergeconf")
-                return CheckedArgument(
-                    {"mergeconf": _merge_configuration(merge, attachments, lenient)}, unknown_keys=tuple(unknown_keys)
-                )
-            case _:
-                return CheckedArgument(argument, unknown_keys=tuple(unknown_keys))
+                merge = _merge_configuration(argument["mergeconf"], attachments, unknown, lenient=lenient)
+                argument = {"mergeconf": merge}
     except SaxsError as error:
         raise error_of(error) from error
+    return CheckedArgument(argument, calibration, tuple(unknown))
 
 
-def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment], limits: Limits) -> Calibration:
+def _calibration(
+    document: Mapping[str, Any],
+    attachments: Sequence[Attachment],
+    limits: Limits,
+    unknown: list[str],
+    *,
+    lenient: bool,
+) -> Calibration:
+    # Before anything is made of it.
+    for name, most in (("Masks", limits.masks), ("Slices", limits.slices)):
+        found = document.get(name, [])
+        if not isinstance(found, list):
+            raise LeashError(Kind.VALIDATION, f"calibration: {name}: wanted a list")
+        if len(found) > most:
+            raise LeashError(Kind.VALUE, f"calibration: {name}: wanted at most {most} entries, found {len(found)}")
+    document = own_spelling(copy.deepcopy(dict(document)), "calibration")
+    if lenient:
+        document = drop_unknown_keys(document, load_schema("calibration"), "", unknown)
     entries = document.get("Masks", [{}])
     with_file = [bool(isinstance(entry, dict) and entry.get("MaskFile")) for entry in entries]
-    # Deployed clients attach one for each entry; an entry without mask may also do without.
+    # Deployed clients attach a mask for each entry; for an entry without mask none is needed.
     if len(attachments) != len(entries):
         _check_count(attachments, (sum(with_file),))
     remaining = iter(attachments)
@@ -120,23 +131,14 @@ def _calibration(document: Mapping[str, Any], attachments: Sequence[Attachment],
             continue
         where = mask.mask_file or f"mask {index}"
         shape = calibration.geometry.shape
-        found = read_mask(content, where, limit=math.prod(shape)).shape
-        if found != shape:
-            raise LeashError(Kind.VALUE, f"{where}: wanted a mask of shape {shape}, found {found}")
+        found_shape = read_mask(content, where, limit=math.prod(shape)).shape
+        if found_shape != shape:
+            raise LeashError(Kind.VALUE, f"{where}: wanted a mask of shape {shape}, found {found_shape}")
     return calibration
 
 
-def _check_size(document: Mapping[str, Any], limits: Limits) -> None:
-    """Refuse a calibration with more curves than may be, before anything is made of it."""
-    for name, most in (("Masks", limits.masks), ("Slices", limits.slices)):
-        entries = document.get(name, [])
-        if not isinstance(entries, list):
-            raise LeashError(Kind.VALIDATION, f"calibration: {name}: wanted a list")
-        if len(entries) > most:
-            raise LeashError(Kind.VALUE, f"calibration: {name}: wanted at most {most} entries, found {len(entries)}")
-
-
 def _check_effort(calibration: Calibration, limits: Limits) -> None:
+    """Refuse a calibration that would take too much time or memory."""
     pixels = math.prod(calibration.geometry.shape)
     oversampling = [mask.oversampling for mask in calibration.masks]
     for what, found, most in (
@@ -149,8 +151,11 @@ def _check_effort(calibration: Calibration, limits: Limits) -> None:
             raise LeashError(Kind.VALUE, f"calibration: {what}: this server takes at most {most}, found {found}")
 
 
-def _merge_configuration(document: dict[str, Any], attachments: Sequence[Attachment], lenient: bool) -> dict[str, Any]:
+def _merge_configuration(
+    document: dict[str, Any], attachments: Sequence[Attachment], unknown: list[str], *, lenient: bool
+) -> dict[str, Any]:
     schema = load_schema("merge")
+    document = drop_unknown_keys(document, schema, "mergeconf", unknown) if lenient else document
     validate(document, schema, "mergeconf")
     both = dict(document)
     if "OutputFileBaseName" in both:

@@ -1,4 +1,4 @@
-"""What a server does about each command: the queue that it has, and the folders below its base directory."""
+"""What the server does for each command: with its queue, and with the folders below its base directory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import SaxsError, reason_of
 from saxs_bluesky.file_pipeline import SharedResources, Statistics
 from saxs_bluesky.leash.protocol import COMMANDS, Command, Kind, LeashError, Limits, confined, listing
 from saxs_bluesky.leash.server._arguments import check_argument
 from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
-from saxs_bluesky.leash.server._queue import Queue, QueueSettings
+from saxs_bluesky.leash.server._queue import Queue
+from saxs_bluesky.leash.server._queue_settings import QueueSettings
 from saxs_bluesky.leash.server._request_validator import Request
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
 from saxs_bluesky.reduction import Calibration, Reducer
@@ -25,29 +26,30 @@ _log = logging.getLogger(__name__)
 _NO_QUEUE = "no queue"
 _STOP_SECONDS = 60.0  # for images in hand; clients wait for 100 s
 
-#: Commands that are answered at once, with a text that may be kept for many clients.
+#: Commands that are answered at once, with JSON that is made once for many clients.
 IMMEDIATE_COMMANDS = frozenset({Command.STAT, Command.PLOT, Command.FILESLIST, Command.MERGESTAT})
-#: Commands that wait for those before them to be done.
+#: Commands that are done one after the other, in the order in which they came.
 ORDERED_COMMANDS = frozenset({Command.NEW, Command.CLOSE, Command.ABORT, Command.READDIR})
 
 Answer = tuple[str, Mapping[str, Any]]
+"""``result`` and ``data`` of an answer."""
 
 
 class CommandHandler:
-    """Does what requests ask for that are authentic and within bounds.
+    """Does what valid requests ask for.
 
-    Commands of `ORDERED_COMMANDS` are for one thread at a time, and so are those of `IMMEDIATE_COMMANDS`.
+    The commands in `ORDERED_COMMANDS` are for one thread at a time, and so are those in `IMMEDIATE_COMMANDS`.
 
     Parameters
     ----------
     settings
-        Of all queues.
+        Common to all queues.
     resources
         What the queues share.
     state
-        Where the last queue is remembered.
+        Folder in which the last queue is kept over a restart.
     limits
-        Bounds of what is taken in and sent.
+        Limits for requests and answers; None: the defaults.
     """
 
     def __init__(
@@ -61,37 +63,32 @@ class CommandHandler:
         self._queue: Queue | None = None
 
     def resume(self) -> None:
-        """Go on with the queue that the folder for the state remembers, if it was open; else just remember it."""
+        """Load the queue from the state folder, and continue it if it was open."""
         record = self._state.load()
         if record is None:
             return
         if record.base != str(self._settings.base):
             _log.warning("the queue of %s is forgotten: the base directory is %s now", record.base, self._settings.base)
             return
+        argument = {"calibration": dict(record.document), "data": {}}
         try:
-            checked = check_argument(
-                Command.NEW,
-                {"calibration": dict(record.document), "data": {}},
-                record.attachments,
-                self._limits,
-                lenient=True,
-            )
+            checked = check_argument(Command.NEW, argument, record.attachments, self._limits, lenient=True)
             assert checked.calibration is not None
-            self._open(record, checked.calibration, self._directory(checked.calibration), is_resumed=True)
-        # The server must live on, so that clients get to know why the queue does not.
+            self._open(record, checked.calibration, self._folder(checked.calibration), is_resumed=True)
+        # The server starts all the same, so that clients are told why the queue does not.
         except Exception as error:  # noqa: BLE001
-            told = error if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
-            _log.warning("the queue of the last time cannot go on: %s", told, exc_info=not isinstance(error, SaxsError))
+            is_unexpected = not isinstance(error, SaxsError)
+            _log.warning("the last queue cannot be continued: %s", reason_of(error), exc_info=is_unexpected)
 
     @property
     def statistics(self) -> Statistics | None:
-        """How the queue stands; None where there is none."""
+        """Counters of the queue; None without one."""
         queue = self._queue
         return None if queue is None else queue.statistics
 
     @property
     def description(self) -> str:
-        """The queue in a few words."""
+        """The queue's state and folder, in a few words."""
         queue = self._queue
         if queue is None:
             return _NO_QUEUE
@@ -99,12 +96,12 @@ class CommandHandler:
 
     @property
     def _visible_queue(self) -> Queue | None:
-        """The queue that clients know of: after ``abort`` there is none."""
+        """The queue that clients are told of: after ``abort`` there is none."""
         queue = self._queue
         return None if queue is None or queue.state is QueueState.ABORTED else queue
 
     def suspend(self) -> None:
-        """Finish the images in hand, and remember the queue; there will be no more commands."""
+        """Finish the images in hand, and save the queue; there must be no command after this."""
         if self._queue is not None:
             self._queue.suspend()
             self._queue.wait()
@@ -114,9 +111,14 @@ class CommandHandler:
     # Commands that are answered at once
 
     def immediate_answer(self, command: Command) -> bytes:
-        """Answer to one of `IMMEDIATE_COMMANDS`, as JSON."""
+        """Answer one of `IMMEDIATE_COMMANDS`.
+
+        Returns
+        -------
+        The answer as JSON: ``{"result": ..., "data": ...}``.
+        """
         result = COMMANDS[command].result
-        if command is Command.MERGESTAT:  # deployed windows want the text, whether there is any or not
+        if command is Command.MERGESTAT:  # deployed windows need the key, also without a text
             return _answer_text(result, b'"mergeinfo": ""')
         queue = self._visible_queue
         if queue is None:
@@ -127,13 +129,13 @@ class CommandHandler:
             return _answer_text(result, b'"fileslist": ' + queue.plot_cache.files())
         has_curves = command is Command.PLOT and not queue.plot_cache.is_empty
         graphs = queue.plot_cache.plot() if has_curves else b""
-        # After the history, which is relative to it.
+        # After the history, whose times are relative to that of `stat`.
         stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
         if command is Command.STAT:
             return _answer_text(result, stat)
         return _answer_text(result, stat, b", ", graphs) if has_curves else _answer_text("Empty", stat)
 
-    # Commands that may take their time
+    # Commands that may take longer
 
     def answer(self, request: Request) -> Answer:
         """Do what any other command asks for.
@@ -145,13 +147,13 @@ class CommandHandler:
         """
         match request.command:
             case Command.NEW:
-                return self._new(request)
+                return self._new_queue(request)
             case Command.LISTDIR:
                 parts = request.argument["directory"]
                 names = listing(self._settings.base, parts, self._limits.listing_entries)
                 return COMMANDS[Command.LISTDIR].result, {"dircontent": names, "directory": list(parts)}
             case Command.MERGEDATA | Command.GETMERGEDATA:
-                # To deployed windows, a merge with another result than this has begun.
+                # Deployed windows take any other result for a merge that has started.
                 raise LeashError(Kind.ERROR, f"{request.command}: this server does not join curves and logs yet.")
             case _:
                 return self._queue_answer(request.command)
@@ -176,12 +178,12 @@ class CommandHandler:
         self._save()
         return result, {"stat": queue.stat()}
 
-    def _new(self, request: Request) -> Answer:
+    def _new_queue(self, request: Request) -> Answer:
         calibration, document = request.calibration, request.argument["calibration"]
         assert calibration is not None
-        # What cannot be done must not cost the queue that is there.
-        directory = self._directory(calibration)
-        Reducer(calibration)
+        # Errors in these two must not end the queue that there is.
+        directory = self._folder(calibration)
+        reducer = Reducer(calibration)
         old = self._queue
         if old is not None:
             old.abort()
@@ -195,15 +197,21 @@ class CommandHandler:
             state=QueueState.OPEN,
             began=time.time(),
         )
-        self._open(record, calibration, directory)
+        self._open(record, calibration, directory, reducer)
         self._save()
         return COMMANDS[Command.NEW].result, {"cal": document}
 
-    def _directory(self, calibration: Calibration) -> Path:
+    def _folder(self, calibration: Calibration) -> Path:
         return confined(self._settings.base, calibration.document["Directory"])
 
     def _open(
-        self, record: QueueRecord, calibration: Calibration, directory: Path, *, is_resumed: bool = False
+        self,
+        record: QueueRecord,
+        calibration: Calibration,
+        directory: Path,
+        reducer: Reducer | None = None,
+        *,
+        is_resumed: bool = False,
     ) -> None:
         self._queue = Queue(
             record,
@@ -212,13 +220,14 @@ class CommandHandler:
             self._settings,
             self._resources,
             self._save,
+            reducer=reducer,
             plot_cache_file=PlotCacheFile(self._state.folder, record.began),
             is_resumed=is_resumed,
         )
         self._queue.start()
 
     def _save(self) -> None:
-        """Remember the queue; a disk that is full must not end it."""
+        """Save the queue in the state folder; a full disk must not end it."""
         with self._save_lock:
             queue = self._queue
             if queue is None:
@@ -226,7 +235,7 @@ class CommandHandler:
             try:
                 self._state.save(queue.record)
             except SaxsError as error:
-                _log.warning("%s; a restart is not survived", error)
+                _log.warning("%s; after a restart the queue is not continued", error)
 
 
 def _answer_text(result: str, *data: bytes) -> bytes:
@@ -234,7 +243,7 @@ def _answer_text(result: str, *data: bytes) -> bytes:
 
 
 def _failure_data(queue: Queue) -> dict[str, Any]:
-    """What is told of a queue that ended before its time, in place of all else."""
+    """Answer in place of all others for a queue that ended before its time."""
     return {"Error": queue.failure, "stat": queue.stat()}
 
 

@@ -5,72 +5,47 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from saxs_bluesky.callbacks import ReducedFrame, ReducedRunReader
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.protocol import encode
-from saxs_bluesky.leash.server._integral_history import IntegralHistory, Row, time_taken
-from saxs_bluesky.leash.server._plot_cache_file import Entry, PlotCacheFile
+from saxs_bluesky.leash.server._cached_text import CachedText, json_list
+from saxs_bluesky.leash.server._integral_history import IntegralHistory, Row
+from saxs_bluesky.leash.server._plot_cache_entries import Entry, batched, checked_files, frame_entry, frame_identity
+from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.reduction import Calibration, Curve, chi_labels, read_chi
 
 _log = logging.getLogger(__name__)
 
 _HISTORY_SECONDS = 100.0
-_EXPIRY_SECONDS = 10.0  # after which a history without news is looked through for what is too old
+_EXPIRY_SECONDS = 10.0  # after which old times leave the history although there are no new ones
 _LONGEST_HISTORY = 20_000
 _CLOCK_STEP = 1e-6  # seconds between two times at least: deployed windows divide by the difference
 _LONGEST_LIST = 200_000
-_RENDER_SECONDS = 0.1  # between two texts
-_RENDER_SHARE = 0.1  # of the time that making texts may take
-_ITEMS_PER_LINE = 100
 _REPEATED_FRAMES = 1000  # frames before a crash that may be done again after it
 
 
-_Item = TypeVar("_Item")
-
-
-class _CachedText:
-    """A text that is made anew when something has changed, and not too often, however often it is asked for."""
-
-    def __init__(self, make: Callable[[], bytes]) -> None:
-        self._make = make
-        self._text = b""
-        self._state: object = None
-        self._next = -math.inf
-
-    def get(self, state: object) -> bytes:
-        began = time.monotonic()
-        if state != self._state and began >= self._next:
-            self._state = state
-            self._text = self._make()
-            ended = time.monotonic()
-            self._next = max(began + _RENDER_SECONDS, ended + (ended - began) / _RENDER_SHARE)
-        return self._text
-
-
 class PlotCache:
-    """A sink for the documents of reduced runs that keeps what clients ask for.
+    """A sink for the documents of reduced runs, which keeps what clients ask for.
 
-    The history is that of the last 100 s, 20 000 frames at most; of written files there are the last 200 000, shared
-    out to the kinds of curves; of integral parameters see `IntegralHistory`. What clients get is JSON that is made
-    once for all of them, ten times a second at most.
+    The history is that of the last 100 s, at most 20 000 frames. The last 200 000 files are listed, in equal shares for
+    the kinds of curves. For integral parameters see `IntegralHistory`. Clients get JSON that is made once for all of
+    them, at most ten times a second.
 
     Parameters
     ----------
     calibration
         Of the queue.
     file
-        Where it is noted for a restart; None: nowhere.
+        Where to keep all this over a restart; None: nowhere.
     keep
-        Whether to begin with what is noted there.
+        True to begin with what the file holds.
     """
 
     def __init__(self, calibration: Calibration, file: PlotCacheFile | None = None, *, keep: bool = False) -> None:
@@ -85,9 +60,9 @@ class PlotCache:
         self._files: dict[str, dict[str, str]] = {_kind(name): {} for name in calibration.curve_names}
         self._most_files = _LONGEST_LIST // max(1, len(self._files))
         self._version = 0
-        self._plot_text = _CachedText(self._make_plot)
-        self._files_text = _CachedText(self._make_list)
-        #: Frames that came, failed ones too.
+        self._plot_text = CachedText(self._make_plot)
+        self._files_text = CachedText(self._make_list)
+        #: Frames that were processed, failed ones too.
         self.count = 0
         self._repeated: Counter[str] = Counter()
         if file is not None and keep:
@@ -96,38 +71,26 @@ class PlotCache:
             file.rewrite(())
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take a document in."""
+        """Take a document of a reduced run."""
         for frame in self._runs.frames(name, doc):
             self._add_frame(frame)
 
     def _add_frame(self, frame: ReducedFrame) -> None:
-        if frame.failure:
-            entry: Entry = ["failed", frame.path]
-        else:
-            done = self._now()
-            paths = frame.files.curves if frame.files else ()
-            named = [(curve, path) for curve, path in zip(frame.curves, paths, strict=False)]
-            files = {curve.name: path for curve, path in named if path}
-            integrals = {
-                f"R{curve.name[1:]}": [_stem(files.get(curve.name) or frame.path), *_numbers(curve)]
-                for curve in frame.curves
-                if curve.kind in ("radial", "azimuthal")
-            }
-            entry = ["frame", done, time_taken(frame.time, done), frame.path, [*map(list, files.items())], integrals]
-        is_news = not self._is_repeated(entry)
+        entry = frame_entry(frame, math.nan if frame.failure else self._now())
+        is_new = not self._is_repeated(entry)
         with self._lock:
             self._version += 1
-            if is_news:
+            if is_new:
                 self._add_entry(entry)
             if frame.curves:
                 self._latest = frame.path, frame.curves
-        if self._file is not None and is_news:
+        if self._file is not None and is_new:
             self._file.append(entry)
             if self._file.is_long:
                 self._file.rewrite(self._entries())
 
     def _now(self) -> float:
-        """The server's clock, never twice the same; after it was set back, the history begins anew."""
+        """The server's clock, never twice the same; if it was set back, the history begins anew."""
         now, last = time.time(), self._history[-1][0] if self._history else -math.inf
         if now > last:
             return now
@@ -138,12 +101,12 @@ class PlotCache:
         return last + _CLOCK_STEP
 
     def _add_entry(self, entry: Entry) -> None:  # noqa: C901 - a table
-        """Take an entry in, as it comes from a frame or from the file."""
+        """Add an entry of a frame, or a line of the file."""
         match entry:
             case ["failed", str()]:
                 self.count += 1
             case ["frame", float(done), float(taken), str(path), list(files), dict(integrals)]:
-                row, named = Row.from_values(taken, integrals), _checked_files(files)
+                row, named = Row.from_values(taken, integrals), checked_files(files)
                 self.count += 1
                 self._latest, self._latest_files = (path, ()), named
                 self._history.append((done, repr(done)))
@@ -156,15 +119,15 @@ class PlotCache:
             case ["row", float(taken), dict(integrals)]:
                 self._integrals.add(Row.from_values(taken, integrals))
             case ["files", str(kind), list(files)]:
-                for _, file in _checked_files([kind, file] for file in files):
+                for _, file in checked_files([kind, file] for file in files):
                     self._add_file(kind, file)
             case ["done", list(times)]:
                 self._history.extend([(float(done), repr(float(done))) for done in times])
             case ["latest", str(path), list(files)]:
-                named = _checked_files(files)
+                named = checked_files(files)
                 self._latest, self._latest_files = (path, ()), named
             case _:
-                raise ValueError("no entry")
+                raise ValueError("no entry of the plot cache")
 
     def _add_file(self, kind: str, path: str) -> None:
         files = self._files.setdefault(kind, {})
@@ -181,7 +144,7 @@ class PlotCache:
         def add(entry: Entry) -> None:
             self._add_entry(entry)
             if entry[0] in ("frame", "failed"):
-                last.append(_frame_identity(entry))
+                last.append(frame_identity(entry))
 
         file.load(add)
         self._repeated = Counter(last)
@@ -190,41 +153,41 @@ class PlotCache:
         file.rewrite(self._entries())
 
     def _read_curves(self) -> Iterator[Curve]:
-        """Curves of the latest frame, from their files; those that are gone are not drawn."""
+        """Curves of the latest frame from their files; a curve whose file is gone is not drawn."""
         for name, path in self._latest_files:
             try:
                 curve = read_chi(path).curve
             except SaxsError as error:
-                _log.info("a curve is not shown again: %s", error)
+                _log.info("a curve is not shown after the restart: %s", error)
                 continue
             if name in self._calibration.curve_names:
                 yield replace(curve, name=name, kind="slice" if name.startswith("S") else curve.kind)
 
     def _is_repeated(self, entry: Entry) -> bool:
-        """Whether a frame is one that was done before a crash and is done again after it."""
+        """True if a frame was done before a crash and is done again after it."""
         if not self._repeated:
             return False
-        mark = _frame_identity(entry)
-        self._repeated[mark] -= 1
-        return self._repeated[mark] >= 0
+        identity = frame_identity(entry)
+        self._repeated[identity] -= 1
+        return self._repeated[identity] >= 0
 
     def _entries(self) -> Iterator[Entry]:
-        """All that is kept, in a shorter form."""
+        """All that is kept, in fewer lines."""
         with self._lock:
             files = {kind: list(paths) for kind, paths in self._files.items()}
             history, latest, latest_files, count = list(self._history), self._latest, self._latest_files, self.count
         yield ["count", count]
         for kind, paths in files.items():
-            yield from (["files", kind, list(some)] for some in _batched(paths))
+            yield from (["files", kind, some] for some in batched(paths))
         for row in self._integrals:
             yield ["row", *row.to_json()]
-        for times in _batched(history):
+        for times in batched(history):
             yield ["done", [done for done, _ in times]]
         if latest is not None:
             yield ["latest", latest[0], latest_files]
 
     def forget_integrals(self) -> None:
-        """Forget the integral parameters: all images come again."""
+        """Forget the integral parameters, since all images come again."""
         self._integrals.clear()
         self._repeated.clear()
         with self._lock:
@@ -233,7 +196,7 @@ class PlotCache:
             self._file.rewrite(self._entries())
 
     def close(self) -> None:
-        """Let go of the file; what comes yet is noted all the same."""
+        """Close the file; it is opened again if there is more to write."""
         if self._file is not None:
             self._file.close()
 
@@ -241,18 +204,25 @@ class PlotCache:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to draw yet."""
+        """True if there is nothing to draw yet."""
         return self._latest is None
 
     def plot(self) -> bytes:
-        """What a client draws, as the inside of a JSON object: ``filename, graphs, history, IntegralParameters``.
+        """What a client draws, for one thread at a time.
 
-        For one thread at a time, as is `files`.
+        Returns
+        -------
+        The inside of a JSON object: ``filename, graphs, history, IntegralParameters``.
         """
         return self._plot_text.get((self._version, time.time() // _EXPIRY_SECONDS))
 
     def files(self) -> bytes:
-        """Written files by their kind (``Radial0``, ``Slice1``; ``JSON`` is the protocol's, and empty), as JSON."""
+        """Files that were written, for one thread at a time.
+
+        Returns
+        -------
+        A JSON object with a list for each kind of curve (``Radial0``, ``Slice1``); the protocol's ``JSON`` is empty.
+        """
         return self._files_text.get(self._version)
 
     def _make_plot(self) -> bytes:
@@ -260,14 +230,14 @@ class PlotCache:
             latest, history = self._latest, list(self._history)
         since = time.time() - _HISTORY_SECONDS
         path, curves = latest or ("", ())
-        drawn = encode({"filename": path, "graphs": [self._graph(curve) for curve in curves]})[1:-1].decode()
-        times = _json_list(text for done, text in history if done > since)
-        return f'{drawn}, "history": {times}, "IntegralParameters": {self._integrals.text()}'.encode("ascii")
+        graphs = encode({"filename": path, "graphs": [self._graph(curve) for curve in curves]})[1:-1].decode()
+        times = json_list(text for done, text in history if done > since)
+        return f'{graphs}, "history": {times}, "IntegralParameters": {self._integrals.text()}'.encode("ascii")
 
     def _make_list(self) -> bytes:
         with self._lock:
             lists = {kind: list(files.values()) for kind, files in self._files.items()}
-        kinds = [f'"{kind}": {_json_list(files)}' for kind, files in lists.items()]
+        kinds = [f'"{kind}": {json_list(files)}' for kind, files in lists.items()]
         return ("{" + ", ".join([*kinds, '"JSON": []']) + "}").encode("ascii")
 
     def _graph(self, curve: Curve) -> dict[str, Any]:
@@ -283,41 +253,6 @@ class PlotCache:
         }
 
 
-def _checked_files(files: Iterable[Sequence[object]]) -> list[tuple[str, str]]:
-    """Curves and the paths of their files; TypeError or ValueError where they are none."""
-    named = []
-    for name, path in files:
-        if not (isinstance(name, str) and isinstance(path, str)):
-            raise TypeError("no file")
-        named.append((name, path))
-    return named
-
-
-def _batched(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while some := list(islice(rest, _ITEMS_PER_LINE)):
-        yield some
-
-
-def _json_list(texts: Iterable[str]) -> str:
-    return "[" + ", ".join(texts) + "]"
-
-
-def _numbers(curve: Curve) -> tuple[float, float, float]:
-    return curve.integral.I0, curve.integral.I1, curve.integral.I2
-
-
-def _stem(path: str) -> str:
-    """Path without suffix, with a separator in it: deployed windows look for one."""
-    stem = os.path.splitext(path)[0]  # noqa: PTH122 - a text
-    return stem if "/" in stem else f"./{stem}"
-
-
-def _frame_identity(entry: Entry) -> str:
-    """What is the same when a frame is done again."""
-    return json.dumps([entry[0], *entry[2:]] if entry[0] == "frame" else entry)
-
-
 def _kind(curve: str) -> str:
-    """Kind of a curve as clients know it: those of masks go by one name, whatever they run over."""
+    """Kind of a curve as clients know it: ``Radial`` for those of masks, also in phi mode, ``Slice`` for slices."""
     return f"Slice{curve[1:]}" if curve.startswith("S") else f"Radial{curve[1:]}"

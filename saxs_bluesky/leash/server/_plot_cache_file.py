@@ -1,4 +1,4 @@
-"""The file from which a server that starts again knows what it had shown to clients."""
+"""The file of a plot cache, from which a restarted server shows clients what it showed before."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+
+from saxs_bluesky.leash.server._plot_cache_entries import Entry
 
 _log = logging.getLogger(__name__)
 
-Entry = list[Any]
-"""A kind, and what belongs to it: one line."""
+
 _NAME = "picture"  # on disk; servers that are updated go on with the file
 _LARGEST_FILE = 2**30  # bytes
 _REWRITE_LINES = 20_000
 
 
 class PlotCacheFile:
-    """Lines of JSON that are appended, and rewritten where they are many; readable by its owner alone.
+    """Lines of JSON that are appended, and rewritten when they are many; only its owner can read the file.
 
-    Nothing that goes wrong with it stops anybody: a line that cannot be read is left out, and where nothing can be
-    written a warning says so.
+    Errors of the file never end a queue: a damaged line is left out, and a file that cannot be written is logged once.
 
     Parameters
     ----------
     folder
-        Where it is.
+        Folder of the file.
     began
-        When its queue was opened: files of others that are there go when it is rewritten.
+        When the queue was opened, in seconds since 1970. Files of other queues are removed by `rewrite`.
     """
 
     def __init__(self, folder: Path, began: float) -> None:
         self.path = folder / f"{_NAME}-{began!r}"
         self._lock = threading.Lock()
         self._file = -1
-        self._lines = self._lines_after_rewrite = 0  # and how many there were after it was rewritten
+        self._lines = self._lines_after_rewrite = 0
         self._warned = False
 
     def load(self, add: Callable[[Entry], None]) -> None:
-        """Hand the lines on; those that ``take`` cannot take are left out."""
+        """Call ``add`` with the entry of each line; damaged lines are left out, and their number is logged."""
         bad = 0
         try:
             for line in self._read():
@@ -51,9 +50,15 @@ class PlotCacheFile:
                 except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
                     bad += 1
         except OSError as error:
-            _log.warning("%s: wanted what clients were shown, found %s", self.path, error.strerror or error)
+            _log.warning(
+                "%s cannot be read (%s): clients are not shown what was drawn before",
+                self.path,
+                error.strerror or error,
+            )
         if bad:
-            _log.warning("%s: %d lines are damaged and left out: clients are not shown what they told", self.path, bad)
+            _log.warning(
+                "%s: %d lines are damaged and left out; clients are not shown what was in them", self.path, bad
+            )
 
     def _read(self) -> Iterator[bytes]:
         try:
@@ -66,7 +71,7 @@ class PlotCacheFile:
             yield from file
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
-        """Put these lines in place of all others."""
+        """Replace all lines by these, and remove the files of other queues."""
         with self._lock:
             self._close()
             draft = self.path.with_name(self.path.name + ".draft")
@@ -87,11 +92,11 @@ class PlotCacheFile:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is time to rewrite it."""
+        """True if there are so many lines that the file should be rewritten."""
         return self._lines > 2 * self._lines_after_rewrite + _REWRITE_LINES
 
     def append(self, entry: Entry) -> None:
-        """Append a line, whole or not at all."""
+        """Append a line, wholly or not at all."""
         line = _line(entry)
         with self._lock:
             self._lines += 1
@@ -109,7 +114,7 @@ class PlotCacheFile:
                 self._warn(error)
 
     def _end_line(self) -> None:
-        """A program that was killed may have left half a line."""
+        """End the half line that a killed program may have left."""
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.write(self._file, b"\n")
@@ -119,11 +124,11 @@ class PlotCacheFile:
             self._warned = True
             found = error.strerror or error
             _log.warning(
-                "%s: wanted to note what clients are shown, found %s; after a restart it is missing", self.path, found
+                "%s: what clients are shown cannot be written (%s); after a restart it is missing", self.path, found
             )
 
     def close(self) -> None:
-        """Let go of the file; it may be written to again."""
+        """Close the file; `append` opens it again."""
         with self._lock:
             self._close()
 

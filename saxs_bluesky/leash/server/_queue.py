@@ -2,82 +2,56 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import PipelineError, SaxsError
-from saxs_bluesky.file_pipeline import FileReduction, ReductionOptions, SharedResources, SourceSettings, Statistics
-from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.errors import PipelineError, reason_of
+from saxs_bluesky.file_pipeline import FileReduction, ReductionOptions, SharedResources, Statistics
+from saxs_bluesky.frame_job import CurveFiles
 from saxs_bluesky.leash.protocol import Kind, LeashError
 from saxs_bluesky.leash.server._plot_cache import PlotCache
 from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
+from saxs_bluesky.leash.server._queue_identity import queue_identity
+from saxs_bluesky.leash.server._queue_settings import QueueSettings
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState
-from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.reduction import Calibration, Reducer
 
 _log = logging.getLogger(__name__)
 
 _NO_FILES = Statistics(done=0, failed=0, unwritten=0, skipped=0, queue=0, rate=0.0, lag=0.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueueSettings:
-    """What all queues of a server have in common.
-
-    Parameters
-    ----------
-    names
-        Where curves go.
-    watch
-        Whether to look for images in the queue's folder.
-    feeder
-        Addresses of feeders that announce images.
-    base
-        The server's base directory, which the paths of announcements are relative to.
-    use_inotify
-        Use file system events to find new files.
-    metadata
-        For the start documents.
-    """
-
-    names: OutputNames
-    watch: bool
-    feeder: tuple[str, ...]
-    base: Path
-    use_inotify: bool = True
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Queue:
     """Reduces the images of one folder with one calibration, as one raw run after the other.
 
-    Its methods that change something are for one thread at a time.
+    Methods that change something may be called by one thread at a time.
 
     Parameters
     ----------
     record
-        What is known of it already; one that is open works after `begin`, and so does one that is not but whose
-        images were being done when the program ended: it does what was left to it.
+        What is known of the queue from before. `start` begins to work if the queue is open, and also if the program
+        ended while images of it were in hand: these are finished.
     calibration
         What to reduce with, masks included.
     directory
-        The folder.
+        Folder of the images.
     settings
-        Of the server.
+        The server's.
     resources
         What the queues of a server share.
     on_end
-        Called in a thread of the queue when it has come to its end.
+        Called in a thread of the queue when a run has ended.
+    reducer
+        The calibration's operators where they are built already; None: they are built at the start.
     plot_cache_file
-        Where it is noted what clients are shown.
+        Where to keep what clients draw.
     is_resumed
-        Whether that is to be shown again.
+        True to begin with what that file holds.
     """
 
     def __init__(
@@ -89,6 +63,7 @@ class Queue:
         resources: SharedResources,
         on_end: Callable[[], None] = lambda: None,
         *,
+        reducer: Reducer | None = None,
         plot_cache_file: PlotCacheFile | None = None,
         is_resumed: bool = False,
     ) -> None:
@@ -99,95 +74,80 @@ class Queue:
         self._settings = settings
         self._resources = resources
         self._on_end = on_end
+        self._reducer = reducer
         self._processed_before = record.processed  # in the runs before this one
         self._file_reduction: FileReduction | None = None
         self._thread: threading.Thread | None = None
-        #: Why it ended before its time, in one line for clients; empty where it did not.
+        #: Why the queue ended before its time, in one line for clients; empty if it did not.
         self.failure = ""
+        self._identity, former = queue_identity(calibration, record.attachments, directory, settings.names)
         if resources.progress is not None:
-            resources.progress.adopt(self._identity_before(), self._identity())
-        interrupted = resources.progress.interrupted if resources.progress is not None else None
-        if interrupted is not None and interrupted.identity == self._identity():
-            self._processed_before = 0  # the pipeline finds out
+            resources.progress.adopt(former, self._identity)
+        interrupted = self._interrupted
+        if interrupted is not None and interrupted.identity == self._identity:
+            self._processed_before = 0  # the pipeline counts them
+
+    @property
+    def _interrupted(self) -> Any:
+        """What the progress journal knows of a run that a program before this one did not finish."""
+        return self._resources.progress.interrupted if self._resources.progress is not None else None
 
     def start(self) -> None:
-        """Work, where there is something to do.
+        """Start to work, if there is something to do.
 
         Raises
         ------
         SaxsError
-            As `FileReduction` does; it is the queue's `failure` then, which stays.
+            As `FileReduction` does; the error is then also the queue's `failure`.
         """
-        interrupted = self._resources.progress.interrupted if self._resources.progress is not None else None
-        record = self._record
-        if record.state is QueueState.OPEN or interrupted is not None:
-            self._start_or_fail()
-        if interrupted is not None and record.state is QueueState.CLOSED:
+        is_interrupted = self._interrupted is not None
+        state = self._record.state
+        if state is QueueState.OPEN or is_interrupted:
+            self._start_reduction()
+        if is_interrupted and state is QueueState.CLOSED:
             self.close()
-        elif interrupted is not None and record.state is QueueState.ABORTED:
+        elif is_interrupted and state is QueueState.ABORTED:
             self.abort()
 
     @property
     def state(self) -> QueueState:
-        """What it does."""
+        """Whether the queue is open, closed or aborted."""
         return self._record.state
 
     @property
     def record(self) -> QueueRecord:
-        """What a restart needs to know."""
+        """What is needed after a restart of the program."""
         return replace(self._record, processed=self._processed)
 
-    def _identity(self) -> str:
-        masks = [hashlib.sha256(mask.content()).hexdigest() for mask in self._record.attachments]
-        asked = [self._calibration.json(), masks, str(self.directory), str(self._settings.names)]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-    def _identity_before(self) -> str:
-        """What `_identity` was for the first version of the journal."""
-        masks = [hashlib.sha256(mask.content()).hexdigest() for mask in self._record.attachments]
-        names = self._settings.names
-        named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={names.base!r})"
-        asked = [self._calibration.json(), masks, str(self.directory), named]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-    def _start_or_fail(self) -> FileReduction:
-        """Begin to work; what goes wrong is told as the end of the queue, too."""
-        self.failure = ""
-        try:
-            return self._start_reduction()
-        except Exception as error:
-            self._fail(error)
-            raise
-
-    def _fail(self, error: Exception) -> None:
-        found = str(error) if isinstance(error, SaxsError) else f"{type(error).__name__}: {error}"
-        if not isinstance(error, PipelineError):  # which says so itself
-            found = f"the queue ended before its time: {found}"
-        told = f"{self.directory}: {found}; new opens another, readdir tries again"
-        self.failure = str(LeashError(Kind.ERROR, told))
-
     def _start_reduction(self) -> FileReduction:
+        """Start a run; an error is raised, and is also the queue's failure."""
+        self.failure = ""
         settings = self._settings
-        source_settings = SourceSettings(
-            directory=self.directory,
-            watch=settings.watch,
-            feeder=settings.feeder,
-            base=settings.base,
-            use_inotify=settings.use_inotify,
-        )
         options = ReductionOptions(
             # Whatever links there are in its folders, a queue writes nowhere else.
             files=CurveFiles(
                 replace(settings.names, within=settings.base),
                 overwrite=bool(self._calibration.document["OverwriteFiles"]),
             ),
-            identity=self._identity(),
+            identity=self._identity,
             metadata=settings.metadata,
         )
-        work = FileReduction(self._calibration, source_settings, options, self._resources, sinks=[self.plot_cache])
-        self._thread = threading.Thread(target=self._run, args=(work,), name="saxs-bluesky-queue", daemon=True)
-        self._file_reduction = work
-        self._thread.start()
+        try:
+            self._reducer = self._reducer or Reducer(self._calibration)
+            work = FileReduction(
+                self._calibration,
+                replace(settings.source, directory=self.directory),
+                options,
+                self._resources,
+                sinks=[self.plot_cache],
+                reducer=self._reducer,
+            )
+            self._thread = threading.Thread(target=self._run, args=(work,), name="saxs-bluesky-queue", daemon=True)
+            self._file_reduction = work
+            self._thread.start()
+        except Exception as error:
+            self._fail(error)
+            raise
         return work
 
     def _run(self, work: FileReduction) -> None:
@@ -196,7 +156,7 @@ class Queue:
                 work.pipeline.run()
             finally:
                 work.reduction.close()
-        # The server must live on, and clients and its log tell why this queue did not.
+        # The server goes on; clients and the log are told why this queue did not.
         except Exception as error:  # noqa: BLE001
             self._fail(error)
             _log.exception("%s", self.failure)
@@ -205,25 +165,33 @@ class Queue:
                 _log.warning("%s: %s", self.directory, remark)
             self._on_end()
 
+    def _fail(self, error: Exception) -> None:
+        reason = reason_of(error)
+        if not isinstance(error, PipelineError):  # which says so itself
+            reason = f"the queue ended before its time: {reason}"
+        # A LeashError, since its text is one line for clients.
+        text = f"{self.directory}: {reason}; new opens another queue, readdir tries this one again"
+        self.failure = str(LeashError(Kind.ERROR, text))
+
     @property
     def is_working(self) -> bool:
-        """Whether it takes images, or finishes some."""
+        """True while the queue takes images, or finishes some."""
         return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
-        """Take no more images; those that were found are done."""
+        """Take no more images, and finish those that were found."""
         if self.state is QueueState.OPEN:
             self._record = replace(self._record, state=QueueState.CLOSED)
         if self._file_reduction is not None:
             self._file_reduction.pipeline.stop(drain=True)
 
     def abort(self) -> None:
-        """Take no more images, and do no more than those in hand."""
+        """Take no more images, and finish only those in hand."""
         self._record = replace(self._record, state=QueueState.ABORTED)
         self._stop()
 
     def suspend(self) -> None:
-        """Do no more than the images in hand, and remember the others for another program."""
+        """Finish only the images in hand, and keep the others in the progress journal for the next program."""
         if self._file_reduction is not None and self.state is not QueueState.ABORTED:
             self._file_reduction.pipeline.stop(suspend=True)
 
@@ -232,56 +200,67 @@ class Queue:
             self._file_reduction.pipeline.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end after `close`, `abort` or `suspend`; False at the timeout, in seconds."""
+        """Wait for the end after `close`, `abort` or `suspend`.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None: no limit.
+
+        Returns
+        -------
+        False if the queue still works after the timeout.
+        """
         if self._thread is not None:
             self._thread.join(timeout)
         return not self.is_working
 
     def restart(self, timeout: float) -> bool:
-        """Put all images in again that are there, whatever was done with them, and go on with those that come.
+        """Reduce all images of the folder again, whatever was done with them, and those that come.
+
+        Parameters
+        ----------
+        timeout
+            Seconds that images in hand may take to finish.
 
         Returns
         -------
-        Whether that was possible: not where images in hand are not done before the ``timeout``, in seconds.
+        False if they took longer: then nothing is changed.
         """
         self.plot_cache.forget_integrals()
         if self.state is QueueState.OPEN and self._file_reduction is not None and self.is_working and not self.failure:
             self._file_reduction.pipeline.again(self.directory)
             return True
-        self._stop()  # a queue that was closed has images to do, which come again
+        self._stop()  # a closed queue may have images to do, which come again
         if not self.wait(timeout):
             return False
         self._processed_before, self._file_reduction = self._processed, None
-        was_interrupted = self._resources.progress is not None and self._resources.progress.interrupted is not None
-        work = self._start_or_fail()
-        if was_interrupted:  # it could not at the start; what it knows of then counts no more
+        was_interrupted = self._interrupted is not None
+        work = self._start_reduction()
+        if was_interrupted:  # the first start failed: what the journal knows of that run does not count
             work.source.again(self.directory)
         self._record = replace(self._record, state=QueueState.OPEN)
         return True
 
     @property
     def statistics(self) -> Statistics:
-        """How the run at work stands."""
-        work = self._file_reduction
-        return _NO_FILES if work is None else work.pipeline.statistics
+        """Counters of the run at work."""
+        return _NO_FILES if self._file_reduction is None else self._file_reduction.pipeline.statistics
 
     @property
     def _processed(self) -> int:
-        # A restart forgets images that were done again; those that clients were shown are known.
-        return max(self._processed_before + _done_files(self._file_reduction), self.plot_cache.count)
+        done = self._processed_before
+        if self._file_reduction is not None:
+            numbers = self.statistics
+            done += self._file_reduction.pipeline.done_before + numbers.done + numbers.failed
+        # After a restart, images that were done again are not counted twice; those that clients were shown are known.
+        return max(done, self.plot_cache.count)
 
     def stat(self) -> dict[str, Any]:
-        """How it stands, in the words of the protocol."""
+        """Data of the answer to ``stat``; ``time`` and ``start time`` in seconds since 1970."""
         return {
             "queue length": self.statistics.queue,
             "images processed": self._processed,
             "time": time.time(),
             "start time": self._record.began,
         }
-
-
-def _done_files(work: FileReduction | None) -> int:
-    if work is None:
-        return 0
-    numbers = work.pipeline.statistics
-    return work.pipeline.done_before + numbers.done + numbers.failed

@@ -1,4 +1,4 @@
-"""Which requests were seen already: kept in mind, and in a file, until their time is over."""
+"""Which requests were seen: remembered, also in a file, for as long as they could be sent again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import heapq
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.leash.protocol import Kind, LeashError
+from saxs_bluesky.support.locks import holders
 
 _log = logging.getLogger(__name__)
 
@@ -25,32 +27,30 @@ _FORGOTTEN = "forgotten"
 
 
 class ReplayMemory:
-    """A bounded memory of requests, by the time of their signature.
+    """A bounded memory of requests, by the time at which they were signed.
 
-    Requests are forgotten when they are too old to be timely, or when there are too many, the oldest first. The
-    spans of time that they were signed in are remembered, and nothing signed in them is taken again: neither a
-    full memory nor a clock that is set back lets a request in twice, and a clock that ran ahead for a while locks
-    nobody out.
+    Requests are forgotten when they are too old to be accepted, or when there are too many, the oldest first. The spans
+    of time in which forgotten requests were signed are remembered, and nothing signed in them is accepted: a full
+    memory or a clock that is set back lets no request in twice, and a clock that was ahead for a while locks nobody
+    out.
 
-    Without a file, or with one that is damaged, nothing signed before the start is taken. That is less than the
-    file does: a request from a client whose clock is ahead may be signed, by that clock, after a start that it
-    was captured before.
+    Without a file, or with a damaged one, nothing signed before the start is accepted. The file gives more: a request
+    that a client with a clock ahead sent before a restart can carry a time after it.
 
-    Not for several threads at a time.
+    May be used by several threads.
 
     Parameters
     ----------
     path
-        The file, made where it is missing, readable by its owner alone; None for none. One program at a time may
-        use it.
+        The file, which only its owner can read; None for none. One program at a time may use it.
     window
         Seconds for which a request is timely.
     most
-        Requests to keep in mind.
+        Requests to remember.
     clock
-        Tells the time in seconds since 1970.
+        Returns the time in seconds since 1970.
     uptime
-        Tells the time in seconds since any moment, and is never set.
+        Returns the time in seconds from any start, as a clock that is never set.
 
     Raises
     ------
@@ -68,12 +68,13 @@ class ReplayMemory:
         uptime: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._window, self._most, self._uptime = path, window, most, uptime
+        self._turn = threading.Lock()
         self._started = uptime()
         self._only_since_start = path is None
         self._seen: set[str] = set()
         self._by_time: list[tuple[float, str]] = []
         self._refused_spans: list[tuple[float, float]] = []  # of forgotten requests, in order
-        self._file = self._lock = -1
+        self._file = self._lock_file = -1
         self._lines = 0
         self._opened = clock()
         if path is None:
@@ -82,49 +83,53 @@ class ReplayMemory:
             self._open(path, self._opened)
         except OSError as error:
             self.close()
-            raise OutputError(f"{path}: wanted a file for requests seen, found {error.strerror or error}") from error
+            raise OutputError(
+                f"{path}: the file of the requests seen cannot be used: {error.strerror or error}"
+            ) from error
 
     def __len__(self) -> int:
-        """How many requests are kept in mind."""
+        """How many requests are remembered."""
         return len(self._seen)
 
     def accept_once(self, mark: str, signed: float, now: float) -> None:
-        """Take note of a request that is authentic, before anything is done for it.
+        """Remember an authentic request, before anything is done for it.
 
         Parameters
         ----------
         mark
-            What tells it from all others: its signature or its nonce.
+            What identifies the request: its signature or its nonce.
         signed
-            The time that its signature names, in seconds since 1970.
+            When it was signed, in seconds since 1970.
         now
-            The time.
+            The time, in seconds since 1970.
 
         Raises
         ------
         LeashError
-            It is untimely, or was seen before.
+            It was signed too long ago or in the future, or was seen before.
         """
-        if not abs(now - signed) <= self._window or self._is_refused(signed, now):
-            raise LeashError(Kind.AUTHENTICATION, "Untimely request.")
-        key = hashlib.sha256(mark.encode("utf-8")).hexdigest()[:32]
-        if key in self._seen:
-            raise LeashError(Kind.AUTHENTICATION, "Request seen before.")
-        self._remember(signed, key)
-        self._append(f"{signed!r} {key}\n")
-        self._forget(now)
-        if self._file >= 0 and self._lines > 2 * len(self._seen) + _REWRITE_LINES:
-            self._rewrite()
+        with self._turn:
+            if not abs(now - signed) <= self._window or self._is_refused(signed, now):
+                raise LeashError(Kind.AUTHENTICATION, "Untimely request.")
+            key = hashlib.sha256(mark.encode("utf-8")).hexdigest()[:32]
+            if key in self._seen:
+                raise LeashError(Kind.AUTHENTICATION, "Request seen before.")
+            self._remember(signed, key)
+            if self._file >= 0:
+                self._append(f"{signed!r} {key}\n")
+            self._forget(now)
+            if self._file >= 0 and self._lines > 2 * len(self._seen) + _REWRITE_LINES:
+                self._rewrite()
 
     def close(self) -> None:
-        """Let another program have the file."""
-        for descriptor in (self._file, self._lock):
+        """Close the file, so that another program may use it."""
+        for descriptor in (self._file, self._lock_file):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._file = self._lock = -1
+        self._file = self._lock_file = -1
 
     def _is_refused(self, signed: float, now: float) -> bool:
-        # The start by today's clock, which may have been set since.
+        # The start in terms of the clock as it is now, which may have been set since.
         if self._only_since_start and signed <= now - (self._uptime() - self._started):
             return True
         return any(first <= signed <= last for first, last in self._refused_spans)
@@ -140,7 +145,7 @@ class ReplayMemory:
             self._refuse_span(signed, signed)
 
     def _refuse_span(self, first: float, last: float) -> None:
-        """Take nothing any more that was signed in this span; spans that nearly touch become one."""
+        """Accept nothing that was signed in this span; spans that are less than a window apart become one."""
         apart: list[tuple[float, float]] = []
         for span in self._refused_spans:
             if span[0] - self._window <= last and first <= span[1] + self._window:
@@ -153,35 +158,37 @@ class ReplayMemory:
             self._refused_spans = [(first, last), *rest]
 
     def _open(self, path: Path, now: float) -> None:
-        self._lock = _open_private(path.with_name(path.name + ".lock"))
+        self._lock_file = _open_private(path.with_name(path.name + ".lock"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OSError(errno.EAGAIN, "another program at work with it") from None
+            others = ", ".join(f"pid {pid}" for pid in holders(self._lock_file))
+            used = "it is used by another process" + (f" ({others})" if others else "")
+            raise OSError(errno.EAGAIN, used) from None
         self._file = _open_private(path)
         if not self._read(path):
-            _log.warning("%s: damaged, so that requests signed before now are refused", path)
+            _log.warning("%s is damaged: requests signed before now are refused", path)
             self._only_since_start = True
         if any(first == 0.0 and last > now for first, last in self._refused_spans):
-            self._only_since_start = True  # the clock was ahead at an earlier start
+            self._only_since_start = True  # at an earlier start the clock was ahead
             self._refused_spans = [span for span in self._refused_spans if span[0] > 0.0]
         self._forget(now)
         self._rewrite()
 
     def _read(self, path: Path) -> bool:
-        """Read the file; whether it is whole."""
+        """Read the file; False if it is damaged."""
         size = os.fstat(self._file).st_size
         self._only_since_start = size == 0
         if size > _LONGEST_LINE * (3 * self._most + 2 * _REWRITE_LINES):
             return False
         whole = True
         for line in path.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):  # else the program ended before it did anything for this request
+            if line.endswith(b"\n"):  # else the program ended before it did anything for that request
                 whole = self._load_line(line) and whole
         return whole
 
     def _load_line(self, line: bytes) -> bool:
-        """Take a line of the file in; whether it was one."""
+        """Load a line of the file; False if it is damaged."""
         try:
             *times, key = line.decode("ascii").split()
             first, last = float(times[0]), float(times[-1])
@@ -196,8 +203,6 @@ class ReplayMemory:
         return True
 
     def _append(self, line: str) -> None:
-        if self._file < 0:
-            return
         try:
             _write(self._file, line)
         except OSError as error:
@@ -205,7 +210,7 @@ class ReplayMemory:
         self._lines += 1
 
     def _rewrite(self) -> None:
-        """Leave out of the file what is forgotten."""
+        """Write the file anew, without what is forgotten."""
         assert self._path is not None
         draft = self._path.with_name(self._path.name + ".draft")
         try:
@@ -225,7 +230,7 @@ class ReplayMemory:
         self._lines = len(self._by_time)
 
     def _file_lines(self) -> Iterator[str]:
-        # Never empty: an empty file tells nothing, and so is one of a first start.
+        # At least one line: an empty file is taken for that of a first start.
         since_start = [(0.0, self._opened if self._only_since_start else 0.0)]
         for first, last in since_start + self._refused_spans:
             yield f"{first!r} {last!r} {_FORGOTTEN}\n"
@@ -233,10 +238,10 @@ class ReplayMemory:
             yield f"{signed!r} {key}\n"
 
     def _remove_file(self, error: OSError) -> None:
-        """Without the file, a restart refuses what was signed before it; with half of it, it would not."""
+        """Remove the file: without it a restart refuses what was signed before; with half of it, it would not."""
         assert self._path is not None
         _log.warning(
-            "%s: wanted to note which requests were seen, found %s; the file is removed, and after a restart requests "
+            "%s: which requests were seen cannot be written (%s). The file is removed; after a restart, requests "
             "signed before it are refused",
             self._path,
             error.strerror or error,

@@ -1,10 +1,8 @@
-"""What stands between the network and the server: bytes to a request that may be acted upon, and answers to bytes."""
+"""Between the network and the command handler: bytes to a valid request, and answers to bytes."""
 
 from __future__ import annotations
 
 import logging
-import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,39 +17,36 @@ from saxs_bluesky.leash.protocol import (
     Limits,
     ReplyContext,
     UnknownKeyLog,
-    attachment_digest,
+    check_at_most,
     command_of,
     encode,
     error_of,
-    legacy_signature,
+    json_values,
     parse,
-    plain,
     reply_signature,
-    request_signature,
-    signatures_match,
 )
 from saxs_bluesky.leash.server._arguments import check_argument
+from saxs_bluesky.leash.server._authentication import RequestAuthenticator
 from saxs_bluesky.leash.server._replay_memory import ReplayMemory
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.schemas import load_schema, validate
 
 _log = logging.getLogger(__name__)
 
-_NONCE = re.compile(r"[0-9a-f]{32,64}", re.ASCII)
-_WRONG_SIGNATURE = "Wrong signature."
 _LEGACY_KEYS = ("command", "argument", "time", "sign")
+_ATTACHMENT_VALUES = 16
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is authentic, new, and within bounds.
+    """A request that is authentic, new, and within the limits.
 
     Parameters
     ----------
     command
-        What is wanted.
+        What is to be done.
     argument
-        As its schema says; ``mergeconf`` with defaults.
+        As the command's schema says; ``mergeconf`` with defaults.
     attachments
         As many as the command wants.
     time
@@ -59,7 +54,7 @@ class Request:
     reply_context
         What its answer needs.
     calibration
-        With `Command.NEW`: made of the argument and of the masks, which fit it.
+        Of `Command.NEW`: made of the argument and the masks, which fit it; else None.
     """
 
     command: Command
@@ -71,26 +66,26 @@ class Request:
 
 
 class RequestValidator:
-    """Admits requests and makes answers, for one secret.
+    """Validates requests and makes answers, for one secret.
 
-    A message is measured, then parsed, then authenticated, then validated, and only then anybody acts upon it. In
-    protocol 1, keys that are not known are passed over, as deployed servers do; in protocol 2 they are refused. Paths
-    in it are of a form that leads down, but whether a link leads out only `confined` can tell.
+    The size of a message is checked, then it is parsed, authenticated and validated; nothing is done for it before
+    that. In protocol 1, unknown keys are ignored, as deployed servers do; in protocol 2 they are refused. Paths in a
+    valid request lead down from the base directory, but whether a link leads out of it only `confined` can tell.
 
-    Not for several threads at a time.
+    May be used by several threads.
 
     Parameters
     ----------
     secret
-        What server and clients share.
+        Shared by server and clients.
     limits
-        Bounds of what is taken in.
+        Limits for requests and answers; None: the defaults.
     memory
         Which requests were seen; None: those since the start.
     clock
-        Tells the time in seconds since 1970.
+        Returns the time in seconds since 1970.
     legacy
-        Whether to take the requests of deployed clients, whose signature leaves attachments out.
+        Accept the requests of deployed clients, whose signature leaves attachments out.
 
     Raises
     ------
@@ -107,97 +102,59 @@ class RequestValidator:
         *,
         legacy: bool = True,
     ) -> None:
-        if not secret:
-            raise SaxsError("wanted a secret to verify signatures with, found an empty one")
         self.limits = limits or Limits()
-        self._secret, self._clock, self._legacy = secret, clock, legacy
+        self._secret = secret
         if memory is None:
             memory = ReplayMemory(window=self.limits.window, most=self.limits.remembered, clock=clock)
-        self._memory = memory
+        self._authenticator = RequestAuthenticator(secret, memory, clock, legacy=legacy)
         self._unknown_key_log = UnknownKeyLog()
 
     def validate(self, parts: Sequence[bytes]) -> Request:
-        """Check a message.
+        """Turn a message into a request that may be acted upon.
 
         Parameters
         ----------
         parts
-            Its parts, as they came.
+            Parts of the message, as they came.
 
         Raises
         ------
         LeashError
-            It is refused.
+            The message is refused.
         """
-        self._check_sizes(parts)
-        document = self._parse(parts[0], "request", self.limits.values)
+        limits = self.limits
+        if not parts:
+            raise LeashError(Kind.VALUE, "wanted a request, found an empty message")
+        check_at_most(
+            (
+                ("attachments", len(parts) - 1, limits.attachments),
+                ("bytes in a request", len(parts[0]), limits.request_bytes),
+                ("bytes in an attachment", max(map(len, parts[1:]), default=0), limits.attachment_bytes),
+                ("bytes in a message", sum(map(len, parts)), limits.message_bytes),
+            )
+        )
+        document = parse(parts[0], "request", depth=limits.depth, values=limits.values)
         if not isinstance(document, dict):
             raise LeashError(Kind.VALUE, "request: wanted a JSON object, found something else")
-        reply_context = self._authenticate(document, parts[1:])
+        reply_context = self._authenticator.authenticate(document, parts[1:])
         try:
             return self._checked_request(document, parts[1:], reply_context)
         except SaxsError as error:
             refused = error_of(error)
             kind = refused.kind
             if reply_context.protocol == 1 and command_of(str(document.get("command"))) is Command.MERGEDATA:
-                kind = Kind.ERROR  # to deployed windows, a merge with any other has begun
+                kind = Kind.ERROR  # deployed windows take any other result for a merge that has started
             raise LeashError(kind, str(refused), reply_context) from error
-
-    def _check_sizes(self, parts: Sequence[bytes]) -> None:
-        limits = self.limits
-        if not parts:
-            raise LeashError(Kind.VALUE, "wanted a request, found an empty message")
-        for what, found, most in (
-            ("attachments", len(parts) - 1, limits.attachments),
-            ("bytes in a request", len(parts[0]), limits.request_bytes),
-            ("bytes in an attachment", max(map(len, parts[1:]), default=0), limits.attachment_bytes),
-            ("bytes in a message", sum(map(len, parts)), limits.message_bytes),
-        ):
-            if found > most:
-                raise LeashError(Kind.VALUE, f"wanted at most {most} {what}, found {found}")
-
-    def _parse(self, part: bytes, where: str, values: int) -> Any:
-        return parse(part, where, depth=self.limits.depth, values=values)
-
-    def _authenticate(self, request: Mapping[str, Any], attachments: Sequence[bytes]) -> ReplyContext:
-        """Verify the signature of a request of either protocol; that it is timely, and new."""
-        protocol = request.get("protocol", 1)
-        if isinstance(protocol, bool) or protocol not in (1, 2):
-            raise LeashError(Kind.VALUE, "request: wanted protocol 1 or 2, found another")
-        reply_context = ReplyContext()
-        if protocol == 2:
-            if not signatures_match(request_signature(request, self._secret), request.get("sign")):
-                raise LeashError(Kind.AUTHENTICATION, _WRONG_SIGNATURE)
-            nonce = request.get("nonce")
-            if not (isinstance(nonce, str) and _NONCE.fullmatch(nonce)):
-                raise LeashError(Kind.AUTHENTICATION, "Wrong nonce.")
-            reply_context = ReplyContext(2, nonce)
-            if request.get("attachments") != [attachment_digest(part) for part in attachments]:
-                raise LeashError(Kind.AUTHENTICATION, "Wrong attachments.", reply_context)
-            mark = f"2 {nonce}"
-        elif not self._legacy:
-            raise LeashError(Kind.AUTHENTICATION, "This server wants requests of protocol 2.")
-        else:
-            wanted = legacy_signature(request, self._secret)
-            if not signatures_match(wanted, request.get("sign")):
-                raise LeashError(Kind.AUTHENTICATION, _WRONG_SIGNATURE)
-            mark = f"1 {wanted}"
-        try:
-            self._memory.accept_once(mark, _time_or_nan(request.get("time")), self._clock())
-        except LeashError as error:
-            raise LeashError(error.kind, str(error), reply_context) from None
-        return reply_context
 
     def _checked_request(
         self, document: dict[str, Any], parts: Sequence[bytes], reply_context: ReplyContext
     ) -> Request:
-        schema = load_schema("leash-request")
         lenient = reply_context.protocol == 1
         unknown_keys: list[str] = []
         if lenient:
             unknown_keys += [key for key in document if key not in _LEGACY_KEYS]
             document = {"argument": {}} | {key: document[key] for key in _LEGACY_KEYS if key in document}
-        validate(document, schema, "request")
+        validate(document, load_schema("leash-request"), "request")
         command = command_of(document["command"])
         if command is None:
             raise LeashError(Kind.NOT_IMPLEMENTED, "There is no such command.")
@@ -214,38 +171,53 @@ class RequestValidator:
         )
 
     def _attachment(self, part: bytes, where: str) -> Attachment:
-        document = self._parse(part, where, 16)
+        document = parse(part, where, depth=self.limits.depth, values=_ATTACHMENT_VALUES)
         if not isinstance(document, dict):
             raise LeashError(Kind.VALIDATION, f"{where}: wanted a JSON object, found something else")
         validate(document, load_schema("leash-request")["$defs"]["attachment"], where)
         return Attachment(**document)
 
     def reply(self, request: Request | ReplyContext, result: str, data: Mapping[str, Any]) -> list[bytes]:
-        """Make the parts of an answer, in the protocol of its request.
+        """Make an answer in the protocol of its request.
 
-        An answer that deployed clients would choke on, or that is too large, becomes a ``ServerError``.
+        An answer that deployed clients could not read, or that is too large, becomes a ``ServerError``.
 
         Parameters
         ----------
         request
-            What is answered.
+            The request, or what is needed of it.
         result
             What was done.
         data
-            What was asked for; NumPy's numbers and arrays may be in it.
+            What was asked for; may hold NumPy's numbers and arrays.
+
+        Returns
+        -------
+        Parts of the answer's message.
         """
         reply_context = request.reply_context if isinstance(request, Request) else request
         try:
             return self.sign(reply_context, _answer_text(result, data))
         except SaxsError as error:
-            _log.warning("An answer %r is not as clients want it: %s", str(result), error)
+            _log.warning("the answer %r is replaced by an error, since clients cannot read it: %s", str(result), error)
             text = (
                 str(error) if isinstance(error, LeashError) else "The server made an answer that clients cannot read."
             )
             return self.sign(reply_context, _answer_text(Kind.SERVER, {"Error": text}))
 
     def sign(self, reply_context: ReplyContext, text: bytes) -> list[bytes]:
-        """Make the parts of an answer of its JSON, ``{"result": ..., "data": ...}``.
+        """Make an answer of its JSON: in protocol 2 with its nonce and a signature.
+
+        Parameters
+        ----------
+        reply_context
+            Of the request.
+        text
+            JSON ``{"result": ..., "data": ...}``.
+
+        Returns
+        -------
+        Parts of the answer's message.
 
         Raises
         ------
@@ -261,34 +233,31 @@ class RequestValidator:
         return [text] if reply_context.protocol == 1 else [text, reply_signature(text, self._secret).encode("ascii")]
 
     def error_reply(self, error: Exception, request: Request | None = None) -> list[bytes]:
-        """Make the parts of the answer to a request that failed.
+        """Make the answer to a request that failed.
 
         Parameters
         ----------
         error
-            Whatever was raised; what is no error of a user's is not told.
+            What was raised; the client is told only of errors that a user can act on.
         request
-            Where it was admitted.
+            The request, if it was valid.
+
+        Returns
+        -------
+        Parts of the answer's message.
         """
-        told = error_of(error)
-        reply_context = request.reply_context if request else told.reply_context
-        if reply_context is None:  # nothing is signed for those who may be anybody
-            return [encode({"result": told.kind, "data": {"Error": str(told)}})]
-        return self.reply(reply_context, told.kind, {"Error": str(told)})
+        refused = error_of(error)
+        reply_context = request.reply_context if request else refused.reply_context
+        if reply_context is None:  # not authentic: its answer is not signed
+            return [encode({"result": refused.kind, "data": {"Error": str(refused)}})]
+        return self.reply(reply_context, refused.kind, {"Error": str(refused)})
 
 
 def _answer_text(result: str, data: Mapping[str, Any]) -> bytes:
-    """An answer as JSON that clients understand."""
+    """JSON of an answer, as its schema allows it."""
     try:
-        document = plain({"result": result, "data": data})
+        document = json_values({"result": result, "data": data})
     except (TypeError, RecursionError) as error:
         raise SchemaError(f"answer: wanted values that JSON can hold, found {error}") from error
     validate(document, load_schema("leash-response"), "answer")
     return encode(document)
-
-
-def _time_or_nan(number: Any) -> float:
-    """Time of a request; NaN, which is never timely, where it is none."""
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return math.nan
-    return float(number)

@@ -280,7 +280,7 @@ def test_file_tells_neither_secret_nor_signature(tmp_path: Path, clock: Clock) -
     clock.passes(100)
     parts = signed("stat", {}, time=clock.now)
     validator = make_validator(clock=clock)
-    validator._memory = memory
+    validator._authenticator._memory = memory
     validator.validate(parts)
     content = (tmp_path / "seen").read_text()
     assert SECRET not in content
@@ -288,7 +288,7 @@ def test_file_tells_neither_secret_nor_signature(tmp_path: Path, clock: Clock) -
 
 
 def test_second_program_is_refused(memory: ReplayMemory, path: Path, clock: Clock) -> None:
-    with pytest.raises(OutputError, match="another program at work with it"):
+    with pytest.raises(OutputError, match="it is used by another process"):
         open_memory(path, clock)
     memory.close()
     open_memory(path, clock).close()
@@ -296,7 +296,7 @@ def test_second_program_is_refused(memory: ReplayMemory, path: Path, clock: Cloc
 
 def test_link_in_its_place_is_not_followed(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "seen").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match="wanted a file for requests seen"):
+    with pytest.raises(OutputError, match="the file of the requests seen cannot be used"):
         open_memory(tmp_path / "seen", clock)
     assert not (tmp_path / "elsewhere").exists()
 

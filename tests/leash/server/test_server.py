@@ -24,7 +24,7 @@ import zmq.auth
 import zmq.utils.monitor
 
 from saxs_bluesky.errors import SaxsError
-from saxs_bluesky.file_pipeline import ProgressJournal, SharedResources
+from saxs_bluesky.file_pipeline import ProgressJournal, SharedResources, SourceSettings
 from saxs_bluesky.frame_job import OutputNames
 from saxs_bluesky.leash import COMMANDS, Attachment, Command, Kind, Limits, compose
 from saxs_bluesky.leash.protocol import UnknownKeyLog
@@ -39,6 +39,7 @@ from saxs_bluesky.leash.server import (
     StateFolder,
 )
 from saxs_bluesky.reduction import read_chi
+from saxs_bluesky.reduction._operator import BinningOperator
 from saxs_bluesky.sources._raw_run_composer import RawRunComposer
 from tests.helpers.hostile import CALIBRATION, MERGE, changed, hostile_messages, sign
 from tests.helpers.leash_validation import NOW, SECRET, SMALL
@@ -71,7 +72,8 @@ class Live:
         self.files = Server(self.folder)  # for its folders and images
         state = StateFolder(self.folder / "state")
         self.progress = ProgressJournal(state.folder / "progress")
-        settings = QueueSettings(names=OutputNames(), watch=True, feeder=(), base=self.base)
+        source = SourceSettings(directory=self.base, watch=True, base=self.base)
+        settings = QueueSettings(source=source, names=OutputNames())
         self.handler = CommandHandler(
             settings, SharedResources(progress=self.progress), state, self.options.get("limits")
         )
@@ -296,7 +298,7 @@ def test_queue_whose_thread_has_died_is_told_of_in_every_answer(
     assert "queue failed" in live.handler.description
     assert "OverflowError" in live.handler.description
     assert "\x1b" not in live.handler.description
-    assert sum("new opens another, readdir tries again" in message for message in caplog.messages) == 1
+    assert sum("new opens another queue, readdir tries this one again" in message for message in caplog.messages) == 1
     poisoned()
     assert client.raw(Command.READDIR)["result"] == "queue restarted with all files"
     until(lambda: client.stat()["images processed"] == 3)
@@ -348,7 +350,7 @@ def test_queue_that_cannot_begin_again_is_told_of(live: Live, client: Client, ca
         results.unlink()
         assert later.raw(Command.READDIR)["result"] == "queue restarted with all files"
         until(lambda: later.raw(Command.PLOT)["result"] == "plot")
-    assert any("cannot go on" in message for message in caplog.messages)
+    assert any("cannot be continued" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
@@ -411,6 +413,25 @@ def test_new_replaces_the_queue(live: Live, client: Client) -> None:
     assert live.files.chi(first).exists()
     assert (live.base / "user" / "work" / "c.chi").exists(), second
     assert not (live.base / "user" / "work" / "b.chi").exists()
+
+
+def test_queue_builds_its_operators_once(live: Live, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From ``new`` over its images to all of them again."""
+    built: list[BinningOperator] = []
+    build = BinningOperator.__init__
+
+    def counted(operator: BinningOperator, *arguments: Any) -> None:
+        built.append(operator)
+        build(operator, *arguments)
+
+    monkeypatch.setattr(BinningOperator, "__init__", counted)
+    live.files.add("a.tif")
+    client.ask(Command.NEW, NEW, MASK)
+    until(lambda: client.stat()["images processed"] == 1)
+    client.ask(Command.CLOSE)
+    until(lambda: client.ask(Command.READDIR).result.startswith("queue restarted"))
+    until(lambda: client.stat()["images processed"] == 2)
+    assert len(built) == 2, "one for each curve"
 
 
 def test_new_that_is_refused_leaves_the_queue(live: Live, client: Client, tmp_path: Path) -> None:
