@@ -1,4 +1,4 @@
-"""What ``saxsleash plot`` draws: the latest curves of a server, in a window or on a file's figure."""
+"""``saxsleash plot``: the latest curves of a server, in a window or in a figure for a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WINDOW_SECONDS = 0.05  # seconds
 
 @dataclass(frozen=True)
 class Style:
-    """How curves are drawn: points left out at the ends, scales of the axes."""
+    """How curves are drawn: points that are left out at both ends, and scales of the axes."""
 
     skip: int
     clip: int
@@ -36,7 +36,7 @@ class Style:
 
 
 def draw_answer(figure: Figure, data: Mapping[str, Any], style: Style) -> None:
-    """Draw the curves of an answer to ``plot``, each in a panel of its own, in place of what is there.
+    """Draw the curves of an answer to ``plot``, each in a panel of its own, in place of what the figure shows.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def draw_answer(figure: Figure, data: Mapping[str, Any], style: Style) -> None:
 
 
 def new_figure(data: Mapping[str, Any], style: Style) -> Figure:
-    """Draw the curves of an answer to ``plot`` on a figure for a file."""
+    """Make a figure of the curves of an answer to ``plot``, to be saved in a file."""
     count = min(max(1, len(data.get("graphs", []))), _MOST_PANELS)
     columns = math.ceil(math.sqrt(count))
     figure = Figure(figsize=(1.5 + 5.5 * columns, 1.3 + 3.8 * math.ceil(count / columns)), layout="constrained")
@@ -101,16 +101,16 @@ class PlotWindow:
         self._shown = ""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         self._plt.close(self._figure)
 
     def follow(self, client: LeashClient, stopped: Callable[[], bool]) -> None:
-        """Ask about once a second, and draw what is new, until somebody closes the window or ``stopped`` says so.
+        """Ask once a second, and draw new curves, until the window is closed or ``stopped`` returns True.
 
         Raises
         ------
         SaxsError
-            There is no answer to the first question; later the window tells so, and the server is asked again.
+            The first request failed. Later errors are shown in the window, and the server is asked again.
         """
         self._draw(client.plot())
         self._figure.show()
@@ -159,7 +159,7 @@ def _view(axes: Axes) -> dict[str, tuple[float, float]]:
 
 @contextmanager
 def _polled_answers(client: LeashClient) -> Iterator[Callable[[], Response | SaxsError | None]]:
-    """Ask in a thread, lest the window stands still while the server thinks; gives what was not taken yet."""
+    """Ask in a thread, so that the window does not freeze; yields a function that returns the latest new answer."""
     latest: list[Response | SaxsError] = []
     stop = threading.Event()
 

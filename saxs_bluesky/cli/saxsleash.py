@@ -1,4 +1,4 @@
-"""``saxsleash``: ask a server of the SAXSdog network to do something, or how it stands."""
+"""``saxsleash``: send a command to a server of the SAXSdog network, and print the answer."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ _PRINTED = "plotdata"
 _COMMANDS = """\
 commands:
   new CALIBRATION [[MASK] DIRECTORY]
-                      open a queue in place of the one there is; MASK is used for all entries of Masks, DIRECTORY
-                      (user/2014) lies below the server's base directory; what is not given is as CALIBRATION says
-  close               take no more images, finish those that wait
-  abort               take no more images, leave those that wait
-  readdir             put all images in again that are in the queue's folder
-  stat                how the queue stands
-  get                 calibration and masks of the queue
-  plot                show the latest curves in a window until it is closed or Ctrl-C; with -o, in a file
+                      open a queue in place of the present one. MASK replaces the mask of all entries of Masks,
+                      DIRECTORY (user/2014) the folder of the images below the server's base directory; without
+                      them, those in CALIBRATION are used
+  close               take no more images, and finish those that wait
+  abort               take no more images, and drop those that wait
+  readdir             reduce all images in the queue's folder again
+  stat                show the state of the queue
+  get                 show calibration and masks of the queue
+  plot                show the latest curves in a window until it is closed or Ctrl-C; with -o, draw them into a file
   plotdata            print the data of plot
-  listdir [PATH]      what a folder on the server holds
-  fileslist           files that the queue has written
-  mergedata MERGECONF join the curves with the logs of the beamline
-  mergestat           what the join has to tell; getmergestat is another name of it
-  getmergedata        result of the join
+  listdir [PATH]      list a folder on the server
+  fileslist           list the files that the queue has written
+  mergedata MERGECONF merge the curves with the log files of the beamline
+  mergestat           show new messages of the merge; also called getmergestat
+  getmergedata        show the result of the merge
 
 exit codes:
-  0    done; that there is no queue is an answer too
-  1    the server answered an error, or nothing
+  0    done, also if the answer is that there is no queue
+  1    the server answered an error, or did not answer
   2    wrong usage, a file that cannot be read, no display
   130  interrupted
 """
@@ -61,7 +62,7 @@ _LEAST_ARGUMENTS = {Command.NEW: 1, Command.MERGEDATA: 1}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = build_parser()
-    # Options may stand among the arguments of a command.
+    # Options may be mixed with the arguments of a command.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
     return run(parser, lambda options: _saxsleash(parser, options), arguments)
 
@@ -70,36 +71,39 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsleash",
-        "Ask a server of the SAXSdog network, and print its answer as JSON. Servers and their secrets are in the\n"
-        f"network file, {NETWORK_FILE}, which saxsnetconf makes.",
+        "Send a command to a server of the SAXSdog network, and print its answer as JSON. Servers and secrets are in\n"
+        f"the network file, {NETWORK_FILE}, which saxsnetconf makes.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "%(prog)s [options] command [arguments]"
     parser.epilog = _COMMANDS
     parser.add_argument("words", nargs="+", metavar="command [arguments]", help="see below")
     option = parser.add_argument
-    option("-S", "--server", metavar="URL", help="address of the server, in place of that in the network file")
+    option("-S", "--server", metavar="URL", help="address of the server, instead of the one in the network file")
     option(
-        "-N", "--serverno", type=int, default=0, metavar="N", help="server of the network file; default: 0, the first"
+        "-N",
+        "--serverno",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the server in the network file; default: 0, the first",
     )
     option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"network file; default: {NETWORK_FILE}")
-    option(
-        "--timeout", type=seconds, default=100.0, metavar="S", help="how long to wait for the answer; default: 100 s"
-    )
-    option("--table", action="store_true", help="print for people; of plot the integral parameters")
+    option("--timeout", type=seconds, default=100.0, metavar="S", help="seconds to wait for the answer; default: 100")
+    option("--table", action="store_true", help="print a table instead of JSON; with plot, the integral parameters")
     option(
         "--protocol",
         type=int,
         choices=(1, 2),
         default=1,
-        help="2 signs masks and answers too, but deployed servers know only 1; default: 1",
+        help="2 also signs masks and answers, but deployed servers know only 1; default: 1",
     )
     option(
         "--curve",
         nargs=2,
         type=Path,
         metavar=("SERVER.key", "OWN.key_secret"),
-        help="keys of CurveZMQ to conceal the conversation with",
+        help="encrypt the connection (CURVE) with these keys",
     )
     plot = parser.add_argument_group("plot")
     plot.add_argument("-o", "--out", type=Path, metavar="FILE", help="draw into this file; .png, .svg, .pdf and others")
@@ -156,7 +160,7 @@ def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
 
 
 def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str, Command, list[str]]:
-    """Name, command, and arguments; of names with two words, such as ``close queue``, too."""
+    """Name, command and arguments; a name may have two words, such as ``close queue``."""
     for length in (2, 1):
         name = " ".join(words[:length])
         command = command_of(name)
@@ -174,7 +178,7 @@ def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str
 
 
 def _named(command: str) -> str:
-    """A command by the names that deployed programs have for it."""
+    """Name of a command in deployed programs."""
     return "mergestat or getmergestat" if command == Command.MERGESTAT else command
 
 
@@ -182,7 +186,10 @@ def _client(options: argparse.Namespace) -> LeashClient:
     network = read_network(options.network)
     entry: NetworkEntry = network.choose(options.serverno)
     if network.exposed:
-        complain(f"saxsleash: {network.where}: others can read the secrets in it, or change it; run chmod 600 on it")
+        complain(
+            f"saxsleash: {network.where}: other users can read or change this file, which holds secrets; "
+            "run chmod 600 on it"
+        )
     if options.server:
         entry = replace(entry, server=options.server)
     encryption = EncryptionKeys(*options.curve) if options.curve else None
@@ -202,9 +209,9 @@ def _ask(client: LeashClient, command: Command, arguments: list[str]) -> Respons
 
 
 def _folder(client: LeashClient, command: Command, response: Response) -> str:
-    """Folder of the queue as ``stat --table`` shows it; after ``new``, say so where there is no such folder yet.
+    """Folder of the queue for ``stat --table``; after ``new``, a warning if there is no such folder yet.
 
-    Nothing that goes wrong here spoils what was asked for.
+    An error here does not fail the command.
     """
     try:
         if command is Command.STAT and response.data.get("stat"):
@@ -219,7 +226,7 @@ def _folder(client: LeashClient, command: Command, response: Response) -> str:
 
 
 def _directory(response: Response) -> str:
-    """Folder of the calibration in an answer, below the server's base directory; empty where it tells none."""
+    """Folder of the calibration in an answer, below the server's base directory; empty without one."""
     parts = response.data.get("cal", {}).get("Directory")
     if not (isinstance(parts, list) and all(isinstance(part, str) for part in parts)):
         return ""
@@ -227,7 +234,7 @@ def _directory(response: Response) -> str:
 
 
 def _is_there(client: LeashClient, path: str) -> bool:
-    """Whether there is a folder, as the lists of those above it tell: all servers answer these alike."""
+    """True if there is a folder, by the lists of those above it: all servers answer these alike."""
     parts = [] if path == "." else path.split("/")
     for depth, name in enumerate(parts):
         content = client.listdir(parts[:depth]).data.get("dircontent", [])
@@ -275,7 +282,7 @@ def _print_json(response: Response) -> None:
 
 
 def _print_failure(error: CallError) -> None:
-    """Print what scripts look for: the server's own answer, or that there was none."""
+    """Print for scripts the server's answer, or that there was none in time."""
     if error.response is not None:
         _print_json(error.response)
     elif error.result == "Timeout":
@@ -318,7 +325,7 @@ def _columns(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 def _time(value: Any) -> str:
-    """A time of the protocol, in seconds since 1970, as people read it."""
+    """A time in seconds since 1970, as local time for people."""
     try:
         return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (TypeError, ValueError, OverflowError, OSError):

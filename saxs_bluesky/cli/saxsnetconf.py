@@ -35,35 +35,37 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsnetconf",
-        "Add a server to the network file, with a secret drawn by lot, or change it where it is there: one with this\n"
-        "address keeps its secret and its number. Asks for what no option says. Server, feeder and clients need\n"
-        "the same secret: copy the file, which only you can read, to the others' computers.",
+        "Add a server to the network file, with a random secret, or change the server that has the same address,\n"
+        "which keeps its secret and its number. Asks for values that no option gives. Server, feeder and clients\n"
+        "need the same secret: copy the file, which only you can read, to their computers.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "examples:\n"
-        "  saxsnetconf                                       be asked\n"
-        "  saxsnetconf -n -y                                 begin anew with a server on this computer\n"
+        "  saxsnetconf                                       ask for all values\n"
+        "  saxsnetconf -n -y                                 write a new file with a server on this computer\n"
         "  saxsnetconf --server saxs1:9723 --name SAXS1 -y   add a server\n"
         "  saxsnetconf --client-keys keys/anna               make keys for a client of a server that encrypts\n"
         "\n"
         "exit codes:\n"
         "  0  written\n"
-        "  2  wrong usage, or nowhere to write; the file is as it was"
+        "  2  wrong usage, or the file cannot be written; it is not changed"
     )
     option = parser.add_argument
-    option("-n", "--new", action="store_true", help="replace the file, whatever is in it, and draw a new secret")
+    option("-n", "--new", action="store_true", help="replace the file with a new one, with a new secret")
     option("--server", metavar="URL", help=f"address of the server; default: tcp://{_HOST}:{SERVER_PORT}")
-    option("--feeder", metavar="URL", help=f"of the feeder, {_NONE} for none; default: tcp://{_HOST}:{FEEDER_PORT}")
-    option("--name", metavar="TEXT", help="a name for people; default: none")
+    option(
+        "--feeder", metavar="URL", help=f"address of the feeder, {_NONE} for none; default: tcp://{_HOST}:{FEEDER_PORT}"
+    )
+    option("--name", metavar="TEXT", help="name of the server, for people; default: none")
     option("--network", type=Path, default=NETWORK_FILE, metavar="FILE", help=f"network file; default: {NETWORK_FILE}")
     option(
         "--client-keys",
         type=Path,
         metavar="NAME",
-        help="write NAME.key and NAME.key_secret, for saxsleash --curve, and nothing else",
+        help="write only the keys NAME.key and NAME.key_secret, for saxsleash --curve",
     )
-    option("-y", "--yes", action="store_true", help="ask nothing, take the defaults")
+    option("-y", "--yes", action="store_true", help="do not ask, use the defaults")
     option("--show-secret", action="store_true", help="print the server's secret")
     return parser
 
@@ -71,8 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _saxsnetconf(options: argparse.Namespace) -> int:
     if options.client_keys is not None:
         public, secret = make_keys(options.client_keys.absolute().parent, options.client_keys.name)
-        tell(f"{public}: give it to the server, whose folder for keys has one for clients")
-        tell(f"{secret}: the client's own, for its eyes alone")
+        tell(f"{public}: copy it to the server, into the clients folder of its keys")
+        tell(f"{secret}: for the client alone; keep it secret")
         return Exit.DONE
     path = options.network.expanduser()
     there = read_network(path) if path.exists() and not options.new else Network((), exposed=False, where=str(path))
@@ -87,10 +89,10 @@ def _saxsnetconf(options: argparse.Namespace) -> int:
     write_network(entries, path)
     if there.exposed:
         complain(
-            f"saxsnetconf: {path}: others could read the secrets in it, or change it; now only you can. Where that "
-            "matters, draw a new secret: -n"
+            f"saxsnetconf: {path}: other users could read or change this file, which holds secrets; now only you can. "
+            "saxsnetconf -n makes a new secret"
         )
-    what = "is there, and keeps its secret" if old else "added, with a new secret"
+    what = "is in the file already and keeps its secret" if old else "added, with a new secret"
     tell(f"{path}: server {entries.index(entry)} ({server}) {what}")
     if options.show_secret:
         say(entry.secret)
@@ -98,7 +100,7 @@ def _saxsnetconf(options: argparse.Namespace) -> int:
 
 
 def _value(given: str | None, options: argparse.Namespace, what: str, default: str, check: Callable[[str], str]) -> str:
-    """What an option says, or the user."""
+    """Value of an option, or the user's answer."""
     if given is not None:
         return check(given)
     if options.yes:
@@ -117,7 +119,7 @@ def _value(given: str | None, options: argparse.Namespace, what: str, default: s
 
 
 def _address(text: str) -> str:
-    """An address of the file as it would be written today, where it is one."""
+    """An address of the file in today's form, if it is valid."""
     try:
         return tcp_address(text)
     except SaxsError:

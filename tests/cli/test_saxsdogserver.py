@@ -51,7 +51,7 @@ def test_what_cannot_be_is_told_in_a_line(server: Server, tmp_path: Path, capsys
         ("--network", str(tmp_path / "none")): "wanted a network file, found nothing there; saxsnetconf makes one",
         ("-N", "1"): "wanted a number from 0 to 0, found server number 1 asked for",
         ("--curve", os.devnull): "wanted a folder for keys, found",
-        ("--state", os.devnull): "wanted a folder for the state of a server, found",
+        ("--state", os.devnull): "the folder for the server's state cannot be made",
         ("--bind", "no such host"): "wanted a free address for the server, found:",
     }.items():
         assert text in refused(capsys, server, *options)
@@ -163,7 +163,7 @@ def test_connections_are_encrypted_where_asked(
     """Keys made by ``saxsnetconf``, given to the server while it runs, and taken away again."""
     keys, own = tmp_path / "keys", tmp_path / "own" / "anna"
     assert make_keys_main(["--client-keys", str(own)]) == 0
-    assert capsys.readouterr().out.startswith(f"{own}.key: give it to the server")
+    assert capsys.readouterr().out.startswith(f"{own}.key: copy it to the server")
     assert (tmp_path / "own" / "anna.key_secret").stat().st_mode & 0o777 == 0o600
     server.options = ("-w", "--curve", str(keys), "--no-legacy")
     server.start()

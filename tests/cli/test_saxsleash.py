@@ -294,7 +294,7 @@ def test_address_overrides_that_of_the_file(server: Server, option: str) -> None
 def test_network_file_that_others_can_read_is_told_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / ".saxsdognetwork").chmod(0o644)
     assert main(["stat"]) == 0
-    assert "others can read the secrets in it, or change it; run chmod 600" in capsys.readouterr().err
+    assert "other users can read or change this file, which holds secrets; run chmod 600" in capsys.readouterr().err
 
 
 def test_network_file_is_wanted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def test_server_that_is_there_keeps_its_secret(file: Path, address: str, capsys:
     assert main(["-y", "--server", address, "--feeder", "saxs1:9823"]) == 0
     _, changed = read_network(file).entries
     assert changed == NetworkEntry(OLD.server, "tcp://saxs1:9823", OLD.secret, OLD.name)
-    assert "server 1 (tcp://saxs1:9723) is there, and keeps its secret" in capsys.readouterr().out
+    assert "server 1 (tcp://saxs1:9723) is in the file already and keeps its secret" in capsys.readouterr().out
     before = file.read_bytes()
     assert main(["-y", "--server", address]) == 0
     assert file.read_bytes() == before
@@ -195,7 +195,9 @@ def test_file_that_others_could_read_is_closed_and_told_of(
     assert main(["-y"]) == 0
     assert mode(file) == 0o600
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"saxsnetconf: {file}: others could read the secrets in it, or change it; now only you can")
+    assert line.startswith(
+        f"saxsnetconf: {file}: other users could read or change this file, which holds secrets; now only you can"
+    )
     assert main(["-y"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -250,13 +252,13 @@ def test_keys_of_a_client_are_made_once(tmp_path: Path, file: Path, capsys: pyte
     assert main(["--client-keys", str(name)]) == 0
     public, secret = tmp_path / "keys" / "anna.key", tmp_path / "keys" / "anna.key_secret"
     assert capsys.readouterr().out.splitlines() == [
-        f"{public}: give it to the server, whose folder for keys has one for clients",
-        f"{secret}: the client's own, for its eyes alone",
+        f"{public}: copy it to the server, into the clients folder of its keys",
+        f"{secret}: for the client alone; keep it secret",
     ]
     assert (mode(public), mode(secret)) == (0o644, 0o600)
     before = secret.read_bytes()
     assert main(["--client-keys", str(name)]) == 2
-    assert capsys.readouterr().err == f"saxsnetconf: {public}: wanted room for new keys, found keys\n"
+    assert capsys.readouterr().err == f"saxsnetconf: {public}: the key file exists already; it is not overwritten\n"
     assert secret.read_bytes() == before
     assert main(["--client-keys", "/dev/null/anna"]) == 2
     assert "wanted a folder for keys, found" in capsys.readouterr().err

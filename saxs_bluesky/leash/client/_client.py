@@ -1,4 +1,4 @@
-"""A client of leash servers, for command lines and windows alike."""
+"""A client of leash servers, for command line, window and scripts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KINDS = {kind.value for kind in Kind}
 
 
 class LeashClient:
-    """Asks a server of the SAXSdog network.
+    """Sends requests to a server of the SAXSdog network.
 
     ::
 
@@ -46,30 +46,30 @@ class LeashClient:
             client.new("cal.json", directory="user/2014")
             client.stat().data["stat"]["queue length"]
 
-    Each call waits for its answer. After one that failed the client can be used again; what the server made of it is
-    then not known. Calls of several threads wait for each other.
+    Each call waits for its answer. After a failed call the client can be used again, but whether the server has done
+    what was asked is not known. Calls of several threads wait for each other.
 
     Parameters
     ----------
     server
         Entry of a network file, or an address, ``host:port``.
     secret
-        What server and clients share, in place of the entry's; an address needs one.
+        Shared by server and clients; None: the entry's. Needed with an address.
     timeout
-        Seconds to wait for an answer; deployed clients wait for 100.
+        Time to wait for an answer, in seconds; deployed clients wait 100 s.
     protocol
         1, that of deployed servers, or 2, which signs attachments and answers too.
     encryption
         Keys to encrypt the connection with (CURVE); None: no encryption, as with deployed servers.
     limits
-        Bounds of what is sent and taken in.
+        Limits of what is sent and received; None: the defaults.
     curve
         Former name of ``encryption``.
 
     Raises
     ------
     SaxsError
-        The address is none, or there is no secret.
+        The address is not valid, or there is no secret.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class LeashClient:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Ask no more, and end a call that waits; from any thread, and as often as you like."""
+        """End a call that waits, and close the client; from any thread, also more than once."""
         self._disconnected.set()
-        with self._call_lock:  # no socket is open then, for which the context would wait
+        with self._call_lock:  # so that no socket is open: the context would wait for it
             self._context.term()
 
     def request(
@@ -123,27 +123,27 @@ class LeashClient:
         *,
         check: bool = True,
     ) -> Response:
-        """Ask whatever can be asked.
+        """Send any command, and wait for the answer.
 
         Parameters
         ----------
         command
-            What is wanted; aliases will do.
+            Command, or its name or alias.
         argument
-            What the command needs to know.
+            Argument of the command.
         attachments
-            What the command wants attached.
+            Attachments that the command needs.
         check
-            Whether an error that the server tells of is raised; else it is returned.
+            Raise an error that the server answers; else it is returned like any answer.
 
         Raises
         ------
         LeashTimeoutError
-            The server does not answer.
+            The server does not answer in time.
         CallError
-            It answers an error, or what is no answer.
+            It answers an error, or something that is no answer.
         LeashError
-            The request is none, and was not sent.
+            The request is not valid, and was not sent.
         """
         known = command_of(command)
         if known is None:
@@ -164,8 +164,8 @@ class LeashClient:
         except LeashError as error:
             raise CallError(error.kind, f"{self.address}: {error}") from error
         if check and (response.error is not None or response.result in _KINDS):
-            told = response.error or "it does not say why"
-            raise CallError(response.result, f"{self.address}: {response.result}: {told}", response)
+            reason = response.error or "it does not say why"
+            raise CallError(response.result, f"{self.address}: {response.result}: {reason}", response)
         return response
 
     def new(
@@ -174,79 +174,79 @@ class LeashClient:
         masks: str | Path | Sequence[str | Path | None] | None = None,
         directory: RemotePath | None = None,
     ) -> Response:
-        """Open a queue in place of the one there is.
+        """Open a queue in place of the present one.
 
         Parameters
         ----------
         calibration
-            The calibration, or its file, to which the paths of its masks are relative.
+            The calibration, or the path of its file, to which the paths of its masks are relative.
         masks
-            In place of those in the calibration: one for all entries of ``Masks``, or a list with one for each,
-            None for an entry without.
+            Mask files in place of those in the calibration: one for all entries of ``Masks``, or a list with one for
+            each entry, None for an entry without mask.
         directory
-            Folder of the images below the server's base directory, ``user/2014`` or its names, in place of that
-            in the calibration.
+            Folder of the images in place of that in the calibration: ``user/2014``, or a list of its parts, below the
+            server's base directory.
 
         Raises
         ------
         SaxsError
-            A file cannot be read, or what is in it does not fit; or as `request` does.
+            A file cannot be read or does not fit; or as `request` does.
         """
         return self.request(Command.NEW, *queue_argument(calibration, masks, directory))
 
     def close(self) -> Response:
-        """Let the queue take no more images; those that wait are done."""
+        """Let the queue take no more images, and finish those that wait."""
         return self.request(Command.CLOSE)
 
     def abort(self) -> Response:
-        """Let the queue take no more images, and leave those that wait."""
+        """Let the queue take no more images, and drop those that wait."""
         return self.request(Command.ABORT)
 
     def readdir(self) -> Response:
-        """Put all images in again that are in the queue's folder."""
+        """Reduce all images in the queue's folder again."""
         return self.request(Command.READDIR)
 
     def stat(self) -> Response:
-        """How the queue stands."""
+        """Ask for the state of the queue."""
         return self.request(Command.STAT)
 
     def get(self) -> Response:
-        """Calibration and masks of the queue."""
+        """Ask for calibration and masks of the queue."""
         return self.request(Command.GET)
 
     def plot(self) -> Response:
-        """The latest curves, and the history; `graph_curves` makes curves of them."""
+        """Ask for the latest curves and the history; `graph_curves` makes curves of the answer."""
         return self.request(Command.PLOT)
 
     def listdir(self, directory: RemotePath = ()) -> Response:
-        """What a folder below the server's base directory holds: ``user/2014`` or its names."""
+        """List a folder below the server's base directory: ``user/2014``, or a list of its parts."""
         return self.request(Command.LISTDIR, {"directory": path_parts(directory)})
 
     def fileslist(self) -> Response:
-        """Files that the queue has written."""
+        """Ask for the files that the queue has written."""
         return self.request(Command.FILESLIST)
 
     def mergedata(self, conf: DocumentOrPath, logs: Sequence[str | Path] | None = None) -> Response:
-        """Join the curves of the queue with the logs of the beamline.
+        """Merge the curves of the queue with the log files of the beamline.
 
         Parameters
         ----------
         conf
-            What to join and how, or its file, to which each ``LocalPath`` in it is relative.
+            The merge configuration, or the path of its file, to which each ``LocalPath`` in it is relative.
         logs
-            In place of the files at these paths, one for each, in their order.
+            Log files in place of those with a ``LocalPath``, one for each, in their order.
 
         Raises
         ------
         SaxsError
-            A file cannot be read, or the configuration is none; or as `request` does.
+            A file cannot be read, or the configuration is not valid; or as `request` does.
         """
         return self.request(Command.MERGEDATA, *merge_argument(conf, logs))
 
     def getmergedata(self) -> Response:
-        """Result of the last join."""
+        """Ask for the result of the last merge."""
         return self.request(Command.GETMERGEDATA)
 
     def mergestat(self) -> Response:
-        """What a join has to tell since this was last asked."""
+        """Ask for the messages of the merge since the last time."""
         return self.request(Command.MERGESTAT)

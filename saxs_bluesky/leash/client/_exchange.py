@@ -1,4 +1,4 @@
-"""A request and its answer, over a connection of their own."""
+"""A request and its answer, each pair over a connection of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from saxs_bluesky.leash.protocol import EncryptionKeys, Kind, LeashError
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
-_CONNECT_SECONDS = 10.0  # seconds; a server that is busy takes connections all the same
+_CONNECT_SECONDS = 10.0  # a busy server accepts connections too
 _POLL_MS = 100
 _LOST = (
     zmq.Event.DISCONNECTED
@@ -28,16 +28,16 @@ _LOST = (
 
 
 class CallError(LeashError):
-    """A call that came to nothing: the server says so, or says nothing, or nothing that is an answer.
+    """A call that failed: the server answered an error, did not answer, or answered something else.
 
     Parameters
     ----------
     result
-        What an answer's ``result`` says of it.
+        ``result`` of the answer, ``Timeout`` or ``Disconnected``.
     message
         One line, for people.
     response
-        The server's answer, where that is why.
+        The server's answer; None if there is no valid one.
     """
 
     def __init__(self, result: str, message: str, response: Response | None = None) -> None:
@@ -47,7 +47,7 @@ class CallError(LeashError):
 
 
 class LeashTimeoutError(CallError):
-    """There was no answer in time; whether the server has done what was asked is not known."""
+    """There was no answer in time; the server may have done what was asked."""
 
     def __init__(self, message: str) -> None:
         super().__init__("Timeout", message)
@@ -55,23 +55,23 @@ class LeashTimeoutError(CallError):
 
 @dataclass(frozen=True)
 class Exchange:
-    """How to bring a request to a server and its answer back.
+    """Sends a request to a server and returns the answer.
 
-    Each has a socket of its own. A REQ socket that waits for an answer can do nothing else, and deployed servers
-    (REP) know nothing of the options that would change that; so the one that is left without is thrown away.
+    Each request has a socket of its own: a REQ socket that gets no answer cannot be used again, and deployed servers
+    (REP) do not support the options that would change that.
 
     Parameters
     ----------
     context
-        0MQ's.
+        0MQ's context.
     address
-        Of the server.
+        Address of the server.
     encryption
         Keys to encrypt the connection with (CURVE); None: no encryption.
     most_bytes
-        Bytes of a part of the answer, beyond which 0MQ takes no more of it.
+        Limit for a part of the answer, in bytes: 0MQ closes the connection beyond it.
     stopped
-        Whether to give up.
+        Returns True if the call should end.
     """
 
     context: Context
@@ -81,21 +81,26 @@ class Exchange:
     stopped: Callable[[], bool]
 
     def __call__(self, signed: Callable[[], Sequence[bytes]], timeout: float) -> tuple[Sequence[bytes], list[bytes]]:
-        """Send the parts of a request, and return them with those of the answer.
+        """Send a request and wait for its answer.
 
         Parameters
         ----------
         signed
-            Makes the request once there is a server: one that begins refuses what was signed before.
+            Makes the parts of the request; called once there is a connection, since a server refuses what was signed
+            before its start.
         timeout
-            Seconds to wait for the server, and then for its answer.
+            Time to wait for the connection, and then for the answer, in seconds.
+
+        Returns
+        -------
+        Parts of the request and of its answer.
 
         Raises
         ------
         CallError
-            There is none.
+            There is no answer.
         SaxsError
-            There can be no connection to the address.
+            The address or the keys cannot be used.
         """
         self._raise_if_stopped()
         try:
@@ -124,7 +129,7 @@ class Exchange:
     def _connect(self, socket: zmq.Socket[bytes]) -> None:
         if self.encryption is not None:
             self.encryption.apply(socket)
-        # Ready to send only when somebody listens.
+        # Ready to send only when there is a connection.
         socket.setsockopt(zmq.IMMEDIATE, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, self.most_bytes)
         try:
@@ -151,7 +156,7 @@ class Exchange:
         if not self._poll_until(lambda step: bool(poller.poll(step)), timeout):
             raise self._timeout_error(timeout)
         if not socket.poll(0):
-            # A server never answers on another connection than that of the question.
+            # A server answers only on the connection of the request.
             raise CallError(
                 "Disconnected",
                 f"{self.address}: wanted an answer, found the connection broken (the server ended, or answered more "
@@ -177,7 +182,7 @@ class Exchange:
 
 
 def _read_events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
-    """What was told since the last look."""
+    """Events since the last call."""
     events = set()
     while monitor.poll(0):
         events.add(zmq.Event(parse_monitor_message(monitor.recv_multipart())["event"]))
@@ -186,7 +191,7 @@ def _read_events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
 
 @contextmanager
 def _monitored(socket: zmq.Socket[bytes]) -> Iterator[Any]:
-    """A socket on which the losses of connections are told."""
+    """A socket that receives events when the connection is lost."""
     monitor = socket.get_monitor_socket(_LOST)
     try:
         yield monitor

@@ -1,4 +1,4 @@
-"""What a client reads from its own files: arguments, and the attachments that belong to them."""
+"""Arguments and attachments of requests, read from the client's files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from saxs_bluesky.reduction import Calibration, own_spelling
 from saxs_bluesky.schemas import load_schema, parse_json, validate
 
 DocumentOrPath: TypeAlias = str | Path | Mapping[str, Any]
-"""A JSON document, or where it is."""
+"""A JSON document, or the path of its file."""
 RemotePath: TypeAlias = str | Sequence[str]
-"""A path below the server's base directory, ``user/2014`` or its names."""
+"""A path below the server's base directory: ``user/2014``, or a list of its parts."""
 ArgumentAndAttachments: TypeAlias = tuple[dict[str, Any], list[Attachment]]
 
-_NEEDED = ("GISAXSmode", "Live-Filelisting", "OverwriteFiles")  # by deployed servers, and each mask's Phi-mode
+# Keys that deployed servers need, beside each mask's Phi-mode.
+_NEEDED = ("GISAXSmode", "Live-Filelisting", "OverwriteFiles")
 
 
 def path_parts(path: RemotePath) -> list[str]:
-    """Names that lead down to a path.
+    """Parts of a path below the server's base directory.
 
     Raises
     ------
     LeashError
-        It does not lead down.
+        It leads out of the base directory.
     """
     return list(checked_parts(path.split("/") if isinstance(path, str) else list(path), "directory"))
 
@@ -37,25 +38,25 @@ def queue_argument(
     masks: str | Path | Sequence[str | Path | None] | None = None,
     directory: RemotePath | None = None,
 ) -> ArgumentAndAttachments:
-    """Argument and attachments of ``new``.
+    """Make argument and attachments of ``new``.
 
-    The calibration must be one, and its masks must fit it. It is sent as it is, without defaults that a deployed server
-    may not know, but with those of the keys that it needs.
+    Calibration and masks are validated. The calibration is sent as it is, with the defaults of keys that deployed
+    servers need, but without those that they may not know.
 
     Parameters
     ----------
     calibration
-        The paths of masks in a file are relative to the file; else to the working folder.
+        Paths of masks in a file are relative to the file, else to the working directory.
     masks
-        In place of those in the calibration: one for all entries of ``Masks``, or a list with one for each, None for
-        an entry without.
+        Mask files in place of those in the calibration: one for all entries of ``Masks``, or a list with one for each
+        entry, None for an entry without mask.
     directory
-        In place of that in the calibration.
+        Folder of the images in place of that in the calibration.
 
     Raises
     ------
     SaxsError
-        A file cannot be read, or what is in it does not fit.
+        A file cannot be read or does not fit.
     """
     document, folder, where = _read(calibration)
     own_spelling(document, where)
@@ -64,7 +65,7 @@ def queue_argument(
     if masks is not None:
         _replace_masks(document, masks, where)
         folder = Path()
-    # What it says of files is checked before any is read.
+    # Checked before any mask is read.
     Calibration.from_dict(document, folder=folder, where=where)
     names = [str(entry.get("MaskFile", "")) for entry in document.get("Masks", [])]
     contents = [_content(folder / name, "mask") if name else None for name in names]
@@ -80,7 +81,7 @@ def queue_argument(
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """A calibration with the keys without which deployed servers refuse it."""
+    """Add the keys that deployed servers need to a calibration."""
     properties = load_schema("calibration")["properties"]
     document = {name: properties[name]["default"] for name in _NEEDED if name not in document} | document
     phi_mode = {"Phi-mode": properties["Masks"]["items"]["properties"]["Phi-mode"]["default"]}
@@ -92,7 +93,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 def _replace_masks(document: dict[str, Any], masks: str | Path | Sequence[str | Path | None], where: str) -> None:
     entries = document.setdefault("Masks", [{}])
     if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
-        return  # that it is not as it should be is told later
+        return  # the validation says later what is wrong
     given = [masks] * len(entries) if isinstance(masks, str | Path) else list(masks)
     if len(given) != len(entries):
         raise SaxsError(f"{where}: wanted one mask for each of the {len(entries)} entries of Masks, found {len(given)}")
@@ -101,19 +102,19 @@ def _replace_masks(document: dict[str, Any], masks: str | Path | Sequence[str | 
 
 
 def merge_argument(conf: DocumentOrPath, logs: Sequence[str | Path] | None = None) -> ArgumentAndAttachments:
-    """Argument and attachments of ``mergedata``.
+    """Make argument and attachments of ``mergedata``.
 
     Parameters
     ----------
     conf
-        Each ``LocalPath`` in a file is relative to the file; else to the working folder.
+        Each ``LocalPath`` in a file is relative to the file, else to the working directory.
     logs
-        In place of the files at these paths, one for each, in their order.
+        Log files in place of those with a ``LocalPath``, one for each, in their order.
 
     Raises
     ------
     SaxsError
-        A file cannot be read, or the configuration is none.
+        A file cannot be read, or the configuration is not valid.
     """
     document, folder, where = _read(conf)
     validate(document, load_schema("merge"), where)
@@ -126,7 +127,7 @@ def merge_argument(conf: DocumentOrPath, logs: Sequence[str | Path] | None = Non
 
 
 def _read(document: DocumentOrPath) -> tuple[dict[str, Any], Path, str]:
-    """A document that may be changed, what its paths are relative to, and what errors call it."""
+    """A copy of the document, the folder that its paths are relative to, and its name in errors."""
     if isinstance(document, Mapping):
         return copy.deepcopy(dict(document)), Path(), "document"
     path = Path(document)
@@ -139,11 +140,11 @@ def _content(path: Path, what: str) -> bytes:
     except OSError as error:
         raise SaxsError(f"{path}: wanted a {what} file, found {error.strerror or error}") from error
     except ValueError as error:  # a NUL
-        raise LeashError(Kind.VALUE, f"wanted a {what} file, found a path that is none") from error
+        raise LeashError(Kind.VALUE, f"wanted a {what} file, found a path with a NUL in it") from error
 
 
 def _text(content: bytes) -> str:
-    """Text of a log file; loggers on old Windows computers write no UTF-8."""
+    """Text of a log file; loggers on old Windows computers do not write UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

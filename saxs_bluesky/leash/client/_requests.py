@@ -1,4 +1,4 @@
-"""The client's side of a conversation: requests to bytes, bytes to answers."""
+"""Requests to bytes and bytes to answers, for clients."""
 
 from __future__ import annotations
 
@@ -33,21 +33,29 @@ _ANSWER_VALUES = 20_000_000
 
 @dataclass(frozen=True)
 class Response:
-    """An answer: what was done, and what was asked for."""
+    """An answer.
+
+    Parameters
+    ----------
+    result
+        What was done, or the kind of an error.
+    data
+        What was asked for.
+    """
 
     result: str
     data: Mapping[str, Any]
 
     @property
     def error(self) -> str | None:
-        """What went wrong; None where nothing did."""
+        """Error message of the server; None if there is none."""
         error: str | None = self.data.get("Error")
         return error
 
 
 @dataclass(frozen=True)
 class UnsignedRequest:
-    """A request that fits its command and is not signed yet; its attachments are encoded."""
+    """A valid request that is not signed yet, with its attachments encoded."""
 
     _request: Mapping[str, Any]
     _attachments: Sequence[bytes]
@@ -71,13 +79,13 @@ class UnsignedRequest:
         return cls(request, parts, protocol)
 
     def signed(self, secret: str, clock: Callable[[], float] = time.time) -> list[bytes]:
-        """The parts of the request, signed as of now."""
+        """Parts of the request, signed at the present time."""
         request = {**self._request, "time": clock(), "sign": ""}
         sign = legacy_signature
         if self._protocol == 2:
             sign = request_signature
             request["nonce"] = secrets.token_hex(_NONCE_BYTES)
-        # What is signed is what the server makes of the bytes.
+        # Signed is what the server parses from the bytes.
         plain = parse(encode(request), "request", depth=Limits.depth, values=Limits.values)
         return [encode(plain | {"sign": sign(plain, secret)}), *self._attachments]
 
@@ -91,22 +99,26 @@ def compose(
     protocol: int = 1,
     clock: Callable[[], float] = time.time,
 ) -> list[bytes]:
-    """Make the parts of a signed request.
+    """Make a signed request.
 
     Parameters
     ----------
     command
-        What is wanted.
+        The command.
     argument
-        What the command needs to know.
+        Argument of the command.
     attachments
-        What the command wants attached.
+        Attachments that the command needs.
     secret
-        What server and clients share.
+        Shared by server and clients.
     protocol
-        1, that of deployed servers, or 2, which signs attachments and answers too.
+        1 for deployed servers, or 2, in which attachments and answers are signed too.
     clock
-        Tells the time in seconds since 1970.
+        Returns the time in seconds since 1970.
+
+    Returns
+    -------
+    Parts of the message.
 
     Raises
     ------
@@ -122,19 +134,19 @@ def read_reply(parts: Sequence[bytes], request: Sequence[bytes], secret: str, li
     Parameters
     ----------
     parts
-        Those of the answer.
+        Parts of the answer's message.
     request
-        Those of the request.
+        Parts of the request's message.
     secret
-        What server and clients share.
+        Shared by server and clients.
     limits
-        Bounds of what is taken in.
+        Limits for the answer; None: the defaults.
 
     Raises
     ------
     LeashError
-        It is not what a server answers; in protocol 2 also: it is not signed, or answers another request. An
-        error that the server tells of is an answer.
+        It is no valid answer; in protocol 2 also: it is not signed, or answers another request. An error of the
+        server is a valid answer.
     """
     limits = limits or Limits()
     asked = parse(request[0], "request", depth=limits.depth, values=limits.values)
@@ -159,7 +171,7 @@ def _response(body: bytes, limits: Limits) -> dict[str, Any]:
     response = parse(body, "answer", depth=limits.depth, values=_ANSWER_VALUES, surrogates=True)
     schema = load_schema("leash-response")
     try:
-        # Deployed servers say more than anybody needs.
+        # Deployed servers send further keys.
         response = drop_unknown_keys(response, schema, "answer", [])
         validate(response, schema, "answer")
     except SchemaError as error:

@@ -1,4 +1,4 @@
-"""What can be asked of a server: one table for server, client and command line."""
+"""The commands of the SAXSdog network: one table for server, client and command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saxs_bluesky.schemas import load_schema
 
 
 class Command(StrEnum):
-    """Commands, by the name that travels."""
+    """Commands; the values are their names in requests."""
 
     CLOSE = "close"
     """Take no more images, finish those that wait."""
@@ -41,7 +41,7 @@ class Command(StrEnum):
 
 
 class Attached(Enum):
-    """What attachments a command wants."""
+    """Attachments that a command needs."""
 
     NONE = "none"
     MASKS = "one for each mask of the calibration"
@@ -50,24 +50,24 @@ class Attached(Enum):
 
 @dataclass(frozen=True)
 class CommandSpec:
-    """What is to know of a command.
+    """Argument, attachments and answer of a command.
 
     Parameters
     ----------
     command
-        Its name.
+        The command.
     result
-        What the answer is called when all went well.
+        ``result`` of the answer if all went well.
     data
-        What the answer may hold then.
+        Keys that ``data`` of that answer may have.
     argument
         Name of the argument's schema in ``$defs`` of the schema of requests.
     attached
-        What attachments it wants.
+        Attachments that the command needs.
     aliases
-        Other names that are understood.
+        Other names of the command.
     otherwise
-        Results that are no error but tell that there is nothing to tell.
+        Further values of ``result`` that are no errors: there is no queue, or no curve yet.
     """
 
     command: Command
@@ -80,7 +80,7 @@ class CommandSpec:
 
     @property
     def argument_schema(self) -> dict[str, Any]:
-        """Schema of its argument."""
+        """JSON schema of the argument."""
         schema: dict[str, Any] = load_schema("leash-request")["$defs"][self.argument]
         return schema
 
@@ -115,11 +115,11 @@ _SPECS = (
 )
 
 COMMANDS: Mapping[Command, CommandSpec] = MappingProxyType({spec.command: spec for spec in _SPECS})
-"""What is to know of each command."""
+"""Argument, attachments and answer of each command."""
 
 _BY_NAME = {name: spec.command for spec in _SPECS for name in (spec.command.value, *spec.aliases)}
 
 
 def command_of(name: str) -> Command | None:
-    """Command of that name or alias; None where there is none."""
+    """Command of a name or alias; None if there is none."""
     return _BY_NAME.get(name)

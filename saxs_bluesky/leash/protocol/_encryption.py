@@ -1,4 +1,4 @@
-"""Keys of CurveZMQ, with which 0MQ encrypts connections and knows who is at their other end."""
+"""Keys of CURVE, with which 0MQ encrypts connections and authenticates both ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saxs_bluesky.errors import OutputError, SaxsError
 
 @dataclass(frozen=True)
 class EncryptionKeys:
-    """Keys of a client, which conceal a conversation; files as `make_keys` writes them.
+    """Keys with which a client encrypts its connection (CURVE); paths of files that `make_keys` wrote.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class EncryptionKeys:
     own: Path
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Have a client's socket use them.
+        """Make a client's socket use the keys.
 
         Raises
         ------
         SaxsError
-            They cannot be read.
+            A file cannot be read, or holds no key.
         """
         server, _ = _certificate(self.server)
         public, secret = _certificate(self.own)
@@ -42,25 +42,32 @@ class EncryptionKeys:
         try:
             socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
         except zmq.ZMQError as error:
-            raise SaxsError(f"{self.server}, {self.own}: wanted keys of CurveZMQ, found others") from error
+            raise SaxsError(f"{self.server}, {self.own}: wanted keys of CURVE, found others") from error
 
 
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
-    """Draw a pair of keys, and write ``NAME.key``, which is for all, and ``NAME.key_secret``, which only you can read.
+    """Make a pair of keys: ``NAME.key`` is public, ``NAME.key_secret`` can be read by its owner only.
+
+    Parameters
+    ----------
+    folder
+        Folder of the files; it is made if it is missing.
+    name
+        Name of the files without suffix.
 
     Returns
     -------
-    Paths of the two files.
+    Paths of the public and of the secret key.
 
     Raises
     ------
     OutputError
-        They cannot be written, or are there already.
+        A file exists already, or cannot be written.
     """
     public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
     there = next((path for path in (public, secret) if path.exists()), None)
     if there is not None:
-        raise OutputError(f"{there}: wanted room for new keys, found keys")
+        raise OutputError(f"{there}: the key file exists already; it is not overwritten")
     umask = os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)

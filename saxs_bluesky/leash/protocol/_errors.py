@@ -1,4 +1,4 @@
-"""Errors as they travel: a kind that clients know, and a text."""
+"""Errors in answers: a kind that clients know, and a text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from saxs_bluesky.errors import CalibrationError, MaskError, SaxsError, SchemaError
 
-_LONGEST_TEXT = 1000  # characters; a request with a thousand mistakes needs no thousand lines
+_LONGEST_TEXT = 1000  # characters; a request may have a thousand mistakes
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Kind(StrEnum):
-    """What ``result`` says of a request that failed; the words are those of deployed servers."""
+    """``result`` of the answer to a request that failed, in the words of deployed servers."""
 
     ERROR = "Error"
     VALIDATION = "ValidationError in request"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class ReplyContext:
-    """What an answer needs to know of an authentic request: its protocol, and in protocol 2 its nonce."""
+    """What is needed of an authentic request for its answer: the protocol and, in protocol 2, the nonce."""
 
     protocol: int = 1
     nonce: str = ""
@@ -39,11 +39,11 @@ class LeashError(SaxsError):
     Parameters
     ----------
     kind
-        What ``result`` says.
+        ``result`` of the answer.
     message
-        One line, without control characters, and shortened where it is very long.
+        Text; it is made one line without control characters, of at most 1000 characters.
     reply_context
-        Of the request, where that was authentic: its answer may be signed.
+        Given if the request was authentic: its answer may be signed.
     """
 
     def __init__(self, kind: Kind, message: str, reply_context: ReplyContext | None = None) -> None:
@@ -54,9 +54,9 @@ class LeashError(SaxsError):
 
 
 def error_of(error: Exception) -> LeashError:
-    """Error that a client is told of, for whatever went wrong.
+    """Error that a client is told for an exception.
 
-    Of errors that no user can act on it gets to know that there was one, and no more.
+    Errors that a user can act on keep their text; of others the client learns only that there was one.
     """
     match error:
         case LeashError():

@@ -17,7 +17,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A curve, and what it is for people."""
+    """A curve, and its title for people."""
 
     curve: Curve
     title: str
@@ -29,14 +29,18 @@ def graph_curves(data: Mapping[str, Any], *, skip: int = 0, clip: int = 0) -> li
     Parameters
     ----------
     data
-        Of the answer.
+        ``data`` of the answer.
     skip, clip
-        How many points to leave out at the beginning and at the end.
+        Number of points to leave out at the beginning and at the end.
+
+    Returns
+    -------
+    One for each graph, in their order; axis, intensity and sigma of shape (points,), sigma NaN if the graph has none.
 
     Raises
     ------
     LeashError
-        A graph is no curve, or nothing is left of it.
+        The lists of a graph differ in length, or no point is left.
     """
     graphs = data.get("graphs", [])
     return [_graph(graph, number, skip, clip) for number, graph in enumerate(graphs)]
@@ -79,7 +83,7 @@ def _axis(labels: list[str]) -> tuple[str, str]:
 def _title(graph: Mapping[str, Any], number: int, *, azimuthal: bool) -> str:
     conf = graph["conf"]
     if graph["kind"] == "Slice":
-        # Without the masks before it in GISAXS mode, its number is not known.
+        # In GISAXS mode the graphs of the masks are missing: the number of the slice is not known.
         return f"slice along {conf.get('Direction', 'x')} at {conf.get('CutPosition', '?')}"
     name = str(conf.get("Name", ""))[:_LONGEST_NAME]
     return f"{'P' if azimuthal else 'R'}{number} " + (f"({name})" if name else "azimuthal" if azimuthal else "radial")

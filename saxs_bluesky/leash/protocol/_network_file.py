@@ -1,4 +1,4 @@
-"""The file that names the servers of a network, and holds their secrets."""
+"""The network file: addresses and secrets of the servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVER_PORT = 9723
 FEEDER_PORT = 9823
 """Port of a feeder, unless told otherwise."""
 NETWORK_FILE = Path("~/.saxsdognetwork")
-"""Where deployed programs look; ``~`` is to be expanded."""
+"""Path that deployed programs use; ``~`` is not expanded yet."""
 
 _LARGEST_FILE = 2**20
 _SECRET_BYTES = 32  # as many as the digest of protocol 2 has
@@ -31,7 +31,7 @@ _HARMLESS = ("Server", "Feeder", "Name")
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A server: addresses of itself and its feeder, the secret that it shares with its clients, a name for people."""
+    """A server: its address, that of its feeder, the secret it shares with its clients, and a name for people."""
 
     server: str
     feeder: str
@@ -41,16 +41,16 @@ class NetworkEntry:
 
 @dataclass(frozen=True)
 class Network:
-    """The servers of a file.
+    """The servers in a network file.
 
     Parameters
     ----------
     entries
-        In the file's order.
+        Servers, in the file's order.
     exposed
-        Whether others than the file's owner may read it, or write to it.
+        True if others than its owner can read or change the file.
     where
-        The file.
+        Path of the file.
     """
 
     entries: tuple[NetworkEntry, ...]
@@ -58,12 +58,12 @@ class Network:
     where: str
 
     def choose(self, index: int = 0) -> NetworkEntry:
-        """Server of that number, the first being 0.
+        """Server number ``index``, counted from 0.
 
         Raises
         ------
         SaxsError
-            There is none of it.
+            There is no such server.
         """
         if not 0 <= index < len(self.entries):
             wanted = f"a number from 0 to {len(self.entries) - 1}" if self.entries else "at least one server in it"
@@ -72,7 +72,7 @@ class Network:
 
 
 def read_network(path: str | Path = NETWORK_FILE) -> Network:
-    """Read a network file. No error tells a secret.
+    """Read a network file. No error message shows a secret.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_network(path: str | Path = NETWORK_FILE) -> Network:
 
 
 def _without_secrets(document: Any) -> Any:
-    """The same document for its validation, whose errors show what they found."""
+    """A copy without secrets, to be validated: errors show the values that they found."""
     if isinstance(document, list):
         return [_without_secrets(entry) for entry in document]
     if isinstance(document, dict):
@@ -116,7 +116,7 @@ def _without_secrets(document: Any) -> Any:
 
 
 def _concealed(value: Any) -> Any:
-    """A value of the same type, and empty if and only if that is."""
+    """A value of the same type, which is empty if the original is."""
     match value:
         case str():
             return "***" if value else ""
@@ -131,7 +131,7 @@ def _concealed(value: Any) -> Any:
 def new_entry(
     host: str = "localhost", *, server_port: int = SERVER_PORT, feeder_port: int = FEEDER_PORT, name: str = ""
 ) -> NetworkEntry:
-    """A server on that host, with a secret that was never used before."""
+    """Make the entry of a server on a host, with a new random secret."""
     return NetworkEntry(
         server=f"tcp://{host}:{server_port}",
         feeder=f"tcp://{host}:{feeder_port}",
@@ -141,16 +141,16 @@ def new_entry(
 
 
 def write_network(entries: Sequence[NetworkEntry], path: str | Path = NETWORK_FILE) -> Path:
-    """Write a network file that nobody but its owner may read, at any moment.
+    """Write a network file that only its owner can read at any moment.
 
     Returns
     -------
-    Its path.
+    Path of the file.
 
     Raises
     ------
     OutputError
-        It cannot be written; a file that was there is as it was.
+        It cannot be written; a file that was there is not changed.
     """
     path = Path(path).expanduser()
     document = [{key.capitalize(): value for key, value in asdict(entry).items()} for entry in entries]

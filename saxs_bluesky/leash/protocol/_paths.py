@@ -1,4 +1,4 @@
-"""Paths that clients name, and that never lead out of the server's base directory."""
+"""Paths in requests, which must not lead out of the server's base directory."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ _SEPARATORS = {"/", "\\"}
 
 
 def checked_parts(parts: Any, where: str = "path") -> tuple[str, ...]:
-    """Names that lead down from a folder; ``"."`` and empty names, which stay where they are, are left out.
+    """Check the parts of a path, and leave out ``"."`` and empty parts.
+
+    Parameters
+    ----------
+    parts
+        From a request: anything.
+    where
+        What errors call the path.
 
     Raises
     ------
     LeashError
-        They are not a list of names, or lead anywhere but down.
+        They are not a list of names, or one of them leads out of its folder.
     """
     if not isinstance(parts, list | tuple):
         raise LeashError(Kind.VALIDATION, f"{where}: wanted a list of names, found a {type(parts).__name__}")
@@ -42,12 +49,12 @@ def checked_parts(parts: Any, where: str = "path") -> tuple[str, ...]:
 
 
 def checked_name(name: Any, where: str) -> str:
-    """Name of a file or folder, with nothing in it that leads elsewhere.
+    """Check the name of a file or folder: it must not lead out of its folder.
 
     Raises
     ------
     LeashError
-        It is none.
+        It is no such name.
     """
     if not isinstance(name, str):
         raise LeashError(Kind.VALIDATION, f"{where}: wanted a name, found a {type(name).__name__}")
@@ -63,21 +70,21 @@ def checked_name(name: Any, where: str) -> str:
 
 
 def confined(base: str | Path, parts: Sequence[str]) -> Path:
-    """Path below the base directory, links resolved; there need be nothing there yet.
+    """Path below the base directory, with links resolved; it need not exist.
 
-    Whoever may make links below the base directory may make one after this has looked.
+    A link that is made below the base directory after the check is not noticed.
 
     Parameters
     ----------
     base
-        The base directory, which may be a link itself.
+        The base directory; may be a link.
     parts
-        Names that lead down from it.
+        Parts of the path below it.
 
     Raises
     ------
     LeashError
-        The names lead anywhere but down, or a link leads out.
+        A part or a link leads out of the base directory.
     """
     names = checked_parts(parts)
     root = os.path.realpath(base)
@@ -88,7 +95,7 @@ def confined(base: str | Path, parts: Sequence[str]) -> Path:
 
 
 def is_within(folder: str | Path, path: str | Path) -> bool:
-    """Whether a path, links resolved, is the folder or lies below it; ``user10`` does not lie below ``user1``."""
+    """True if a path, with links resolved, is the folder or lies below it; ``user10`` is not below ``user1``."""
     try:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     except ValueError:  # a NUL
@@ -96,23 +103,27 @@ def is_within(folder: str | Path, path: str | Path) -> bool:
 
 
 def listing(base: str | Path, parts: Sequence[str], most: int = 10_000) -> list[dict[str, Any]]:
-    """What ``listdir`` answers: names in a folder, folders first, each sorted.
+    """List a folder for ``listdir``: folders first, then files, both sorted.
 
-    Hidden files are among them. Links that lead out of the base directory are not, nor are names that are no text.
+    Hidden files are listed; links that lead out of the base directory are not, nor names that are not UTF-8.
 
     Parameters
     ----------
     base
         The base directory.
     parts
-        Names that lead down from it.
+        Parts of the folder's path below it.
     most
-        Names to list; beyond it, a last entry says how many there are more.
+        Highest number of names; if there are more, a last entry says how many.
+
+    Returns
+    -------
+    Entries with the keys ``isdir`` and ``path``.
 
     Raises
     ------
     LeashError
-        The names lead out, or to no folder.
+        The path leads out of the base directory, or is no folder.
     """
     folder = confined(base, parts)
     count = 0

@@ -1,4 +1,4 @@
-"""Files that nobody but their owner may read."""
+"""Files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, at any moment; it takes the place of the one before when it is whole.
+    """Write a file that only its owner can read at any moment; it replaces the one before when it is complete.
 
     Raises
     ------
     OSError
-        It cannot be written; a file that was there is as it was.
+        It cannot be written; a file that was there is not changed.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -1,8 +1,8 @@
 """Signatures of requests and of answers.
 
-Protocol 1 is that of deployed programs: SHA-512 over the request followed by the secret, attachments
-left out, and answers not signed. Protocol 2 signs all of both with HMAC-SHA-256 (RFC 2104), each in a
-domain of its own, so that a request can never be taken for an answer.
+Protocol 1 is that of deployed programs: SHA-512 over the request followed by the secret; attachments and answers are
+not signed. Protocol 2 signs requests, attachments and answers with HMAC-SHA-256 (RFC 2104); requests and answers have
+different prefixes, so that no request can be taken for an answer.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def reply_signature(body: bytes, secret: str) -> str:
 
 
 def attachment_digest(part: bytes) -> str:
-    """What a request in protocol 2 says of a further part of its message: the part's SHA-256."""
+    """SHA-256 of an attachment, which a request in protocol 2 holds, in hexadecimal digits."""
     return hashlib.sha256(part).hexdigest()
 
 
 def signatures_match(wanted: str, found: object) -> bool:
-    """Whether a signature is the one that is wanted, in a time that does not tell how much of it is."""
+    """Compare signatures in a time that does not depend on how much of them is equal."""
     text = found if isinstance(found, str) else ""
     return hmac.compare_digest(wanted.encode("ascii"), text.encode("utf-8", "surrogatepass"))

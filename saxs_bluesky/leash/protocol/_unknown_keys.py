@@ -1,4 +1,4 @@
-"""Keys that deployed programs send along and that nobody needs: passed over, and told of once."""
+"""Keys that deployed programs send and no schema knows: they are ignored, and logged once."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
-_MOST_PLACES = 50  # that are told of one by one
+_MOST_PLACES = 50  # that are logged one by one
 _LONGEST_PLACE = 80  # characters
 
 
 def drop_unknown_keys(document: Any, schema: Mapping[str, Any], where: str, unknown_keys: list[str]) -> Any:
-    """Copy of a document without the keys that its schema does not know; nothing else is changed or checked.
+    """Copy a document without the keys that its schema does not know; nothing else is changed or checked.
 
     Parameters
     ----------
     document
         As the JSON parser returns it.
     schema
-        What it is to be validated with.
+        Its JSON schema.
     where
-        What to call it; may be empty.
+        Prefix of the places; may be empty.
     unknown_keys
-        Gets the place of each key that is left out; entries of a list count as one place.
+        The place of each key that is left out is added here; all entries of a list have the same place.
     """
     if isinstance(document, dict) and "properties" in schema:
         closed = schema.get("additionalProperties") is False
@@ -45,19 +45,19 @@ def drop_unknown_keys(document: Any, schema: Mapping[str, Any], where: str, unkn
 
 
 class UnknownKeyLog:
-    """Tells the log of keys that were passed over: each place once, and of no more than 50."""
+    """Logs unknown keys: each place once, and at most 50 places."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()
 
     def log_new(self, places: Iterable[str]) -> None:
-        """Tell of those that are new."""
+        """Log the places that were not logged before."""
         for place in places:
             shown = re.sub(r"[^ -~]", "?", place[:_LONGEST_PLACE])
             if shown in self._logged or len(self._logged) > _MOST_PLACES:
                 continue
             self._logged.add(shown)
             if len(self._logged) > _MOST_PLACES:
-                _log.info("requests hold more keys that are not known; they are passed over, and not told of any more")
+                _log.info("requests hold more keys that are not known; they are ignored and not logged any more")
             else:
-                _log.info("requests hold a key that is not known, which is passed over: %s", shown)
+                _log.info("requests hold a key that is not known, which is ignored: %s", shown)

@@ -9,18 +9,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-#: Rows (images times curves) that are kept: far above a beam time; an answer of 14 to 32 MB, as long as paths are.
+#: Rows (images times curves) that are kept: more than a beam time has; an answer of 14 to 32 MB, depending on paths.
 MOST_ROWS = 200_000
 _CHUNK = 1000
 _WHOLE_SECONDS = len("2026-11-27T10:16:37")
 _COLUMNS = ("time", "file", "I0", "I1", "I2")
-# What pandas can hold; a clock that is beyond is not set.
+# Times that pandas can hold; others are of a clock that was never set.
 _EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1678, 2262))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image: when it was taken, also in local time; of each curve file without suffix, I0, I1, I2 as JSON."""
+    """Integral parameters of one image.
+
+    Parameters
+    ----------
+    taken
+        When the image was taken, in seconds since 1970.
+    local
+        The same as ISO text in local time, without zone.
+    curves
+        For each curve the file without suffix, I0, I1 and I2, as JSON.
+    """
 
     taken: float
     local: str
@@ -33,7 +43,7 @@ class Row:
         Raises
         ------
         ValueError
-            They are others, or the time is none.
+            The values have other types, or the time is out of range.
         """
         if not _EARLIEST < taken < _LATEST:
             raise ValueError(f"time {taken}")
@@ -43,7 +53,7 @@ class Row:
         )
 
     def to_json(self) -> list[object]:
-        """As JSON holds it; `of` takes it back."""
+        """Values as JSON holds them, for `from_values`."""
         return [self.taken, {name: [json.loads(text) for text in texts] for name, texts in self.curves.items()}]
 
 
@@ -57,11 +67,11 @@ def _texts(file: object, *numbers: object) -> tuple[str, str, str, str]:
 
 @dataclass
 class IntegralHistory:
-    """Rows of all images in the order of their processing; thinned, not cut, where they are very many.
+    """Integral parameters of all images, in the order of processing.
 
-    Where there are more than ``most`` images, the newest ``most / 2`` stay complete, and of the older ones every second
-    is kept, then every fourth and so on: the whole time stays in sight. Times are local ones without zone, all of them
-    with fractions of a second as soon as one has some: pandas wants one form in a list.
+    If there are more than ``most`` images, the newest ``most / 2`` are kept complete, and of the older ones every
+    second, then every fourth and so on: the whole time span stays visible. Times are local without zone, all with
+    fractions of a second as soon as one has a fraction: pandas needs one form in a list.
 
     `add` and `clear` may be called beside `text`, which is for one thread at a time.
     """
@@ -80,11 +90,11 @@ class IntegralHistory:
 
     @property
     def most(self) -> int:
-        """Images that are kept."""
+        """Number of images that are kept at most."""
         return max(4, self.most_rows // max(1, self.curves))
 
     def __len__(self) -> int:
-        """How many images are kept."""
+        """Number of images that are kept now."""
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
@@ -92,7 +102,7 @@ class IntegralHistory:
             return iter(list(self._rows))
 
     def add(self, row: Row) -> None:
-        """Append an image."""
+        """Add an image."""
         with self._lock:
             if not self._fraction and row.taken % 1:
                 self._fraction = True
@@ -116,14 +126,14 @@ class IntegralHistory:
         self._generation += 1
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all images."""
         with self._lock:
             self._rows, self._fraction = [], False
             self._first, self._thinned, self._stride = 0, 0, 1
             self._generation += 1
 
     def text(self) -> str:
-        """For each curve the lists of its columns, as JSON."""
+        """JSON object with the lists ``time, file, I0, I1, I2`` for each curve."""
         with self._lock:
             if self._encoded != self._generation:
                 self._encoded = self._generation
@@ -141,7 +151,7 @@ class IntegralHistory:
 
 
 def _encode(rows: Iterable[Row], length: int | None) -> dict[str, list[str]]:
-    """The columns of each curve, the inside of a JSON list each."""
+    """For each curve its columns, each as the inside of a JSON list."""
     tables: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         time = f'"{row.local[:length]}"'
@@ -156,10 +166,10 @@ def _joined(parts: Sequence[Sequence[str]]) -> str:
 
 
 def time_taken(taken: float, done: float) -> float:
-    """Time of an image, or that of its processing where the image tells none that can be."""
+    """Time of an image, or that of its processing if the image's is out of range; in seconds since 1970."""
     return taken if _EARLIEST < taken < _LATEST else done
 
 
 def number(value: float) -> str:
-    """A number as JSON, NaN for what is not finite."""
+    """A number as JSON; NaN if it is not finite."""
     return repr(float(value)) if math.isfinite(value) else "NaN"

@@ -1,4 +1,4 @@
-"""Encryption of a server's connections, for clients whose keys it knows (CURVE, as 0MQ has it)."""
+"""Encryption of a server's connections (0MQ's CURVE), for clients whose keys it knows."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _Stamps: TypeAlias = "dict[str, tuple[int, ...]]"
 
 
 class ServerKeys:
-    """The keys of a server: ``server.key_secret`` and ``server.key`` of its own, ``clients/*.key`` of its clients.
+    """The keys of a server: ``server.key_secret`` and ``server.key`` of its own, and ``clients/*.key`` of its clients.
 
     Parameters
     ----------
     folder
-        Of the keys; a server without keys makes itself some.
+        Folder of the keys; keys of the server are made if there are none.
 
     Raises
     ------
     SaxsError
-        The keys of the server cannot be read, or made; those of clients that cannot be read are passed over.
+        The server's keys cannot be read or made. Clients' keys that cannot be read are ignored, and logged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,13 +63,18 @@ class ServerKeys:
 
     @property
     def number_of_clients(self) -> int:
-        """How many clients have a key."""
+        """Number of clients with a key."""
         return len(self._client_keys)
 
     def authenticate_clients(
         self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]
     ) -> ClientAuthenticator:
-        """Let only clients with keys speak to a socket that is not bound yet; what is returned is to be stopped."""
+        """Encrypt the connections of a socket that is not bound yet, for known clients only.
+
+        Returns
+        -------
+        What authenticates the clients; to be stopped after the socket is closed.
+        """
         socket.curve_publickey = self.public
         socket.curve_secretkey = self._secret
         socket.curve_server = True
@@ -77,15 +82,14 @@ class ServerKeys:
 
 
 class ClientKeys:
-    """The public keys of a folder's files ``*.key``, each read on its own.
+    """The public keys in a folder's files ``*.key``.
 
-    A file that is no key costs itself alone: it is named in the log, once as long as it stays as it is. Without a
-    folder there is no key.
+    A file that holds no key is ignored, and logged once until it is changed. Without the folder there are no keys.
 
     Parameters
     ----------
     folder
-        Of the files.
+        Folder of the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,11 +101,11 @@ class ClientKeys:
         self.refresh()
 
     def __len__(self) -> int:
-        """How many different keys there are."""
+        """Number of different keys."""
         return len(self._allowed)
 
     def refresh(self) -> None:
-        """Read the files that are new or changed since the last look, and forget those that are gone."""
+        """Read new and changed files, and forget the keys of those that are gone."""
         stamps = self._read_stamps()
         if stamps == self._stamps:
             return
@@ -115,11 +119,11 @@ class ClientKeys:
         self._allowed = frozenset(self._keys.values())
 
     def callback(self, domain: str, key: bytes) -> bool:  # noqa: ARG002 - the authenticator passes both
-        """Whether to let in who has this key; called by the authenticator, from its thread."""
+        """True if the client with this key is known; called by 0MQ's authenticator, in its thread."""
         return key in self._allowed
 
     def _read_stamps(self) -> _Stamps:
-        """What tells each file from what it was before; a changed mode is one of these."""
+        """Stamps of the files, which change with content and mode."""
         stamps: _Stamps = {}
         try:
             with os.scandir(self._folder) as entries:
@@ -129,7 +133,9 @@ class ClientKeys:
         except OSError as error:
             if self._is_listed:
                 found = error.strerror or error
-                _log.warning("%s: wanted the folder of clients' keys, found %s: nobody is let in", self._folder, found)
+                _log.warning(
+                    "%s: the folder of the clients' keys cannot be read (%s): nobody is let in", self._folder, found
+                )
             self._is_listed = False
             return {}
         self._is_listed = True
@@ -141,7 +147,7 @@ class ClientKeys:
             self._keys[name] = _public_key(path)
         except (OSError, ValueError) as error:
             found = error.strerror or error if isinstance(error, OSError) else error
-            _log.warning("%r: wanted the public key of a client, found %s; it is passed over", str(path), found)
+            _log.warning("%r: wanted the public key of a client, found %s; it is ignored", str(path), found)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -153,7 +159,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _public_key(path: Path) -> bytes:
-    """Public key in a file, in Z85; OSError or ValueError where there is none."""
+    """Public key in a file, in Z85; OSError or ValueError if there is none."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):  # to read a pipe would stop the server
         raise ValueError("no regular file")
@@ -172,14 +178,14 @@ def _public_key(path: Path) -> bytes:
 
 
 class ClientAuthenticator:
-    """Lets clients in whose public keys are known; keys may come and go meanwhile.
+    """Lets only clients connect whose public keys are known; the keys may change meanwhile.
 
     Parameters
     ----------
     context
-        0MQ's, in which all sockets of a server are.
+        0MQ's context, that of the server's sockets.
     keys
-        The keys.
+        The clients' keys.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ClientKeys) -> None:
@@ -190,12 +196,12 @@ class ClientAuthenticator:
         self._authenticator.configure_curve_callback(domain="*", credentials_provider=keys)
 
     def refresh(self) -> None:
-        """Look whether there are other keys now, once a second at most; who is connected stays so."""
+        """Read changed keys, at most once a second; connections that exist are kept."""
         now = time.monotonic()
         if now >= self._next_refresh:
             self._next_refresh = now + _POLL_SECONDS
             self._client_keys.refresh()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the authenticator's thread."""
         self._authenticator.stop()

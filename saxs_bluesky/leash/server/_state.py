@@ -1,4 +1,4 @@
-"""What a server keeps of its queue over a restart."""
+"""The last queue of a server, kept over a restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class QueueState(StrEnum):
-    """What a queue does: takes images, finishes those that it has found, or those in hand alone."""
+    """Open: takes images; closed: finishes those that were found; aborted: finishes only those in hand."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -32,22 +32,22 @@ class QueueState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueRecord:
-    """A queue, as far as it outlives the program.
+    """What of a queue is kept over a restart.
 
     Parameters
     ----------
     document
-        The calibration, as it came.
+        The calibration, as the client sent it.
     attachments
-        The masks, as they came.
+        The masks, as the client sent them.
     base
         The server's base directory.
     state
-        What the queue did.
+        Whether the queue is open, closed or aborted.
     began
         When it was opened, in seconds since 1970.
     processed
-        Images that were done when it was closed or aborted.
+        Number of images that were processed.
     """
 
     document: Mapping[str, Any] = field(repr=False)
@@ -59,12 +59,12 @@ class QueueRecord:
 
 
 class StateFolder:
-    """A folder that nobody but its owner may look into, with the last queue of a server.
+    """The folder of a server's last queue, which only its owner can read.
 
     Parameters
     ----------
     folder
-        Made where it is missing.
+        It is made if it is missing.
 
     Raises
     ------
@@ -78,11 +78,11 @@ class StateFolder:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise OutputError(
-                f"{folder}: wanted a folder for the state of a server, found {error.strerror or error}"
+                f"{folder}: the folder for the server's state cannot be made: {error.strerror or error}"
             ) from error
 
     def save(self, record: QueueRecord) -> None:
-        """Keep a record in place of the one before; at any moment one of both is there, whole.
+        """Save a record in place of the one before; at any moment one of the two is there, complete.
 
         Raises
         ------
@@ -105,12 +105,10 @@ class StateFolder:
                 if path.name not in {file for _, file in masks}:
                     path.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(
-                f"{self.folder}: wanted to keep the queue there, found {error.strerror or error}"
-            ) from error
+            raise OutputError(f"{self.folder}: the queue cannot be saved there: {error.strerror or error}") from error
 
     def load(self) -> QueueRecord | None:
-        """Read the record; None where there is none, or it is damaged."""
+        """Read the record; None if there is none or it is damaged, which is logged."""
         path = self.folder / _FILE
         try:
             document = json.loads(path.read_bytes())
@@ -128,11 +126,11 @@ class StateFolder:
             )
         except FileNotFoundError as error:
             if error.filename != str(path):
-                _log.warning("%s: wanted the mask %s, found none; the queue is forgotten", path, error.filename)
+                _log.warning("%s: the mask %s is missing; the queue is forgotten", path, error.filename)
         except OSError as error:
             if path.is_dir():
                 set_aside(path, "wanted a queue, found a folder; it is forgotten")
-            else:  # it may be there at the next start
+            else:  # it may be readable at the next start
                 _log.warning("%s: wanted a queue, found %s; it is forgotten", path, error.strerror or error)
         # Whatever a damaged file holds must not stop the server.
         except Exception as error:  # noqa: BLE001
@@ -143,7 +141,7 @@ class StateFolder:
         name = mask["file"]
         content = (self.folder / name).read_bytes()
         if name != _mask_name(content):
-            raise ValueError(f"another content in {name}")
+            raise ValueError(f"changed content of {name}")
         return Attachment.from_bytes(mask["filename"], content)
 
     def _keep(self, content: bytes) -> str:

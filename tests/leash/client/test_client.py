@@ -575,7 +575,7 @@ def test_requests_that_are_none_are_not_sent(client: LeashClient, server: Server
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not zmq.has("curve"):
-        pytest.skip("0MQ without CurveZMQ")
+        pytest.skip("0MQ without CURVE")
     folder = tmp_path_factory.mktemp("keys")
     for name in ("server", "client", "other"):
         zmq.auth.create_certificates(folder, name)
@@ -608,7 +608,7 @@ def test_unusable_keys_are_named(keys: Path, server: Server) -> None:
         ("absent", "client.key_secret", "absent: wanted a file of keys, found no file"),
         ("server.key", "empty", "empty: wanted a file of keys, found no public key in it"),
         ("server.key", "client.key", "client.key: wanted a pair of keys, found a public key alone"),
-        ("server.key", "short", "wanted keys of CurveZMQ, found others"),
+        ("server.key", "short", "wanted keys of CURVE, found others"),
     ):
         encryption = EncryptionKeys(keys / public, keys / own)
         with (

@@ -230,8 +230,8 @@ def test_calibration_of_deployed_clients_is_taken_and_given_back_as_it_came(
     assert client.raw(Command.GET)["data"]["cal"] == deployed
     told = [message for message in caplog.messages if "a key that is not known" in message]
     assert sorted(told) == [
-        "requests hold a key that is not known, which is passed over: Consolidate",
-        "requests hold a key that is not known, which is passed over: Masks[].Color",
+        "requests hold a key that is not known, which is ignored: Consolidate",
+        "requests hold a key that is not known, which is ignored: Masks[].Color",
     ]
     image = live.files.add("a.tif")
     until(lambda: client.stat()["images processed"] == 1)
@@ -1029,7 +1029,7 @@ def test_key_that_is_taken_away_counts_no_more_whatever_lies_beside_it(
     keyed.start()
     assert keyed.is_let_in()
     no_key(keyed.clients / "bad.key", kind)
-    until(lambda: "it is passed over" in caplog.text)
+    until(lambda: "it is ignored" in caplog.text)
     assert keyed.is_let_in()
     keyed.known.unlink()
     until(lambda: not keyed.is_let_in())
@@ -1044,7 +1044,7 @@ def test_file_that_is_no_key_does_not_stop_the_start(keyed: Keyed, kind: str, ca
     keyed.start()
     assert keyed.made.number_of_clients == 1
     assert keyed.is_let_in()
-    assert sum("it is passed over" in message for message in caplog.messages) == 1
+    assert sum("it is ignored" in message for message in caplog.messages) == 1
 
 
 def test_without_the_folder_of_keys_nobody_is_let_in(keyed: Keyed, caplog: pytest.LogCaptureFixture) -> None:
