@@ -6,14 +6,15 @@ import re
 from itertools import takewhile
 from typing import Any
 
-from sphinx.ext.napoleon import Config, NumpyDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import NumpyDocstring
 
-_CONFIG = Config(napoleon_google_docstring=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
+_CONFIG: Any = Config(napoleon_google_docstring=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
 # Sections whose text is a description alone, since types stand in the signature. Napoleon would take it for a type.
 _DESCRIBED = {"Returns": ":returns:", "Yields": ":yields:"}
 
 
-def prepare_docstring(app: Any, what: str, name: str, subject: object, options: Any, lines: list[str]) -> None:
+def prepare_docstring(app: Any, what: Any, name: str, subject: object, options: Any, lines: list[str]) -> None:
     """Rewrite the lines of a docstring in place; what Sphinx calls for ``autodoc-process-docstring``."""
     rest, fields = _split(lines)
     made = NumpyDocstring(rest, _CONFIG, app, what, name, subject, options).lines()

@@ -55,4 +55,4 @@ def _row(cells: Iterable[list[nodes.Node]]) -> nodes.row:
 
 def identifier(*words: str) -> str:
     """An anchor made of words."""
-    return nodes.make_id("-".join(words))
+    return str(nodes.make_id("-".join(words)))
