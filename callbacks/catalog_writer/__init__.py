@@ -1,10 +1,10 @@
 """The writer to a catalog: a buffer, a journal on disk, and the upload of each run; what is set aside."""
 
 from saxs_bluesky.callbacks.catalog_writer._catalog_writer import CatalogWriter
+from saxs_bluesky.callbacks.catalog_writer._counters import CatalogCounters, JournaledRun
 from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, numbers_of
 from saxs_bluesky.callbacks.catalog_writer._journal_folder import Kept, documents_in, exported, kept_in, retry
-from saxs_bluesky.callbacks.catalog_writer._set_aside import when
-from saxs_bluesky.callbacks.catalog_writer._writer_state import CatalogCounters, JournaledRun
+from saxs_bluesky.callbacks.catalog_writer._refused_documents import when
 
 __all__ = [
     "CUT_OFF",

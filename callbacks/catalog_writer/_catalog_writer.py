@@ -7,26 +7,23 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from saxs_bluesky.callbacks.catalog_writer._catalog_link import CatalogLink
+from saxs_bluesky.callbacks.catalog_writer._counters import CatalogCounters, JournaledRun
 from saxs_bluesky.callbacks.catalog_writer._document_buffer import Batch, DocumentBuffer
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
 from saxs_bluesky.callbacks.catalog_writer._run_upload import RunUpload
-from saxs_bluesky.callbacks.catalog_writer._writer_state import CatalogCounters, JournaledRun
-from saxs_bluesky.catalog import open_catalog, words
-from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.callbacks.catalog_writer._stop_documents import aborted
+from saxs_bluesky.catalog import words
 from saxs_bluesky.support.log_throttle import is_logged
 from saxs_bluesky.support.program_end import Turn, at_program_end, end_at_once_after, forget
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that is away
-_ANSWER_TIMEOUT = 5.0  # seconds
 _JOIN_TIMEOUT = 5.0  # seconds; Tiled's client may go on trying for longer, in a daemon thread
 _SECONDS_TO_HANG = 10.0  # for a request of an embedded catalog, before the program ends without it
 _SECONDS_TO_LEAVE = 0.7  # at the program's end: for the disk, and for the batch that is being written
@@ -72,31 +69,28 @@ class CatalogWriter:
         journal: str | Path | None = None,
         memory: int = 256 * 2**20,
     ) -> None:
-        self._open = _opener(catalog)
-        self._own = isinstance(catalog, str) and "://" in catalog  # the client of a folder is everybody's
-        self._catalog: Any = None
+        self._ended = threading.Event()
+        self._link = CatalogLink(catalog, self._ended, batch_seconds)
         self._batch_seconds = batch_seconds
         self._batch_events = batch_events
         self._temporary = journal is None
         self._journal = Journal(Path(tempfile.mkdtemp(prefix="saxs-bluesky-journal-") if journal is None else journal))
-        self._deliveries = [RunUpload(file, self._journal) for file in self._journal.left_over()]
-        self._accepted = sum(delivery.file.lines for delivery in self._deliveries)
+        self._uploads = [RunUpload(file, self._journal) for file in self._journal.left_over()]
+        self._accepted = sum(upload.file.lines for upload in self._uploads)
         self._written = self._rejected = self._left_out = self._lost = self._not_taken = self._failures = (
             self._hurry
         ) = 0
         self._last_error = ""
-        self._pause = 0.0  # more than zero while the catalog does not answer
-        self._told = False  # that it is away
-        self._ended = threading.Event()
+        self._is_away = False
         self._changed = threading.Condition()
-        self._inbox = DocumentBuffer(self._keep, self._changed, memory, self._lose)
+        self._buffer = DocumentBuffer(self._append_to_journal, self._changed, memory, self._count_lost)
         self._thread = threading.Thread(target=self._run, name="catalog writer", daemon=True)
         self._thread.start()
         at_program_end(self.leave, Turn.WRITERS)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Accept a document."""
-        taken = self._inbox.put(name, doc)
+        taken = self._buffer.put(name, doc)
         with self._changed:
             self._accepted += taken
             self._lost += not taken
@@ -114,10 +108,10 @@ class CatalogWriter:
         with self._changed:
             return CatalogCounters(
                 accepted=self._accepted,
-                written=self._written + sum(delivery.written for delivery in self._deliveries),
-                journaled=self._inbox.waiting + sum(delivery.pending for delivery in self._deliveries),
-                rejected=self._rejected + sum(delivery.rejected for delivery in self._deliveries),
-                left_out=self._left_out + sum(delivery.left_out for delivery in self._deliveries),
+                written=self._written + sum(upload.written for upload in self._uploads),
+                journaled=self._buffer.waiting + sum(upload.pending for upload in self._uploads),
+                rejected=self._rejected + sum(upload.rejected for upload in self._uploads),
+                left_out=self._left_out + sum(upload.left_out for upload in self._uploads),
                 lost=self._lost,
                 failures=self._failures,
                 last_error=self._last_error,
@@ -131,12 +125,12 @@ class CatalogWriter:
     @property
     def is_away(self) -> bool:
         """Whether the catalog took nothing at the last attempt."""
-        return self._told
+        return self._is_away
 
     @property
     def has_room(self) -> bool:
         """Whether the disk keeps up: half the memory for documents that wait for it is free."""
-        return self._inbox.has_room
+        return self._buffer.has_room
 
     def runs(self) -> list[JournaledRun]:
         """Runs in the journal: those without a stop document, and those that the catalog does not have yet.
@@ -145,22 +139,22 @@ class CatalogWriter:
         long as the writer is open.
         """
         with self._changed:
-            files = [delivery.file for delivery in self._deliveries]
+            files = [upload.file for upload in self._uploads]
         return [JournaledRun(file.uid, file.left_over, file.complete, file) for file in files]
 
     @property
     def mark(self) -> int:
         """Stands for what was accepted so far: see `is_journaled`."""
-        return self._inbox.put_so_far
+        return self._buffer.put_so_far
 
     def is_journaled(self, mark: int) -> bool:
         """Whether all that was accepted before a `mark` is on disk."""
-        return self._inbox.handled_so_far >= mark and not self._lost
+        return self._buffer.handled_so_far >= mark and not self._lost
 
     def wait_for_journal(self, timeout: float | None = None) -> bool:
         """Wait until all that was accepted so far is on disk; False at the timeout."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._inbox.waiting, timeout)
+            return self._changed.wait_for(lambda: not self._buffer.waiting, timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing waits any more; whether the catalog has everything that was accepted so far.
@@ -197,7 +191,7 @@ class CatalogWriter:
     def _end_runs(self, reason: str, *, left_over: bool = False) -> bool:
         """End runs without a stop document; whether there were any."""
         with self._changed:
-            files = [delivery.file for delivery in self._deliveries]
+            files = [upload.file for upload in self._uploads]
         ended = [file for file in files if not file.complete and (file.left_over or not left_over)]
         for file in ended:
             try:
@@ -220,7 +214,7 @@ class CatalogWriter:
         settled = self.wait(timeout)
         if settled and not again and self._end_runs("the catalog's writer was closed before the run's stop document"):
             settled = self.wait(max(0.0, end - time.monotonic()))
-        self._end(_JOIN_TIMEOUT)
+        self._end_threads(_JOIN_TIMEOUT)
         return settled
 
     def leave(self, until: float, at_most: float) -> None:
@@ -232,20 +226,20 @@ class CatalogWriter:
             self._hurry += 1
             self._changed.notify_all()
             end = max(until, at_most) if self._temporary else until
-            self._changed.wait_for(self._is_kept, max(0.0, end - time.monotonic()))
-        self._end(_SECONDS_TO_LEAVE)
+            self._changed.wait_for(self._is_in_safety, max(0.0, end - time.monotonic()))
+        self._end_threads(_SECONDS_TO_LEAVE)
         if not self.has_ended:
             end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
 
-    def _is_kept(self) -> bool:
+    def _is_in_safety(self) -> bool:
         """Whether the catalog has everything; or the journal has, and the catalog is not to be had."""
-        return self._settled() or (not self._inbox.waiting and (self._told or self._catalog is None))
+        return self._settled() or (not self._buffer.waiting and (self._is_away or self._link.catalog is None))
 
-    def _end(self, seconds: float) -> None:
+    def _end_threads(self, seconds: float) -> None:
         forget(self.leave)
         again = self._ended.is_set()
         self._journal.abandoned.set()
-        self._inbox.close(0 if again else seconds)
+        self._buffer.close(0 if again else seconds)
         with self._changed:
             self._ended.set()
             self._changed.notify_all()
@@ -253,14 +247,14 @@ class CatalogWriter:
         if not (self.has_ended or again):
             _log.warning(
                 "the catalog %s, and is left without waiting any longer: documents that it does not have are in %s",
-                "is not open yet" if self._catalog is None else "does not answer",
+                "is not open yet" if self._link.catalog is None else "does not answer",
                 self._journal.folder,
             )
 
     @property
     def has_ended(self) -> bool:
         """Whether its threads are through: until then the catalog must not be closed, since one may be asking it."""
-        return self._inbox.has_ended and not self._thread.is_alive()
+        return self._buffer.has_ended and not self._thread.is_alive()
 
     def __enter__(self) -> CatalogWriter:
         return self
@@ -270,29 +264,29 @@ class CatalogWriter:
     ) -> None:
         self.close()
 
-    def _keep(self, batch: Batch) -> None:
+    def _append_to_journal(self, batch: Batch) -> None:
         appended = self._journal.append(batch)
         with self._changed:
-            self._deliveries += [RunUpload(file, self._journal) for file in appended.new]
+            self._uploads += [RunUpload(file, self._journal) for file in appended.new]
             self._rejected += appended.stray
             self._lost += appended.lost
 
-    def _lose(self, batch: Batch, error: Exception) -> None:
+    def _count_lost(self, batch: Batch, error: Exception) -> None:
         _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), words(error))
         with self._changed:
             self._lost += len(batch)
             self._last_error = words(error)
 
     def _settled(self) -> bool:
-        return not (self._inbox.waiting or any(delivery.pending for delivery in self._deliveries))
+        return not (self._buffer.waiting or any(upload.pending for upload in self._uploads))
 
     def _ready(self) -> list[RunUpload]:
-        return [] if self._pause else [run for run in self._deliveries if run.is_due(run.taken)]
+        return [] if self._link.pause else [run for run in self._uploads if run.is_due(run.taken)]
 
     def _is_due(self) -> bool:
         ready = self._ready()
-        waiting = sum(delivery.pending for delivery in ready)
-        hurry = bool(self._hurry) or any(delivery.is_new for delivery in ready)
+        waiting = sum(upload.pending for upload in ready)
+        hurry = bool(self._hurry) or any(upload.is_new for upload in ready)
         return self._ended.is_set() or waiting >= self._batch_events or (waiting > 0 and hurry)
 
     def _run(self) -> None:
@@ -302,126 +296,103 @@ class CatalogWriter:
             # What waits would wait for ever without this thread.
             except Exception as error:  # noqa: BLE001
                 _log.exception("the catalog's writer failed, and goes on")
-                self._away(error)
-        self._leave()
+                self._pause_away(error)
+        self._let_go()
 
     def _turn(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._ended.is_set() or self._ready(), self._pause or self._batch_seconds)
+            self._changed.wait_for(
+                lambda: self._ended.is_set() or self._ready(), self._link.pause or self._batch_seconds
+            )
             # From the first document that waits, since the first batch settles the size of the arrays' chunks:
             # one of a single event would make all later ones slow.
-            self._changed.wait_for(self._is_due, 0 if self._pause else self._batch_seconds)
+            self._changed.wait_for(self._is_due, 0 if self._link.pause else self._batch_seconds)
             # A new run is told at once, so that its first events find it; what comes meanwhile waits.
-            due = [(run, 1 if run.is_new else run.taken) for run in self._deliveries]
+            due = [(run, 1 if run.is_new else run.taken) for run in self._uploads]
         while (due := [(run, count) for run, count in due if run.is_due(count)]) and self._reach():
             # A batch of each, so that a long run that is written again does not hold up the others.
-            for delivery, count in due:
-                if not (self._pause or self._ended.is_set()):
-                    self._deliver(delivery, count)
+            for upload, count in due:
+                if not (self._link.pause or self._ended.is_set()):
+                    self._upload_batch(upload, count)
 
     def _reach(self) -> bool:
-        """Ask the catalog for a sign of life, once: Tiled's client would go on asking for most of a minute."""
         if self._ended.is_set():
             return False
         try:
-            if self._catalog is None:
-                self._catalog = self._open()
-                self._catalog.context.http_client.event_hooks["request"].append(self._refuse_request)
-            http = self._catalog.context.http_client
-            timeout = {} if hasattr(http, "app") else {"timeout": _ANSWER_TIMEOUT}
-            http.get(self._catalog.uri, **timeout).raise_for_status()
+            self._link.reach()
         # A catalog can be away in as many ways as there are networks.
         except Exception as error:  # noqa: BLE001
-            self._away(error)
+            self._pause_away(error)
             return False
-        self._pause = 0.0
         return True
 
-    def _refuse_request(self, _request: Any) -> None:
-        """Let this thread end between two requests; an embedded catalog that is closed under one never answers."""
-        if self._ended.is_set() and threading.current_thread() is self._thread:
-            raise CatalogError("the writer is closed")
-
-    def _away(self, error: Exception) -> None:
-        self._tell_away(error)
+    def _pause_away(self, error: Exception) -> None:
+        self._note_away(error)
         with self._changed:
-            self._pause = min(2 * self._pause or self._batch_seconds, _LONGEST_PAUSE)
+            self._link.pause_longer()
 
-    def _tell_away(self, error: Exception) -> None:
-        if not self._told:
+    def _note_away(self, error: Exception) -> None:
+        if not self._is_away:
             _log.warning("the catalog is away (%s): documents wait in %s", words(error), self._journal.folder)
         with self._changed:
-            self._told = True
+            self._is_away = True
             self._failures += 1
             self._last_error = words(error)
 
-    def _deliver(self, delivery: RunUpload, count: int) -> None:
+    def _upload_batch(self, upload: RunUpload, count: int) -> None:
         try:
-            delivery.deliver(self._catalog, count, self._batch_events)
+            upload.write_batch(self._link.catalog, count, self._batch_events)
         # What the client, the normalizer or the server raise; the journal has the documents.
         except Exception as error:  # noqa: BLE001
             if self._ended.is_set():
                 return  # what an embedded catalog says while the program ends is no answer
-            self._failed(delivery, error)
+            self._decide(upload, error)
         else:
-            if self._told:
+            if self._is_away:
                 _log.info("the catalog takes documents again")
-            self._told = False
+            self._is_away = False
         with self._changed:
-            if delivery.finished:
-                self._retire(delivery)
+            if upload.finished:
+                self._retire(upload)
             self._changed.notify_all()
 
-    def _failed(self, delivery: RunUpload, error: Exception) -> None:
+    def _decide(self, upload: RunUpload, error: Exception) -> None:
         try:
-            away, outcome = delivery.failed(error, self._catalog, self._batch_seconds)
+            away, outcome = upload.failed(error, self._link.catalog, self._batch_seconds)
         except OSError as full:  # what the catalog refuses cannot be set aside
-            self._away(full)
+            self._pause_away(full)
         else:
             if away:
-                self._tell_away(error)
+                self._note_away(error)
             else:
-                self._tell_refused(delivery, error, outcome)
+                self._tell_refused(upload, error, outcome)
 
-    def _tell_refused(self, delivery: RunUpload, error: Exception, outcome: str) -> None:
-        _log.warning("run %s was not taken by the catalog (%s): %s", delivery.file.uid, words(error), outcome)
+    def _tell_refused(self, upload: RunUpload, error: Exception, outcome: str) -> None:
+        _log.warning("run %s was not taken by the catalog (%s): %s", upload.file.uid, words(error), outcome)
         with self._changed:
             self._failures += 1
             self._last_error = words(error)
 
-    def _retire(self, delivery: RunUpload) -> None:
-        self._deliveries.remove(delivery)
-        self._written += delivery.written
-        self._rejected += delivery.rejected
-        self._left_out += delivery.left_out
-        delivery.close()
+    def _retire(self, upload: RunUpload) -> None:
+        self._uploads.remove(upload)
+        self._written += upload.written
+        self._rejected += upload.rejected
+        self._left_out += upload.left_out
+        upload.close()
 
-    def _leave(self) -> None:
-        if not self._inbox.has_ended:
+    def _let_go(self) -> None:
+        if not self._buffer.has_ended:
             return  # the journal is still being written to
         with self._changed:
             # One that is open stays in the journal: the next writer ends it.
-            for delivery in [delivery for delivery in self._deliveries if delivery.is_over]:
-                self._retire(delivery)
+            for upload in [upload for upload in self._uploads if upload.is_over]:
+                self._retire(upload)
         self._journal.close()
-        if self._catalog is not None:
-            with suppress(ValueError):
-                self._catalog.context.http_client.event_hooks["request"].remove(self._refuse_request)
-        if self._own and self._catalog is not None:
-            self._catalog.context.close()
-        if self._temporary and not (self._deliveries or self._rejected or self._left_out):
+        self._link.close()
+        if self._temporary and not (self._uploads or self._rejected or self._left_out):
             shutil.rmtree(self._journal.folder, ignore_errors=True)
         elif self._temporary:
             text = "documents that the catalog does not have are in %s (saxs-bluesky journal retry %s --catalog WHERE)"
             _log.warning(text, self._journal.folder, self._journal.folder)
-        elif self._deliveries:
+        elif self._uploads:
             _log.warning("documents that the catalog does not have are in %s", self._journal.folder)
-
-
-def _opener(catalog: Any) -> Callable[[], Any]:
-    if isinstance(catalog, str | Path):
-        return lambda: open_catalog(catalog)
-    if hasattr(catalog, "context"):
-        return lambda: catalog
-    opener: Callable[[], Any] = catalog
-    return opener

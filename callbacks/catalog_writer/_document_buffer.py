@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
-Batch = list[tuple[str, Mapping[str, Any]]]
+from saxs_bluesky.documents import Document
+
+Batch = list[tuple[str, Document]]
 
 
 class DocumentBuffer:
@@ -56,10 +57,9 @@ class DocumentBuffer:
         """Whether half the memory is free."""
         return self._bytes < self._memory / 2
 
-    def put(self, name: str, doc: Mapping[str, Any]) -> bool:
+    def put(self, name: str, doc: Document) -> bool:
         """Take a document, with copies of its arrays; False where there is no room."""
-        size = _size(doc)
-        kept = _kept(doc)
+        size, kept = _size_and_copy(doc)
         with self._changed:
             if self._closed or (self._batch and self._bytes + size > self._memory):
                 return False
@@ -100,15 +100,14 @@ class DocumentBuffer:
                 self._changed.notify_all()
 
 
-def _size(doc: Mapping[str, Any]) -> int:
-    values = doc.get("data", {}).values() if isinstance(doc.get("data"), Mapping) else ()
-    return 1000 + sum(getattr(value, "nbytes", 8 * len(value) if isinstance(value, list) else 0) for value in values)
-
-
-def _kept(doc: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with arrays of its own, since a detector may use its array again."""
-    data = doc.get("data")
-    if not isinstance(data, Mapping) or not any(isinstance(value, np.ndarray) for value in data.values()):
-        return doc
-    own = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in data.items()}
-    return {**doc, "data": own}
+def _size_and_copy(doc: Document) -> tuple[int, Document]:
+    """Bytes of a document, and the document with arrays of its own, since a detector may use its array again."""
+    data, size = doc.get("data"), 1000
+    if not isinstance(data, Mapping):
+        return size, doc
+    own = {}
+    for key, value in data.items():
+        size += getattr(value, "nbytes", 8 * len(value) if isinstance(value, list) else 0)
+        if isinstance(value, np.ndarray):
+            own[key] = value.copy()
+    return size, {**doc, "data": {**data, **own}} if own else doc

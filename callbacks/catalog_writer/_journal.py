@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from saxs_bluesky.callbacks.catalog_writer._document_lines import encode
+from saxs_bluesky.callbacks.catalog_writer._refused_documents import RefusedDocuments
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.callbacks.catalog_writer._run_recovery import recovered
-from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
 from saxs_bluesky.documents import REFERRED_TO, Document, RunLookup
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.support.locks import locked
@@ -46,7 +47,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.aside = SetAside(folder)
+        self.aside = RefusedDocuments(folder)
         self.abandoned = threading.Event()
         self._runs: RunLookup[RunJournal] = RunLookup()
         try:
@@ -66,7 +67,7 @@ class Journal:
             path.with_suffix(".jsonl") for suffix in ("opening", "begun") for path in self.folder.glob(f"*.{suffix}")
         }
         paths = sorted({*self.folder.glob("*.jsonl"), *beside})
-        return [run for path in paths if (run := recovered(path, self.rejected, self._note)) is not None]
+        return [run for path in paths if (run := recovered(path, self.rejected, self._runs)) is not None]
 
     def append(self, batch: Sequence[tuple[str, Document]]) -> Appended:
         """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
@@ -92,7 +93,8 @@ class Journal:
                 complete.add(run)
         lost = 0
         for run, own in lines.items():
-            if not self._add(run, own, run in complete, openings.get(run, [])):
+            opening = openings.get(run, [])
+            if not self._keep_trying(run.path, partial(run.append, own, complete=run in complete, opening=opening)):
                 lost += len(own)
         if stray:
             lost += self._set_aside(stray)
@@ -102,12 +104,11 @@ class Journal:
         """Keep documents of no known run; return how many are lost."""
         _log.warning("%d documents of no known run are set aside in %s", len(stray), self.rejected)
         reason = "they refer to no run that has begun, or are no documents"
-        return 0 if self._kept(self.rejected, lambda: self.aside.documents("no-run", stray, reason)) else len(stray)
+        return (
+            0 if self._keep_trying(self.rejected, lambda: self.aside.documents("no-run", stray, reason)) else len(stray)
+        )
 
-    def _add(self, run: RunJournal, lines: list[bytes], complete: bool, opening: list[bytes]) -> bool:
-        return self._kept(run.path, lambda: run.append(lines, complete=complete, opening=opening))
-
-    def _kept(self, path: Path, keep: Callable[[], object]) -> bool:
+    def _keep_trying(self, path: Path, keep: Callable[[], object]) -> bool:
         """Write to the disk, again and again while it is full; False where that was given up."""
         told = False
         while True:
@@ -133,17 +134,13 @@ class Journal:
                 run = None
             if run is None and name in ("resource", "stream_resource"):
                 run = self._latest()
-        if run is not None:
-            self._note(run, name, doc)
+        if run is not None and name in REFERRED_TO:
+            self._runs.note(doc["uid"], run)
         return run
 
     def _latest(self) -> RunJournal | None:
         """The run that began last: some writers of files do not say whose they are."""
         return next((run for run in reversed(self._runs.runs()) if not run.complete), None)
-
-    def _note(self, run: RunJournal, name: str, doc: Document) -> None:
-        if name in REFERRED_TO:
-            self._runs.note(doc["uid"], run)
 
     def forget(self, run: RunJournal) -> None:
         """Let go of a run that will get no more documents."""

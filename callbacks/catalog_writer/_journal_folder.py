@@ -14,8 +14,8 @@ from uuid import uuid4
 from saxs_bluesky.callbacks.catalog_writer._catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, decode, encode, numbers_of
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
+from saxs_bluesky.callbacks.catalog_writer._refused_documents import RefusedDocuments
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
-from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
 from saxs_bluesky.documents import Document, NamedDocument, as_json
 from saxs_bluesky.errors import OutputError
 
@@ -71,7 +71,7 @@ def kept_in(folder: Path) -> list[Kept]:
     """
     if not folder.is_dir():
         raise OutputError(f"{folder}: wanted the folder of a journal, found none")
-    aside = SetAside(folder)
+    aside = RefusedDocuments(folder)
     reasons = aside.reasons()
     found = [_looked_at(path, waits=True) for path in sorted(folder.glob("*.jsonl"))]
     for path in sorted(aside.folder.iterdir()) if aside.folder.is_dir() else ():

@@ -37,7 +37,8 @@ class RunJournal:
         self.complete = False
         #: Whether an earlier owner of the journal began it.
         self.left_over = False
-        self._offset = 0
+        #: Where `read` goes on, from the begin of the file.
+        self.bytes_read = 0
         self._next = 0
         self._moving = threading.Lock()
 
@@ -71,7 +72,7 @@ class RunJournal:
                 file.write(b"".join(lines))
                 file.flush()
                 if opening:
-                    self._keep(opening)
+                    self._keep_opening(opening)
                 if complete or opening:
                     os.fsync(file.fileno())
                 if not size:
@@ -82,7 +83,7 @@ class RunJournal:
             self.lines += len(lines)
             self.complete |= complete
 
-    def _keep(self, opening: Iterable[bytes]) -> None:
+    def _keep_opening(self, opening: Iterable[bytes]) -> None:
         kept = self.opening.read_bytes().splitlines(keepends=True) if self.opening.exists() else []
         write_synced(self.opening, [*kept, *opening])
 
@@ -90,9 +91,9 @@ class RunJournal:
         """Read on: up to so many numbered lines, from where the last call ended."""
         count = min(limit, self.lines - self._next)
         with self._moving, self.path.open("rb") as file:
-            file.seek(self._offset)
+            file.seek(self.bytes_read)
             found = [(self._next + index, file.readline()) for index in range(count)]
-            self._offset = file.tell()
+            self.bytes_read = file.tell()
         self._next += count
         return found
 
@@ -112,11 +113,6 @@ class RunJournal:
         with file:
             for _ in range(lines):
                 yield file.readline()
-
-    @property
-    def bytes_read(self) -> int:
-        """Where `read` goes on, from the begin of the file."""
-        return self._offset
 
     def trim(self, line: int, is_cut: Callable[[Glance], bool]) -> int:
         """Cut off events before a line, which has been read; what they were stays in the file as ranges of numbers.
@@ -144,17 +140,17 @@ class RunJournal:
                         kept.append(each)
                 kept += cut.lines(self.uid)
                 offset = sum(map(len, kept))
-                moved = self._offset - file.tell()
+                moved = self.bytes_read - file.tell()
                 write_synced(self.path, itertools.chain(kept, file))
             shift = line - len(kept)
-            self._offset, self._next = offset + moved, self._next - shift
+            self.bytes_read, self._next = offset + moved, self._next - shift
             self.lines -= shift
             self.cut += shift
         return shift
 
     def rewind(self) -> None:
         """Read from the first line again."""
-        self._offset = self._next = 0
+        self.bytes_read = self._next = 0
 
     def move(self, folder: Path) -> None:
         """Put the file elsewhere; what comes later is added to it there."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, numbers_of
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
-from saxs_bluesky.documents import REFERRED_TO, RUN_REFERENCES, Document
+from saxs_bluesky.documents import REFERRED_TO, RUN_REFERENCES, Document, RunLookup
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.support.journal_lines import Damage, keep, whole_lines, write_synced
 
 _log = logging.getLogger(__name__)
-
-Note = Callable[[RunJournal, str, Document], None]
 
 _ONCE = ("start", "descriptor", "stop")
 
@@ -59,7 +57,7 @@ class _Lines:
         return any(name == "stop" for name, _, _ in self.documents)
 
 
-def recovered(path: Path, rejected: Path, note: Note) -> RunJournal | None:
+def recovered(path: Path, rejected: Path, runs: RunLookup[RunJournal]) -> RunJournal | None:
     """Read the journal file of a run; None where nothing of it is of use.
 
     Lines that are damaged are put aside, and what is left is in the file. A run without its start document is put
@@ -71,8 +69,8 @@ def recovered(path: Path, rejected: Path, note: Note) -> RunJournal | None:
         The file; it need not be there, where others tell of it.
     rejected
         Folder for what is put aside.
-    note
-        Gets the documents that others refer to.
+    runs
+        Learns the documents that others refer to.
     """
     lines, trouble = _looked_through(path)
     opening = path.with_suffix(".opening")
@@ -81,7 +79,7 @@ def recovered(path: Path, rejected: Path, note: Note) -> RunJournal | None:
         _move(path, rejected, trouble)
         lines = _Lines(Damage(path))
     if lines.uid or kept.uid:
-        return _mended(path, rejected, lines, kept, note)
+        return _mended(path, rejected, lines, kept, runs)
     for beside in (opening, path.with_suffix(".begun")):
         beside.unlink(missing_ok=True)
     if lines.good or lines.damage.lines:
@@ -142,7 +140,7 @@ def _look_at(line: bytes, lines: _Lines, numbers: Mapping[str, set[int]]) -> boo
     return True
 
 
-def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, note: Note) -> RunJournal:
+def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, runs: RunLookup[RunJournal]) -> RunJournal:
     run = RunJournal(path, lines.uid or kept.uid)
     run.left_over = True
     known = set(lines.named("start", "descriptor"))
@@ -163,7 +161,7 @@ def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, note: Note)
     run.complete = lines.complete
     for name, doc, _ in [*lines.documents, *kept.documents]:
         if name != "stop":
-            note(run, name, doc)
+            runs.note(doc["uid"], run)
     return run
 
 

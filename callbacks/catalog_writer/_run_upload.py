@@ -6,11 +6,12 @@ import logging
 import time
 from typing import Any
 
-from saxs_bluesky.callbacks.catalog_writer._away import is_away, takes_writes
+from saxs_bluesky.callbacks.catalog_writer._catalog_link import LONGEST_PAUSE
 from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, decode
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
-from saxs_bluesky.catalog import words
+from saxs_bluesky.callbacks.catalog_writer._write_probe import takes_writes
+from saxs_bluesky.catalog import is_away, words
 from saxs_bluesky.documents import REFERRED_TO
 from saxs_bluesky.errors import CatalogError
 
@@ -18,7 +19,6 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # for errors that may pass, of a catalog that takes other things
 _MOST_SKIPPED = 10  # documents of a run; with more of them refused there is no sense in the rest
-_LONGEST_PAUSE = 10.0  # seconds between looks at a catalog that takes nothing
 _READ_AT_ONCE = 500  # documents
 _TRIMMED_AT = 64 * 2**20  # bytes of a journal that the catalog has
 _KEPT = 1000  # documents
@@ -99,26 +99,32 @@ class RunUpload:
         """Whether nothing more will become of it: it has stopped and is in the catalog, or is refused."""
         return self.finished or self._refused
 
-    def deliver(self, catalog: Any, count: int, limit: int) -> None:
+    def write_batch(self, catalog: Any, count: int, limit: int) -> None:
         """Write up to ``limit`` of the run's first ``count`` documents; after any error, ask what the catalog has."""
         self._culprit = None
         self._batch = range(self._position, self._position)
         try:
             if self._sink is None:
-                self._begin(catalog)
+                self._begin_run(catalog)
             while self._position < self._written:  # what is there; events need not even be decoded
                 self._hand_over(min(_READ_AT_ONCE, self._written - self._position))
-            self._write(self._careful(min(limit, count - self.file.cut - self._written)))
+            if self.pending:
+                self._batch = self._hand_over(self._batch_size(min(limit, count - self.file.cut - self._written)))
+                self._flush()
+                self._written = self._position
+                if self._written >= self._suspects.stop:
+                    self._attempts = 0
         except BaseException:
-            self._let_go()
+            self._start_over()
             raise
         self._pause = 0.0
-        self._trim()
+        if self.file.bytes_read >= self._next_trim:
+            self._trim()
 
     def _trim(self) -> None:
         """Cut off what the catalog has of a run that is long open; the last events stay, for who looks back."""
-        size, line = self.file.bytes_read, self._written - _KEPT
-        if size < self._next_trim or line <= 0 or self._skipped or self._suspects:
+        line = self._written - _KEPT
+        if line <= 0 or self._skipped or self._suspects:
             return
         keys = {
             glance.doc["uid"]: glance.doc["data_keys"] for glance in self.file.glances() if glance.name == "descriptor"
@@ -138,7 +144,7 @@ class RunUpload:
             self._position -= shift
         self._next_trim = self.file.bytes_read + _TRIMMED_AT
 
-    def _begin(self, catalog: Any) -> None:
+    def _begin_run(self, catalog: Any) -> None:
         from saxs_bluesky.catalog.run_writer import RunWriter, normalized
 
         root = _container(catalog, self.file.uid)
@@ -158,20 +164,11 @@ class RunUpload:
     def _leave_out(self, stream: str, key: str, number: int, value: Any, reason: str) -> None:
         self.left_out += self._journal.aside.value(self.file.uid, stream, key, number, value, reason)
 
-    def _careful(self, limit: int) -> int:
+    def _batch_size(self, limit: int) -> int:
         """Batch size: one where the culprit is looked for, and not beyond the place where that begins."""
         if self._written in self._suspects:
             return 1
         return min(limit, self._suspects.start - self._written) if self._written < self._suspects.start else limit
-
-    def _write(self, limit: int) -> None:
-        if not self.pending:
-            return
-        self._batch = self._hand_over(limit)
-        self._flush()
-        self._written = self._position
-        if self._written >= self._suspects.stop:
-            self._attempts = 0
 
     def _hand_over(self, limit: int) -> range:
         """Hand documents to the writer; those that the catalog has are passed over there."""
@@ -202,7 +199,7 @@ class RunUpload:
         self._culprit = None
         self._writer.flush()
 
-    def _let_go(self) -> None:
+    def _start_over(self) -> None:
         self._writer = self._sink = None
         self._position = 0
         self.file.rewind()
@@ -226,7 +223,7 @@ class RunUpload:
         Whether the catalog is away; and what is done, in words.
         """
         if self._is_away(error, catalog):
-            self._pause = min(2 * self._pause or pause, _LONGEST_PAUSE)
+            self._pause = min(2 * self._pause or pause, LONGEST_PAUSE)
             self.retry_at = time.monotonic() + self._pause
             return True, "its documents wait"
         return False, self._blame(error, pause)

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from event_model import EventPage, unpack_event_page
 
-from saxs_bluesky.callbacks.network._late_runs import LateRuns
 from saxs_bluesky.callbacks.network._run_tally import RunTally
+from saxs_bluesky.callbacks.network._unseen_runs import UnseenRuns
 from saxs_bluesky.documents import Document, RunLookup
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class LossDetector:
         self._runs: RunLookup[RunTally] = RunLookup()
         # Data keys by the uids of resources: those of a run that has stopped, or of none, are of use to others too.
         self._resources: dict[str, str] = {}
-        self._late = LateRuns()
+        self._late = UnseenRuns()
         self._finished: deque[str] = deque(maxlen=_FINISHED_RUNS)
         self._told: deque[str] = deque(maxlen=_TOLD)
         self._passed = self._lost = self._duplicates = self._senseless = self._forgotten = 0

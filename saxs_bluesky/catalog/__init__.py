@@ -6,9 +6,11 @@ from saxs_bluesky.catalog._keys import split_key, without_key
 from saxs_bluesky.catalog._open import close_catalog, open_catalog, why_away
 from saxs_bluesky.catalog._reduce import reduce_run
 from saxs_bluesky.catalog._runs import reduced_runs
+from saxs_bluesky.catalog._trouble import is_away
 
 __all__ = [
     "close_catalog",
+    "is_away",
     "open_catalog",
     "read_curves",
     "reduce_run",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saxs_bluesky.catalog._errors import may_pass, words
+from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._order import in_order
+from saxs_bluesky.catalog._trouble import may_pass
 from saxs_bluesky.errors import CatalogError
 
 if TYPE_CHECKING:

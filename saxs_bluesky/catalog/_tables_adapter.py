@@ -8,7 +8,7 @@ from typing import Any
 
 from tiled.adapters.sql import SQLAdapter
 
-from saxs_bluesky.catalog._errors import may_pass
+from saxs_bluesky.catalog._trouble import may_pass
 
 _PATIENCE = 30.0  # seconds
 _PAUSE = 0.02  # seconds

@@ -17,7 +17,7 @@ from tiled.client.dataframe import DataFrameClient
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter, _run_upload
 from saxs_bluesky.callbacks.catalog_writer._document_lines import encode
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.callbacks.catalog_writer._run_ends import aborted
+from saxs_bluesky.callbacks.catalog_writer._stop_documents import aborted
 from saxs_bluesky.catalog import close_catalog, open_catalog
 from tests.helpers.crashing import KILLED
 from tests.helpers.repository import ROOT

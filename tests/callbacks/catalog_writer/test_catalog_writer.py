@@ -25,7 +25,7 @@ from tiled.client.dataframe import DataFrameClient
 
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._document_lines import decode, encode
-from saxs_bluesky.callbacks.catalog_writer._set_aside import SetAside
+from saxs_bluesky.callbacks.catalog_writer._refused_documents import RefusedDocuments
 from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
 from saxs_bluesky.catalog.run_writer import RunWriter
 from saxs_bluesky.documents import FrameTask, ReducedRunComposer
@@ -203,7 +203,7 @@ def test_journal_outlives_its_process(catalog, make_writer, reduced, tmp_path, m
     assert first.wait(20)  # half of the run is written
     monkeypatch.setattr(first, "_reach", lambda: False)
     feed(first, reduced.event(), reduced.event())
-    until(lambda: first.counters.journaled == 2 and not first._inbox.waiting)
+    until(lambda: first.counters.journaled == 2 and not first._buffer.waiting)
     (file,) = (tmp_path / "journal").glob("*.jsonl")
     with file.open("ab") as journal:
         journal.write(b'["event",{"uid":"torn')
@@ -248,7 +248,7 @@ def test_document_that_is_malformed_is_set_aside_alone(catalog, make_writer, red
     (kept,) = (tmp_path / "journal" / "rejected").iterdir()
     (line,) = kept.read_bytes().splitlines()
     assert decode(line)[1]["seq_num"] == 3
-    ((reason,),) = SetAside(tmp_path / "journal").reasons().values()
+    ((reason,),) = RefusedDocuments(tmp_path / "journal").reasons().values()
     assert (reason.run, reason.file) == (reduced.uid, kept.name)
     assert "noon" in reason.reason
     assert (writer.counters.rejected, writer.counters.written) == (1, 6)
@@ -318,12 +318,12 @@ def test_full_disk_is_waited_for(catalog, make_writer, reduced, monkeypatch):
 def test_memory_is_bounded_and_what_has_no_room_is_counted(catalog, make_writer, reduced, monkeypatch):
     go = threading.Event()
     writer = make_writer(catalog, memory=100_000)
-    keep = writer._inbox._handle
-    monkeypatch.setattr(writer._inbox, "_handle", lambda batch: (go.wait(), keep(batch)))
+    keep = writer._buffer._handle
+    monkeypatch.setattr(writer._buffer, "_handle", lambda batch: (go.wait(), keep(batch)))
     feed(writer, *reduced.begin())
-    until(lambda: writer._inbox._in_hand)
+    until(lambda: writer._buffer._in_hand)
     feed(writer, *(reduced.event() for _ in range(200)))
-    assert writer._inbox._bytes <= 100_000
+    assert writer._buffer._bytes <= 100_000
     assert writer.counters.lost == 202 - writer.counters.accepted > 0
     go.set()
     assert not writer.wait(PATIENCE)

@@ -8,7 +8,7 @@ from typing import Any
 _REMEMBERED = 1000
 
 
-class LateRuns:
+class UnseenRuns:
     """Counts what belongs to runs whose start was not seen, since the listener came later or it was lost.
 
     An event tells its descriptor and not its run, so that what came without its descriptor is ascribed to a run

@@ -41,7 +41,7 @@ class Reason:
     reason: str
 
 
-class SetAside:
+class RefusedDocuments:
     """A folder of what no catalog takes.
 
     Parameters
