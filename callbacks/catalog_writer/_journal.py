@@ -16,7 +16,7 @@ from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.callbacks.catalog_writer._run_recovery import recovered
 from saxs_bluesky.documents import REFERRED_TO, Document, RunLookup
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.support.locks import locked
+from saxs_bluesky.support.locks import locked, pids_of
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk
@@ -42,7 +42,7 @@ class Journal:
     Raises
     ------
     OutputError
-        The folder cannot be written, or another writer is at work in it.
+        The folder cannot be written, or another process uses it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,8 +53,13 @@ class Journal:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = locked(folder / "lock")
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{folder}: the journal folder is used by another process{pids_of(folder / 'lock')}; "
+                "give another folder, or end that process"
+            ) from error
         except OSError as error:
-            raise OutputError(f"{folder}: wanted a journal folder of one's own, found {error.strerror}") from error
+            raise OutputError(f"{folder}: the journal folder cannot be written ({error.strerror})") from error
 
     @property
     def rejected(self) -> Path:
@@ -116,7 +121,9 @@ class Journal:
                 keep()
             except OSError as error:
                 if not told:
-                    _log.warning("%s: wanted to add to the journal, found %s; trying again", path, error.strerror)
+                    _log.warning(
+                        "%s: the journal cannot be written (%s); it is tried again until it can", path, error.strerror
+                    )
                 told = True
                 if self.abandoned.wait(_DISK_PAUSE):
                     return False

@@ -67,10 +67,10 @@ def kept_in(folder: Path) -> list[Kept]:
     Raises
     ------
     OutputError
-        It is no folder, or cannot be read.
+        It is not a folder, or cannot be read.
     """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: wanted the folder of a journal, found none")
+        raise OutputError(f"{folder}: this is not a journal folder")
     aside = RefusedDocuments(folder)
     reasons = aside.reasons()
     found = [_looked_at(path, waits=True) for path in sorted(folder.glob("*.jsonl"))]
@@ -212,4 +212,4 @@ def _lines(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             yield from file
     except OSError as error:
-        raise OutputError(f"{path}: wanted a file of a journal, found {error.strerror or error}") from error
+        raise OutputError(f"{path}: the file of the journal cannot be read ({error.strerror or error})") from error

@@ -83,7 +83,7 @@ def recovered(path: Path, rejected: Path, runs: RunLookup[RunJournal]) -> RunJou
     for beside in (opening, path.with_suffix(".begun")):
         beside.unlink(missing_ok=True)
     if lines.good or lines.damage.lines:
-        _move(path, rejected, "wanted documents of a run, found no start document")
+        _move(path, rejected, "the start document of the run is missing")
     elif path.exists() and not lines.damage.cut:
         path.unlink()
         _log.warning("%s: the journal of a run is empty; what the catalog has of it gets no stop document", path)
@@ -107,7 +107,7 @@ def _looked_through(path: Path) -> tuple[_Lines, str]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        return lines, f"wanted the documents of a run, found {error.strerror or error}"
+        return lines, f"the documents of the run cannot be read ({error.strerror or error})"
     return lines, ""
 
 
@@ -156,7 +156,7 @@ def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, runs: RunLo
         elif lines.damage.cut:
             os.truncate(path, path.stat().st_size - lines.damage.cut)
     except OSError as error:
-        raise OutputError(f"{path}: wanted to mend the journal of a run, found {error.strerror or error}") from error
+        raise OutputError(f"{path}: the journal of a run cannot be mended ({error.strerror or error})") from error
     run.lines = lines.good + len(missing)
     run.complete = lines.complete
     for name, doc, _ in [*lines.documents, *kept.documents]:

@@ -74,7 +74,7 @@ class RunUpload:
 
     @property
     def is_new(self) -> bool:
-        """Whether the catalog does not know the run yet, and no attempt has failed."""
+        """True if the run is not in the catalog yet and no attempt has failed."""
         return not (self._written or self._attempts or self._pause or self._refused) and self.file.lines > 0
 
     @property
@@ -138,7 +138,7 @@ class RunUpload:
         try:
             shift = self.file.trim(line, is_cut)
         except OSError as error:
-            _log.warning("%s: wanted to shorten the journal, found %s; later", self.file.path, error.strerror or error)
+            _log.warning("%s: the journal cannot be shortened now (%s)", self.file.path, error.strerror or error)
         else:
             self._written -= shift
             self._position -= shift
@@ -149,7 +149,9 @@ class RunUpload:
 
         root = _container(catalog, self.file.uid)
         if root is not None and not self.file.begun:
-            raise AlreadyThereError(f"run {self.file.uid}: wanted to write it, found it in the catalog already")
+            raise AlreadyThereError(
+                f"run {self.file.uid} is in the catalog already, and was not written from this journal"
+            )
         if root is None and self.file.cut:
             _log.warning(
                 "run %s is no longer in the catalog, which had %d events of it: they are not in the journal any more",

@@ -94,7 +94,7 @@ class LiveCurves:
         """Note what a document brings; it never raises."""
         try:
             with self._lock:
-                self._version += self._data.take(name, doc)
+                self._version += self._data.note_document(name, doc)
         # A picture is not worth a measurement.
         except Exception:  # noqa: BLE001
             _log.warning("LiveCurves: a %s document could not be understood", name, exc_info=True)

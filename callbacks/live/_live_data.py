@@ -55,7 +55,7 @@ class LiveData:
         self._frames = self._failed = 0
         self._problem = ""
 
-    def take(self, name: str, doc: Mapping[str, Any]) -> bool:
+    def note_document(self, name: str, doc: Mapping[str, Any]) -> bool:
         """Take a document in; return whether the picture changes."""
         if name == "start" and is_reduced(doc) and self._detector in (None, doc["detector"]):
             self._run = doc["uid"]

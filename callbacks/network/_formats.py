@@ -28,7 +28,7 @@ def serializer(name: str) -> Callable[[Document], bytes]:
     SaxsError
         There is no such format.
     """
-    return {"msgpack": _to_msgpack, "json": _to_json}[_known(name)]
+    return {"msgpack": _to_msgpack, "json": _to_json}[_checked_format(name)]
 
 
 def deserializer(name: str) -> Callable[[bytes], Any]:
@@ -39,10 +39,10 @@ def deserializer(name: str) -> Callable[[bytes], Any]:
     SaxsError
         There is no such format.
     """
-    return {"msgpack": _from_msgpack, "json": _from_json}[_known(name)]
+    return {"msgpack": _from_msgpack, "json": _from_json}[_checked_format(name)]
 
 
-def _known(name: str) -> str:
+def _checked_format(name: str) -> str:
     if name not in FORMATS:
         raise SaxsError(f"serializer: wanted one of {', '.join(FORMATS)}, found {name!r}")
     return name

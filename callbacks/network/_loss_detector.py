@@ -86,7 +86,7 @@ class LossDetector:
         self._runs: RunLookup[RunTally] = RunLookup()
         # Data keys by the uids of resources: those of a run that has stopped, or of none, are of use to others too.
         self._resources: dict[str, str] = {}
-        self._late = UnseenRuns()
+        self._unseen_runs = UnseenRuns()
         self._finished: deque[str] = deque(maxlen=_FINISHED_RUNS)
         self._told: deque[str] = deque(maxlen=_TOLD)
         self._passed = self._lost = self._duplicates = self._senseless = self._forgotten = 0
@@ -106,14 +106,14 @@ class LossDetector:
             return GuardReport(
                 passed=self._passed,
                 lost=self._lost + sum(run.lost for run in self._runs.runs()),
-                passed_over=self._late.total,
+                passed_over=self._unseen_runs.total,
                 duplicates=self._duplicates,
                 senseless=self._senseless,
                 forgotten=self._forgotten,
                 told=tuple(self._told),
             )
 
-    def _tell(self, text: str) -> None:
+    def _tell_finding(self, text: str) -> None:
         if text:
             self._told.append(text)
             _log.warning("%s", text)
@@ -130,7 +130,7 @@ class LossDetector:
         # A document that is no document must not stop the others.
         except Exception as error:  # noqa: BLE001
             self._senseless += 1
-            self._tell(f"{name} document that makes no sense: {type(error).__name__}: {error}")
+            self._tell_finding(f"{name} document that makes no sense: {type(error).__name__}: {error}")
 
     def _start(self, doc: Document) -> Iterator[tuple[str, Document]]:
         if self._runs.get(doc["uid"]) is not None:
@@ -149,7 +149,7 @@ class LossDetector:
             elif name == "stop" and doc["run_start"] in self._finished:
                 self._duplicates += 1
             else:
-                self._tell(self._late.take(name, doc, alone=not self._runs.runs()))
+                self._tell_finding(self._unseen_runs.count_document(name, doc, alone=not self._runs.runs()))
         elif not run.is_new(doc):
             self._duplicates += 1
         else:
@@ -201,7 +201,7 @@ class LossDetector:
         self._tell_of(run, run.note_arrival(doc["descriptor"], numbers["start"], numbers["stop"], source))
 
     def _tell_of(self, run: RunTally, text: str) -> None:
-        self._tell(text and f"run {run.uid}: {text}")
+        self._tell_finding(text and f"run {run.uid}: {text}")
 
     def _stop(self, run: RunTally, doc: Document) -> Document:
         losses = list(run.losses(doc.get("num_events")))

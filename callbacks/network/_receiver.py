@@ -20,7 +20,7 @@ from saxs_bluesky.support.log_throttle import is_logged
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 100  # milliseconds
+_POLL_MS = 100  # milliseconds
 _LAST_SECONDS = 2.0  # for what has arrived when the receiver is closed
 _PICKLE = b"\x80"
 _NAMES = {name.name for name in DocumentNames} - {"bulk_events", "bulk_datum"}
@@ -101,15 +101,15 @@ class DocumentReceiver:
 
     def _receive(self) -> None:
         while not self._stopping.is_set():
-            if self._socket.poll(_LOOK_EVERY):
-                self._take(self._socket.recv_multipart())
+            if self._socket.poll(_POLL_MS):
+                self._handle_message(self._socket.recv_multipart())
         end = time.monotonic() + _LAST_SECONDS
         while self._socket.poll(0) and time.monotonic() < end:
-            self._take(self._socket.recv_multipart())
+            self._handle_message(self._socket.recv_multipart())
         self._socket.close()
         self._context.term()
 
-    def _take(self, parts: list[bytes]) -> None:
+    def _handle_message(self, parts: list[bytes]) -> None:
         prefix, _, rest = parts[0].partition(b" ")
         if self._prefix and prefix != self._prefix:
             self.counters = replace(self.counters, foreign=self.counters.foreign + 1)

@@ -26,7 +26,7 @@ class UnseenRuns:
         self._orphans: dict[str, int] = {}
         self._owners: dict[str, str] = {}  # runs by the uids of descriptors and resources
 
-    def take(self, name: str, doc: Mapping[str, Any], *, alone: bool) -> str:
+    def count_document(self, name: str, doc: Mapping[str, Any], *, alone: bool) -> str:
         """Count a document; return what is to be told of it, which may be nothing.
 
         Parameters
@@ -45,14 +45,14 @@ class UnseenRuns:
         else:
             uid = doc["run_start"]
             if name != "stop":
-                _put(self._owners, doc["uid"], uid)
+                _put_latest(self._owners, doc["uid"], uid)
         text = "" if uid in self._runs else f"joined late: run {uid} began unseen; its documents are passed over"
-        _put(self._runs, uid, self._runs.get(uid, 0) + 1)
+        _put_latest(self._runs, uid, self._runs.get(uid, 0) + 1)
         return self._stop(uid, alone) if name == "stop" else text
 
     def _orphan(self, name: str, reference: str) -> str:
         known = reference in self._orphans
-        _put(self._orphans, reference, self._orphans.get(reference, 0) + 1)
+        _put_latest(self._orphans, reference, self._orphans.get(reference, 0) + 1)
         if known:
             return ""
         kind = "resource" if name.startswith("datum") else "descriptor"
@@ -67,7 +67,7 @@ class UnseenRuns:
         return f"joined late: {number} documents of run {uid} passed over"
 
 
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
+def _put_latest(table: dict[str, Any], key: str, value: Any) -> None:
     table[key] = value
     if len(table) > _REMEMBERED:
         del table[next(iter(table))]

@@ -108,13 +108,15 @@ class FrameExtractor:
             yield from self._ending(accepted, run, doc if name == "stop" else None)
             return
         for task in run.raw.frames(name, doc):
-            yield WorkItem(accepted, run, self._kept(task) if isinstance(task.reference, InlineFrame) else task)
+            yield WorkItem(
+                accepted, run, self._with_image_stored(task) if isinstance(task.reference, InlineFrame) else task
+            )
 
     def _ending(self, accepted: float, run: RunState, stop: Document | None) -> Iterator[WorkItem]:
         """What is left of a run, and its end; without a stop document where it never comes."""
         self._runs.forget(run)
         for task in run.raw.rest():
-            yield WorkItem(accepted, run, self._kept(task))
+            yield WorkItem(accepted, run, self._with_image_stored(task))
         yield WorkItem(accepted, run, stop=stop, closing=True)
 
     def close(self) -> None:
@@ -123,17 +125,17 @@ class FrameExtractor:
             for item in self._ending(time.time(), run, None):
                 self._put(item)
 
-    def _kept(self, task: FrameTask) -> FrameTask:
+    def _with_image_stored(self, task: FrameTask) -> FrameTask:
         """Task whose image waits in memory where there is room, and in a file where there is none."""
         if not isinstance(task.reference, InlineFrame):
             return task
         try:
-            return self._placed(task, task.reference)
+            return self._stored(task, task.reference)
         # Such as a full disk: it costs this frame, and not the others of its document.
         except Exception as error:  # noqa: BLE001
             return replace(task, reference=None, failure=reason_of(error))
 
-    def _placed(self, task: FrameTask, inline: InlineFrame) -> FrameTask:
+    def _stored(self, task: FrameTask, inline: InlineFrame) -> FrameTask:
         image = inline.read().image
         if image.size < np.size(inline.array):
             image = image.copy()  # or the whole stack would stay in memory for its last image

@@ -73,7 +73,7 @@ class FrameRunner:
 
     # In the thread that has frames reduced
 
-    def begin(self, item: WorkItem, run: RunState, task: FrameTask) -> Pending:
+    def begin_frame(self, item: WorkItem, run: RunState, task: FrameTask) -> Pending:
         """Have a frame reduced; in this process that is done when this returns."""
         try:
             item.named_after = self._named_after(run, task)
@@ -151,7 +151,7 @@ class FrameRunner:
     def hung(self, path: str) -> FrameResult:
         """What comes of a frame that is given up."""
         _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self._limit)
-        text = f"{path}: wanted an image that is done in {self._limit:g} s, found it hanging: is its file system away?"
+        text = f"{path}: not reduced within {self._limit:g} s and given up: its file system may not answer"
         return FrameResult(text)
 
     def _result_aside(self, work: Callable[[], FrameResult], path: str) -> FrameResult:

@@ -124,7 +124,7 @@ class OpenFiles:
                 yield self._closing.pop(key[0]), None
         elif some:
             unknown = [one for one, found in line.frames.items() if found is None or found.waits]
-            self._have_read(line, [one for one in unknown if one not in line.asked])
+            self._ask_again(line, [one for one in unknown if one not in line.asked])
 
     def _final(self, result: FrameResult) -> FrameResult:
         if not result.waits or not result.failure:  # the latter lacks the value of an axis
@@ -132,7 +132,7 @@ class OpenFiles:
         text = f"{result.failure}; it was waited for until {self._patience:g} s after the end of the run"
         return replace(result, failure=text, waits=False)
 
-    def _have_read(self, line: _Line, items: Iterable[WorkItem]) -> None:
+    def _ask_again(self, line: _Line, items: Iterable[WorkItem]) -> None:
         for item in items:
             line.frames[item] = None
             line.asked.add(item)
@@ -159,7 +159,7 @@ class OpenFiles:
             first = next(iter(line.frames))
             self._tell_waiting(detector, line, first, now)
             line.is_last = now >= line.deadline
-            self._have_read(line, [first])
+            self._ask_again(line, [first])
         self._next = now + self._pause
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         return pause

@@ -79,7 +79,7 @@ class ReducingThread:
                 self.hand_on(CLOSE)
                 continue
             self._at_work = item
-            pending = self._begin(item)
+            pending = self._begin_frame(item)
             with self._giving_up:
                 if self._at_work is not item:
                     return  # it took too long, and another thread goes on
@@ -87,7 +87,7 @@ class ReducingThread:
                 item.pending = pending
             self.hand_on(item)
 
-    def _begin(self, item: WorkItem) -> Pending | None:
+    def _begin_frame(self, item: WorkItem) -> Pending | None:
         """Have a frame reduced; None where there is none, or those before it wait for their file."""
         if item.task is None or item.run is None:
             return None
@@ -96,7 +96,7 @@ class ReducingThread:
         if isinstance(item.task.reference, Hdf5Frame) and self._open_files.must_wait(item):
             return None
         try:
-            return self._runner.begin(item, item.run, item.task)
+            return self._runner.begin_frame(item, item.run, item.task)
         # A fault here costs its frame, and must not end the thread; a user's integrator may raise SystemExit.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             return FrameResult(reason_of(error))

@@ -160,7 +160,7 @@ class ChiFiles:
                 self._lists[directory] = CurveList(directory, keep=True)
             except OSError as error:
                 raise OutputError(
-                    f"{directory}: wanted to keep a list of curves in {directory.parent / 'results'}, "
-                    f"found {error.strerror or error}"
+                    f"{directory}: the list of curves cannot be written in {directory.parent / 'results'} "
+                    f"({error.strerror or error})"
                 ) from error
         return self._lists[directory]

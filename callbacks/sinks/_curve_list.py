@@ -74,7 +74,7 @@ class CurveList:
                 _log.warning("%s: the list is gone; curves that were listed before are not listed again", path)
         except OSError as error:
             _log.warning(
-                "%s: wanted to go on with the list of curves, found %s; curves may be listed twice, or not at all",
+                "%s: the list of curves cannot be read (%s); curves may be listed twice, or not at all",
                 path,
                 error.strerror or error,
             )
@@ -104,7 +104,7 @@ class CurveList:
         except (OSError, OutputError) as error:
             if not self.failed:
                 reason = getattr(error, "strerror", None) or error
-                _log.warning("%s: wanted to list a curve, found %s", self._list.path, reason)
+                _log.warning("%s: a curve cannot be listed (%s)", self._list.path, reason)
             self.failed += 1
 
     def add(self, path: str | Path, curve: Curve) -> None:

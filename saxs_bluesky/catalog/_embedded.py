@@ -53,7 +53,7 @@ def from_folder(
         app = build_app(_tree(folder, readable, root_map), serialization_registry=_serializers(root_map))
         catalog = with_own_v1(from_context(Context.from_app(app), clients()))
     except Exception as error:  # whatever SQLAlchemy, Alembic and the server raise at what lies in the folder
-        raise CatalogError(f"{folder}: wanted a catalog that opens, found {words(error)}") from error
+        raise CatalogError(f"{folder}: the catalog cannot be opened: {words(error)}") from error
     remember(catalog, root_map)
     # Hundreds of thousands of objects were loaded, and stay: to look through them takes the collector of garbage a
     # second on a slow computer, in the middle of a scan and several times when the program ends.

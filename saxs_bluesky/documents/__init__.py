@@ -33,7 +33,7 @@ from saxs_bluesky.documents._references import (
     page_of,
 )
 from saxs_bluesky.documents._run_lookup import REFERRED_TO, RUN_REFERENCES, RunLookup
-from saxs_bluesky.documents._streamed_values import StreamedValue, known, read_values
+from saxs_bluesky.documents._streamed_values import StreamedValue, read_values, values_read
 from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
 
@@ -78,11 +78,11 @@ __all__ = [
     "holds",
     "inline_keys",
     "is_reduced",
-    "known",
     "load",
     "moved_to",
     "new_uid",
     "page_of",
     "read_values",
     "travels",
+    "values_read",
 ]

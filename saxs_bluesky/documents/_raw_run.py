@@ -96,9 +96,9 @@ class RawRun:
         self._streams: dict[str, _Stream] = {}
         self._assets = Assets() if assets is None else assets
         self._early: list[Document] = []  # stream_datum without their stream_resource
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._found: list[FrameTask] = []
-        self._takers: dict[str, Callable[[Any], None]] = {
+        self._followers: dict[str, Callable[[Any], None]] = {
             "descriptor": self._descriptor,
             **{name: partial(self._assets.note, name) for name in ASSETS},
             "event": self._event,
@@ -109,11 +109,11 @@ class RawRun:
 
     def frames(self, name: str, doc: Document) -> list[FrameTask]:
         """Take a document in; return the frames that it makes known, in their order."""
-        take = self._takers.get(name)
+        take = self._followers.get(name)
         if take is not None:
             take(doc)
         if self._early:
-            self._take_early()
+            self._follow_early()
         found, self._found = self._found, []
         return found
 
@@ -129,14 +129,14 @@ class RawRun:
     def _event_page(self, doc: EventPage) -> None:
         """Take events one by one."""
         for event in unpack_event_page(doc):
-            self._each(self._event, event)
+            self._follow_one_of_several(self._event, event)
 
-    def _each(self, take: Callable[[Any], None], doc: Any) -> None:
+    def _follow_one_of_several(self, take: Callable[[Any], None], doc: Any) -> None:
         """Take one document of several, and what is wrong with it costs no other."""
         try:
             take(doc)
         except Exception as error:  # noqa: BLE001
-            self._tell(f"a document could not be followed: {reason_of(error)}")
+            self._warn_once(f"a document could not be followed: {reason_of(error)}")
 
     def _event(self, doc: Document) -> None:
         """Find the frames of an event, and those that waited for it."""
@@ -170,16 +170,16 @@ class RawRun:
         if numbers is None:
             numbers = stream.numbers[image.key] = Numbers()
         if frames != image.frames:
-            self._tell(
+            self._warn_once(
                 f"{image.key}: its descriptor says {image.frames} images in an event, what it refers to {frames}; they "
                 "are numbered by the latter"
             )
         return numbers.first(row, frames)
 
-    def _tell(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         """Put into the log what is odd about the run, once."""
-        if text not in self._told and len(self._told) < _MOST_TOLD:
-            self._told.add(text)
+        if text not in self._warned and len(self._warned) < _MOST_TOLD:
+            self._warned.add(text)
             _log.warning("run %s: %s", self.start_document["uid"], text)
 
     def _references_in(self, image: ImageKey, data: Document) -> list[FrameReference | str] | str:
@@ -231,18 +231,18 @@ class RawRun:
         if self._assets.resource(doc["stream_resource"]) is None:
             self._early.append(doc)  # it may follow
         else:
-            self._take_stream_datum(doc)
+            self._follow_stream_datum(doc)
 
-    def _take_early(self, *, all_of_them: bool = False) -> None:
+    def _follow_early(self, *, all_of_them: bool = False) -> None:
         """Take those whose stream_resource came."""
         early, self._early = self._early, []
         for doc in early:
             if all_of_them or self._assets.resource(doc["stream_resource"]) is not None:
-                self._each(self._take_stream_datum, doc)
+                self._follow_one_of_several(self._follow_stream_datum, doc)
             else:
                 self._early.append(doc)
 
-    def _take_stream_datum(self, doc: Document) -> None:
+    def _follow_stream_datum(self, doc: Document) -> None:
         stream = self._streams[doc["descriptor"]]
         resource = self._assets.resource(doc["stream_resource"])
         key = self._without_resource(stream) if resource is None else resource.get("data_key")
@@ -252,7 +252,7 @@ class RawRun:
         now = time.time()
         for row, index in _places(doc):
             if not stream.rows.is_new(str(key), row):
-                self._tell(f"{key}: row {row} of its stream_datum came twice; the first one counts")
+                self._warn_once(f"{key}: row {row} of its stream_datum came twice; the first one counts")
             elif image is None:
                 self._found += stream.rows.value(row, str(key), self._value(resource, index))
             else:
@@ -316,7 +316,7 @@ class RawRun:
 
     def _stop(self, _: Document) -> None:
         """Let go of frames whose events never came, and tell of images that events announced."""
-        self._take_early(all_of_them=True)
+        self._follow_early(all_of_them=True)
         for stream in self._streams.values():
             lacking = [
                 (image, one)

@@ -16,7 +16,7 @@ from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, WrittenFiles
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._references import page_of
-from saxs_bluesky.documents._streamed_values import known
+from saxs_bluesky.documents._streamed_values import values_read
 from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
 from saxs_bluesky.reduction import Curve, IntegralParameters, Reducer
@@ -264,7 +264,7 @@ class RunReduction:
         if task.stream not in run.streams:
             yield from run.describe(task.stream, task.coordinate_keys)
         if result.coordinates:
-            task = replace(task, coordinates={**task.coordinates, **known(result.coordinates)})
+            task = replace(task, coordinates={**task.coordinates, **values_read(result.coordinates)})
         yield run.event(task, None if result.failure else result.curves, result.failure, result.files)
 
     def leave_out(self, task: FrameTask) -> None:

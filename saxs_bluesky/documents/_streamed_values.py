@@ -98,6 +98,6 @@ def _read(place: StreamedValue, deadline: float, *, wait_for_writer: bool) -> fl
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def known(values: Mapping[str, float | str]) -> dict[str, float]:
+def values_read(values: Mapping[str, float | str]) -> dict[str, float]:
     """Those that could be read."""
     return {key: value for key, value in values.items() if not isinstance(value, str)}

@@ -27,6 +27,16 @@ def locked(path: Path) -> IO[bytes]:
     return file
 
 
+def pids_of(path: Path) -> str:
+    """Numbers of the processes that have a file locked, as a part of a message: `` (pid 1234)``; empty if unknown."""
+    try:
+        with path.open("rb") as file:
+            found = holders(file.fileno())
+    except OSError:
+        return ""
+    return f" (pid {', '.join(map(str, found))})" if found else ""
+
+
 def holders(descriptor: int) -> list[int]:
     """Numbers of the other processes of this computer that have a lock on an open file."""
     status = os.fstat(descriptor)

@@ -157,7 +157,7 @@ def test_folder_that_cannot_be_made_is_named():
 
 def test_folder_with_something_else_in_place_of_the_database_is_named(tmp_path):
     (tmp_path / "catalog.db").write_text("not a database, but long enough to be looked at by SQLite" * 10)
-    with pytest.raises(CatalogError, match="wanted a catalog that opens, found"):
+    with pytest.raises(CatalogError, match="the catalog cannot be opened"):
         open_catalog(tmp_path)
 
 

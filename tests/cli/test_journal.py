@@ -88,9 +88,9 @@ def test_what_no_catalog_takes_is_set_aside_again_and_told(catalog, tmp_path, ca
 
 def test_folder_that_is_none_or_in_use_is_told(catalog, tmp_path, capsys):
     assert main(["journal", "list", str(tmp_path / "none")]) == 2
-    assert "wanted the folder of a journal, found none" in capsys.readouterr().err
+    assert "this is not a journal folder" in capsys.readouterr().err
     writer = CatalogWriter(open_catalog(catalog), journal=tmp_path / "journal")
     until((tmp_path / "journal").is_dir)
     assert main(["journal", "retry", str(tmp_path / "journal"), "--catalog", str(catalog)]) == 2
-    assert "wanted a journal folder of one's own" in capsys.readouterr().err
+    assert "the journal folder is used by another process" in capsys.readouterr().err
     writer.close()

@@ -198,7 +198,7 @@ def _empty_list(beamtime: Path) -> str:
 def _put_folder_in_place_of_list(beamtime: Path) -> str:
     list_of(beamtime).unlink()
     list_of(beamtime).mkdir()
-    return "wanted to go on with the list of curves, found Is a directory"
+    return "the list of curves cannot be read (Is a directory)"
 
 
 def _leave_half_a_line(beamtime: Path) -> str:

@@ -223,7 +223,7 @@ def test_list_that_cannot_be_written_costs_its_lines_and_is_told_once(
     path.symlink_to("/dev/full")
     run = Run(data, calibration, curves=curves)
     assert curves.failed == 12
-    assert caplog.messages == [f"{path}: wanted to list a curve, found No space left on device"]
+    assert caplog.messages == [f"{path}: a curve cannot be listed (No space left on device)"]
     statistics = run.pipeline.statistics
     assert (statistics.done, statistics.failed, statistics.unwritten) == (6, 0, 0)
 

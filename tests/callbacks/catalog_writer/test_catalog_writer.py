@@ -263,7 +263,7 @@ def test_run_that_others_wrote_is_left_alone(catalog, make_writer, reduced, tmp_
     second = make_writer(catalog)
     feed(second, *documents)
     assert not second.wait(PATIENCE)
-    assert "found it in the catalog already" in second.counters.last_error
+    assert "is in the catalog already" in second.counters.last_error
     assert second.counters.rejected == 4
     reduced.assert_whole(catalog[reduced.uid])
     assert len(list((tmp_path / "journal" / "rejected").iterdir())) == 1
@@ -342,7 +342,7 @@ def test_a_call_costs_far_less_than_a_millisecond(make_writer, reduced):
 
 def test_journal_has_one_owner(catalog, make_writer, tmp_path):
     writer = make_writer(catalog)
-    with pytest.raises(OutputError, match="journal: wanted a journal folder of one's own, found"):
+    with pytest.raises(OutputError, match="journal: the journal folder is used by another process"):
         CatalogWriter(catalog, journal=tmp_path / "journal")
     assert writer.close()
     make_writer(catalog)

@@ -79,7 +79,7 @@ def test_frame_that_hangs_in_the_reductions_own_thread_fails_alone(
     assert reduction.wait(PATIENCE)
     assert 2.0 < time.monotonic() - begin < 15.0
     path = images / "2.tif"
-    text = f"{path}: wanted an image that is done in 2.5 s, found it hanging: is its file system away?"
+    text = f"{path}: not reduced within 2.5 s and given up: its file system may not answer"
     assert collected.failures == ["", "", text, "", ""]
     assert f"{path} is given up after 2 s" in caplog.text
     hanging.set()  # it comes back after all, and its result is nobody's

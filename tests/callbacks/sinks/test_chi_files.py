@@ -244,7 +244,7 @@ def test_list_that_cannot_be_kept_costs_no_curve(make_run: MakeRun, tmp_path: Pa
     make_run(paths).feed(chi_files)
     assert (chi_files.written, chi_files.failed) == (9, 1)
     assert chi_files.failures == (
-        f"{tmp_path}/images: wanted to keep a list of curves in {tmp_path}/results, found File exists",
+        f"{tmp_path}/images: the list of curves cannot be written in {tmp_path}/results (File exists)",
     )
 
 
