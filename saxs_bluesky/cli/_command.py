@@ -11,10 +11,16 @@ from pathlib import Path
 
 from saxs_bluesky import __version__
 from saxs_bluesky.cli._leaving import leave
-from saxs_bluesky.cli._output import UndeliveredError, complain, hold_standard_descriptors, say, tell
+from saxs_bluesky.cli._output import (
+    UndeliveredError,
+    hold_standard_descriptors,
+    print_error,
+    print_result,
+    print_status,
+)
 from saxs_bluesky.errors import SaxsError
 
-__all__ = ["Exit", "complain", "make_parser", "positive", "run", "say", "seconds", "task_limit", "task_timeout", "tell"]
+__all__ = ["Exit", "make_parser", "print_error", "print_result", "print_status", "run"]
 
 
 class Exit(IntEnum):
@@ -30,7 +36,7 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     """Make a parser with the options that all commands have."""
     parser = argparse.ArgumentParser(prog=name, description=description)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+    parser.add_argument("--debug", action="store_true", help="print a traceback where an error arises")
     return parser
 
 
@@ -68,18 +74,18 @@ def _run(
     except SaxsError as error:
         if options.debug:
             raise
-        complain(f"{parser.prog}: {error}")
+        print_error(f"{parser.prog}: {error}")
         return Exit.WRONG_USAGE
     except KeyboardInterrupt:
-        complain(f"{parser.prog}: interrupted")
+        print_error(f"{parser.prog}: interrupted")
         return Exit.INTERRUPTED
     except FileNotFoundError:
         if options.debug or _is_there():
             raise
-        complain(f"{parser.prog}: the current folder is gone: change to another, or give absolute paths")
+        print_error(f"{parser.prog}: the current folder is gone: change to another, or give absolute paths")
         return Exit.WRONG_USAGE
     except UndeliveredError as error:
-        complain(f"{parser.prog}: {error}")
+        print_error(f"{parser.prog}: {error}")
         return Exit.SOME_FAILED
     except BrokenPipeError:
         # The reader of our output has gone (``| head``): that is its right. Python would complain
@@ -95,37 +101,3 @@ def _is_there() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def positive(text: str) -> int:
-    """A number of things as an argument: 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text}")
-    return number
-
-
-def seconds(text: str) -> float:
-    """A time as an argument: 0 or more, in seconds."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
-    return number
-
-
-def task_timeout(parser: argparse.ArgumentParser) -> None:
-    """Add the option of commands that have workers."""
-    parser.add_argument(
-        "--task-timeout",
-        type=seconds,
-        default=60.0,
-        metavar="S",
-        help="for how long one image may keep a worker busy, as on a network file system that does not answer: then "
-        "the worker is replaced, and the image given to another; one that hangs there too has failed; 0: no limit; "
-        "default: 60 s",
-    )
-
-
-def task_limit(timeout: float, patience: float) -> float:
-    """Limit for a task, in seconds: the time to work on an image, behind that to wait for it; 0: no limit."""
-    return timeout + patience if timeout else 0.0

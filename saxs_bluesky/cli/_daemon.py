@@ -13,42 +13,42 @@ _READY = b"\0"
 
 
 class Background:
-    """The program behind the terminal, from which somebody waits to hear whether it has begun.
+    """The program in the background; the program at the terminal waits until it has begun.
 
     Parameters
     ----------
-    tell
-        Where to say so.
+    descriptor
+        Of the pipe to the program that waits.
     pid_file
-        There from when it has begun to its end.
+        Exists from when the program has begun to its end.
     """
 
-    def __init__(self, tell: int, pid_file: Path) -> None:
-        self._tell = tell
+    def __init__(self, descriptor: int, pid_file: Path) -> None:
+        self._descriptor = descriptor
         self._pid_file = pid_file
         self._began = False
 
     def ready(self) -> None:
-        """Say that all has begun well."""
+        """Tell that it has begun."""
         self._pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
         self._began = True
-        self._say(_READY)
+        self._answer(_READY)
 
     def failed(self, text: str) -> None:
-        """Say why it has not."""
-        self._say(text.encode("utf-8", "replace"))
+        """Tell why it has not begun."""
+        self._answer(text.encode("utf-8", "replace"))
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Remove the pid file."""
         if self._began:
             self._pid_file.unlink(missing_ok=True)
 
-    def _say(self, what: bytes) -> None:
-        if self._tell >= 0:
+    def _answer(self, what: bytes) -> None:
+        if self._descriptor >= 0:
             with suppress(BrokenPipeError):
-                os.write(self._tell, what)
-            os.close(self._tell)
-            self._tell = -1
+                os.write(self._descriptor, what)
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def go_to_background(folder: Path, name: str) -> tuple[Background | None, str]:
@@ -76,18 +76,18 @@ def go_to_background(folder: Path, name: str) -> tuple[Background | None, str]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise OutputError(f"{folder}: wanted a folder for the log, found {error.strerror or error}") from error
-    listen, tell = os.pipe()
+        raise OutputError(f"{folder}: the folder for the log cannot be written: {error.strerror or error}") from error
+    listen, descriptor = os.pipe()
     flush()
     child = os.fork()
     if child:
         os.close(log)
-        os.close(tell)
+        os.close(descriptor)
         os.waitpid(child, 0)
-        return None, _answer(listen)
+        return None, _wait_for_answer(listen)
     _leave_terminal(log)
     os.close(listen)
-    return Background(tell, pid_file), ""
+    return Background(descriptor, pid_file), ""
 
 
 def _leave_terminal(log: int) -> None:
@@ -101,10 +101,10 @@ def _leave_terminal(log: int) -> None:
     os.close(log)
 
 
-def _answer(listen: int) -> str:
-    """Wait for what the background says."""
+def _wait_for_answer(listen: int) -> str:
+    """Wait for the answer of the background; return why it has not begun, or ""."""
     with os.fdopen(listen, "rb") as pipe:
         said = pipe.read()
     if said == _READY:
         return ""
-    return said.decode("utf-8", "replace") or "wanted a server in the background, found that it ended at once"
+    return said.decode("utf-8", "replace") or "the server in the background ended at once: see its log"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, complain, tell
+from saxs_bluesky.cli._command import Exit, print_error, print_status
 
 _PATIENCE = 120.0  # seconds for the catalog to take everything
 
@@ -24,18 +24,22 @@ def demo(options: argparse.Namespace) -> int:
     from saxs_bluesky.plans import saxs_scan
 
     folder: Path = options.directory
-    tell(f"Opening a catalog in {folder / 'catalog'}; the first time this takes some seconds.")
+    print_status(f"Opening a catalog in {folder / 'catalog'}; the first time this takes some seconds.")
     catalog = open_catalog(folder / "catalog")
     stage = SimSampleStage(name="stage")
     pilatus = SimPilatus("pilatus", folder / "frames", sample_x=stage.x, seed=options.seed)
     writer = CatalogWriter(catalog, journal=folder / "journal")
     live = LiveCurves()
-    reduction = Reduction(pilatus.calibration(), [writer, ChiFiles(folder / "work"), live, _tell], deviation=True)
+    reduction = Reduction(
+        pilatus.calibration(), [writer, ChiFiles(folder / "work"), live, _print_frame], deviation=True
+    )
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(writer)
     engine.subscribe(reduction)
 
-    tell(f"A RunEngine scans silver behenate through the beam: {options.frames} frames of a simulated Pilatus 1M.")
+    print_status(
+        f"A RunEngine scans silver behenate through the beam: {options.frames} frames of a simulated Pilatus 1M."
+    )
     plan = saxs_scan(
         [pilatus], stage.x, -2, 2, options.frames, exposure_time=options.exposure, sample="silver behenate"
     )
@@ -43,23 +47,23 @@ def demo(options: argparse.Namespace) -> int:
     done = reduction.wait(_PATIENCE)
     status = reduction.status
     if not done:
-        complain(f"the catalog has not taken everything in {_PATIENCE:.0f} s: {writer.counters}")
+        print_error(f"the catalog has not taken everything in {_PATIENCE:.0f} s: {writer.counters}")
     else:
-        tell(f"\nThe catalog, asked for what was reduced from run {uids[0][:8]}:")
-        tell(_described(read_curves(reduced_runs(catalog, uids[0])[-1])))
-        tell(f"The curves are drawn in {live.save(folder / 'curves.png')}")
+        print_status(f"\nThe catalog, asked for what was reduced from run {uids[0][:8]}:")
+        print_status(_described(read_curves(reduced_runs(catalog, uids[0])[-1])))
+        print_status(f"The curves are drawn in {live.save(folder / 'curves.png')}")
     reduction.close(_PATIENCE)
     writer.close()
     close_catalog(folder / "catalog")
     return Exit.DONE if done and not status.failed else Exit.SOME_FAILED
 
 
-def _tell(name: str, doc: dict[str, Any]) -> None:
+def _print_frame(name: str, doc: dict[str, Any]) -> None:
     """Print a line for each reduced frame."""
     if name == "event":
         data = doc["data"]
         what = data["failure"] or f"I0 {data['R0_I0']:7.2f}   invariant {data['R0_I2']:8.2f}"
-        tell(f"  {Path(data['image_path']).name}  stage {data['stage_x']:+.2f} mm   {what}")
+        print_status(f"  {Path(data['image_path']).name}  stage {data['stage_x']:+.2f} mm   {what}")
 
 
 def _described(curves: Any) -> str:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saxs_bluesky.cli._command import Exit, complain, seconds, tell
+from saxs_bluesky.cli._command import Exit, print_error, print_status
+from saxs_bluesky.cli._options import seconds
 from saxs_bluesky.errors import OutputError, printable
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def _list(options: argparse.Namespace) -> int:
 
     found = kept_in(options.folder)
     for kept in found:
-        tell(_described(kept))
+        print_status(_described(kept))
         for reason in kept.reasons:
-            tell(f"    {printable(reason)}")
+            print_status(f"    {printable(reason)}")
     if not found:
-        tell("nothing waits, and nothing is set aside")
+        print_status("nothing waits, and nothing is set aside")
     return Exit.SOME_FAILED if found else Exit.DONE
 
 
@@ -82,12 +83,12 @@ def _retry(options: argparse.Namespace) -> int:
         if "://" not in options.catalog:
             close_catalog(options.catalog)
     counters = writer.counters
-    tell(f"{counters.written} documents are in the catalog")
+    print_status(f"{counters.written} documents are in the catalog")
     left = kept_in(options.folder)
     for kept in left:
-        complain(f"saxs-bluesky: {_described(kept)}")
+        print_error(f"saxs-bluesky: {_described(kept)}")
         for reason in kept.reasons[-1:]:
-            complain(f"    {printable(reason)}")
+            print_error(f"    {printable(reason)}")
     return Exit.SOME_FAILED if left else Exit.DONE
 
 
@@ -100,7 +101,7 @@ def _export(options: argparse.Namespace) -> int:
         lines = (exported(name, doc) for name, doc in documents_in(kept))
         if options.to is None:
             for line in lines:
-                tell(line)
+                print_status(line)
             continue
         target = options.to / kept.path.name
         try:
@@ -109,5 +110,5 @@ def _export(options: argparse.Namespace) -> int:
                 file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             raise OutputError(f"{target}: wanted a new file, found {error.strerror}") from error
-        tell(printable(str(target)))
+        print_status(printable(str(target)))
     return Exit.DONE

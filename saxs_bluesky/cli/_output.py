@@ -33,7 +33,7 @@ def is_terminal() -> bool:
         return False
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Write to standard output what the command was asked for; nothing in it acts on a terminal.
 
     Raises
@@ -50,17 +50,17 @@ def say(text: str) -> None:
         raise UndeliveredError(f"standard output cannot be written ({error.strerror or error})") from error
 
 
-def tell(text: str) -> None:
+def print_status(text: str) -> None:
     """Write to standard output how things stand, for whoever is there: where it cannot be written, the work goes on."""
     _write("stdout", printable_lines(text) + "\n")
 
 
-def show(text: str) -> None:
+def write_to_terminal(text: str) -> None:
     """Write signs for a terminal to standard output, as they are."""
     _write("stdout", text)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Write to standard error, for whoever is there; nothing in it acts on a terminal."""
     _write("stderr", printable_lines(text) + "\n")
 

@@ -1,4 +1,4 @@
-"""What ``saxsdogserver`` puts together, as its options say."""
+"""What ``saxsdogserver`` runs, made from its options."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, task_limit, tell
+from saxs_bluesky.cli._command import Exit, print_error, print_status
 from saxs_bluesky.cli._not_done import not_catalogued
+from saxs_bluesky.cli._options import task_limit
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
@@ -29,7 +30,7 @@ from saxs_bluesky.workers import WorkerPool
 
 _log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.1  # seconds
+_POLL_SECONDS = 0.1
 _LOG_EVERY = 10.0  # seconds between lines of statistics where there is no terminal
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
 # A thread that computes keeps others waiting for so long, in seconds: some of them are clients.
@@ -72,7 +73,7 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         line.end()
         set_aside = [server.set_aside for server in servers if server.set_aside]
         for sentence in set_aside:
-            complain(f"saxsdogserver: not done: {sentence}")
+            print_error(f"saxsdogserver: not done: {sentence}")
     return Exit.SOME_FAILED if died or set_aside else Exit.DONE
 
 
@@ -111,7 +112,7 @@ class _Served:
         """Go on with the last queue, and begin to answer."""
         self._handler.resume()
         self._server.start()
-        tell(_stamped(f"serving {self._name}"))
+        print_status(_stamped(f"serving {self._name}"))
 
     @property
     def is_alive(self) -> bool:

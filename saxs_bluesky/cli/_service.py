@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from saxs_bluesky.cli._command import Exit, complain, tell
+from saxs_bluesky.cli._command import Exit, print_error, print_status
 from saxs_bluesky.cli._leaving import end_at_once
-from saxs_bluesky.cli._output import is_terminal, show
+from saxs_bluesky.cli._output import is_terminal, write_to_terminal
 from saxs_bluesky.errors import printable
 
 if TYPE_CHECKING:
@@ -55,20 +55,20 @@ class StatusLine:
             return
         self._shown, self._since = text, moment
         if self._terminal:
-            show(_CLEAR + text)
+            write_to_terminal(_CLEAR + text)
         else:
-            tell(text)
+            print_status(text)
 
     def clear(self) -> None:
         """Make room for other lines; the text comes again with the next change."""
         if self._terminal and self._shown:
-            show(_CLEAR)
+            write_to_terminal(_CLEAR)
         self._shown = "" if self._terminal else self._shown
 
     def end(self) -> None:
         """Leave the text where it is."""
         if self._terminal and self._shown:
-            tell("")
+            print_status("")
 
 
 class _Complaints(logging.Handler):
@@ -83,7 +83,7 @@ class _Complaints(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         self._line.clear()
-        complain(f"{self._command}: {self.format(record)}")
+        print_error(f"{self._command}: {self.format(record)}")
 
 
 def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> CatalogWriter | None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, make_parser, positive, run, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_status, run
 from saxs_bluesky.cli._demo import demo
 from saxs_bluesky.cli._journal import add_journal
+from saxs_bluesky.cli._options import positive
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import (
@@ -73,16 +74,16 @@ def _init_profile(options: argparse.Namespace) -> int:
     from saxs_bluesky.session import copy_profile
 
     for path in copy_profile(options.directory):
-        tell(str(path))
-    tell(f"Start it with: ipython --profile-dir={options.directory}")
+        print_status(str(path))
+    print_status(f"Start it with: ipython --profile-dir={options.directory}")
     return Exit.DONE
 
 
 def _simulate(options: argparse.Namespace) -> int:
     calibration = _write_beamline(options)
     for image in _write_frames(options, calibration):
-        tell(f"{image}")
-    tell(f"calibration: {options.directory / 'cal.json'}")
+        print_status(f"{image}")
+    print_status(f"calibration: {options.directory / 'cal.json'}")
     return Exit.DONE
 
 

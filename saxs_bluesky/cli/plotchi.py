@@ -7,19 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
 from saxs_bluesky.cli._figure import figure_in_window
+from saxs_bluesky.cli._options import add_scales, add_shared
 from saxs_bluesky.errors import CurveFileError
 from saxs_bluesky.plotting import compare_curves, save_figure
 from saxs_bluesky.reduction import Q_UNITS, Curve, in_unit, read_chi
-
-_SCALES = ("linear", "log", "symlog")
-# Spellings of deployed versions, understood but not shown in the help.
-_OTHER_SPELLINGS = {"--xaxisistype": ("--xaxsistype",), "--yaxisistype": ("--yaxsistype", "--yaxsisstype")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "plotchi",
         "Draw the curves in .chi files over each other, in a window or, with -o, into a file.\n"
-        "Files of SAXSdog and of Fit2D will do too.",
+        "Reads files of SAXSdog and Fit2D too.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
@@ -45,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "\n"
         "exit codes:\n"
         "  0  all files are drawn\n"
-        "  1  some file could not be read, each named with the reason; the others are drawn\n"
+        "  1  at least one file could not be read, each named with the reason; the others are drawn\n"
         "  2  no picture: wrong usage, axes of different units, no display to open a window on, or\n"
         "     nowhere to write"
     )
@@ -61,43 +57,25 @@ def build_parser() -> argparse.ArgumentParser:
     option("-l", "--log", action="store_true", help="logarithmic intensity, the same as -y log")
     option("-n", "--no-legend", action="store_true", help="leave out the names of the curves")
     option("-t", "--title", metavar="TEXT", help="text above the picture")
-    option("-s", "--skip", type=_count, default=0, metavar="N", help="leave out the first N points; default: 0")
-    option("-k", "--clip", type=_count, default=1, metavar="N", help="leave out the last N points; default: 1")
+    add_shared(parser, "skip", "clip")
     option(
         "-u",
         "--unit",
         choices=Q_UNITS,
         help="give the axis of q in this unit, %(choices)s; default: that of the files, which must be the same in all",
     )
-    _add_scale(parser, "-x", "--xaxisistype", help="scale of the axis: %(choices)s; default: linear")
-    _add_scale(
-        parser, "-y", "--yaxisistype", help="scale of the intensity: %(choices)s; default: linear, or log with -l"
-    )
+    add_scales(parser, y_default="linear, or log with -l")
     return parser
-
-
-def _add_scale(parser: argparse.ArgumentParser, short: str, long: str, **keywords: Any) -> None:
-    name = long.removeprefix("--")
-    parser.add_argument(short, long, choices=_SCALES, metavar="SCALE", **keywords)
-    for other in _OTHER_SPELLINGS[long]:
-        hidden = argparse.SUPPRESS
-        parser.add_argument(other, dest=name, choices=_SCALES, metavar="SCALE", default=hidden, help=hidden)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"wanted a number of points from 0 up, found {text}")
-    return int(text)
 
 
 def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.compare and len(options.files) < 2:
-        parser.error("-c/--compare: wanted at least two files, found one")
+        parser.error("-c/--compare: needs at least two files")
     readable = list(_read_all(parser.prog, options))
     if not readable:
         return Exit.SOME_FAILED
     paths, curves = zip(*readable, strict=True)
-    _tell_of_lacks(parser.prog, paths, curves, options)
+    _warn_of_missing(parser.prog, paths, curves, options)
     figure = compare_curves(
         curves,
         _labels(paths),
@@ -109,7 +87,7 @@ def _plotchi(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
         figure=None if options.out else figure_in_window("plotchi", example="-o curves.png"),
     )
     if options.out:
-        tell(f"{save_figure(figure, options.out)}: written")
+        print_status(f"{save_figure(figure, options.out)}: written")
     else:
         _show()
     return Exit.DONE if len(curves) == len(options.files) else Exit.SOME_FAILED
@@ -124,7 +102,7 @@ def _read_all(name: str, options: argparse.Namespace) -> Iterator[tuple[Path, Cu
         except CurveFileError as error:
             if options.debug:
                 raise
-            complain(f"{name}: {error}")
+            print_error(f"{name}: {error}")
 
 
 def _in_unit(path: Path, curve: Curve, unit: str) -> Curve:
@@ -134,19 +112,19 @@ def _in_unit(path: Path, curve: Curve, unit: str) -> Curve:
         raise CurveFileError(f"{path}: {error}") from error
 
 
-def _tell_of_lacks(name: str, paths: Sequence[Path], curves: Sequence[Curve], options: argparse.Namespace) -> None:
+def _warn_of_missing(name: str, paths: Sequence[Path], curves: Sequence[Curve], options: argparse.Namespace) -> None:
     """Say what of the curves the picture cannot show, or shows at the user's word."""
     units = {curve.axis_unit for curve in curves} - {""}
     for path, curve in zip(paths, curves, strict=True):
         if np.isnan(curve.intensity).all():
-            complain(f"{name}: {path}: no point has an intensity (all NaN), so there is nothing to draw")
+            print_error(f"{name}: {path}: no point has an intensity (all NaN), so there is nothing to draw")
         elif options.xaxisistype == "log" and (hidden := int(np.count_nonzero(curve.axis <= 0))):
-            complain(
+            print_error(
                 f"{name}: {path}: {hidden} of {curve.axis.size} points lie at 0 or below, off the logarithmic axis"
             )
         if units and not curve.axis_unit:
             told = " or ".join(sorted(units))
-            complain(f"{name}: {path}: does not say the unit of its axis ({curve.axis_label!r}), drawn as if in {told}")
+            print_error(f"{name}: {path}: the axis ({curve.axis_label!r}) has no unit, drawn as if in {told}")
 
 
 def _without_ends(path: Path, curve: Curve, skip: int, clip: int) -> Curve:

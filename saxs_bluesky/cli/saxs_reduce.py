@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.callbacks.network import FORMATS, DocumentProxy, DocumentReceiver, LossDetector
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, seconds, task_limit, task_timeout, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
 from saxs_bluesky.cli._not_done import results_not_delivered
+from saxs_bluesky.cli._options import add_shared, not_negative, seconds, task_limit
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.reduction import Calibration
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from saxs_bluesky.callbacks.reduction import Sink
     from saxs_bluesky.callbacks.sinks import ChiFiles
 
-_LOOK_EVERY = 0.25  # seconds
+_POLL_SECONDS = 0.25
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
 
 
@@ -39,10 +40,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxs-reduce",
-        "Reduce the images of the runs that a bluesky 0MQ proxy hands out, until interrupted (SIGINT, SIGTERM); then "
-        "finish what has come, and end. A second signal ends at once. "
-        "Exit code 0: all curves were delivered; 1: some were not, or documents were lost or passed over; 2: wrong "
-        "usage. The key of a Tiled server is taken from TILED_API_KEY.",
+        "Reduce the images of the runs that a Bluesky 0MQ proxy publishes, until interrupted (SIGINT, SIGTERM); then "
+        "reduce what has arrived, and end. A second signal ends at once. The API key of a Tiled server is taken from "
+        "TILED_API_KEY. Exit code 0: all curves delivered; 1: some not delivered, or documents lost or passed over; "
+        "2: wrong usage.",
     )
     option = parser.add_argument
     option("address", nargs="?", metavar="ADDRESS", help="out port of the proxy: PORT, HOST:PORT, tcp://HOST:PORT")
@@ -51,37 +52,36 @@ def build_parser() -> argparse.ArgumentParser:
         "--calibration",
         action="append",
         metavar="[NAME=]FILE",
-        help="calibration file; default: cal.json; NAME=FILE for the detector of that name, may be given for several",
+        help="calibration; NAME=FILE: for the detector NAME, may be given several times; default: cal.json",
     )
-    option("--catalog", metavar="WHERE", help="where reduced runs go: a folder, or the URI of a Tiled server")
-    option("--journal", type=Path, metavar="FOLDER", help="where runs wait for the catalog, also over a restart")
-    option("--chi", type=Path, metavar="FOLDER", help="where .chi files go")
+    add_shared(parser, "catalog")
+    option("--journal", type=Path, metavar="FOLDER", help="folder that keeps runs for the catalog, over a restart")
+    option("--chi", type=Path, metavar="FOLDER", help="folder of the .chi files")
     option("--serializer", choices=FORMATS, default="msgpack", help="format of the documents; default: msgpack")
     option("--prefix", default="", metavar="TEXT", help="reduce only what is published with this prefix")
-    option("--workers", type=_not_negative, default=0, metavar="N", help="processes that reduce; default: 0, this one")
+    option(
+        "--workers",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="number of worker processes; default: 0, reduce in this process",
+    )
     option(
         "--patience",
         type=seconds,
         default=10.0,
         metavar="S",
-        help="for how long to look for a file that is absent or half written; default: 10 s",
+        help="how long to wait for an image file that is missing or incomplete, in seconds; default: 10",
     )
-    task_timeout(parser)
+    add_shared(parser, "task_timeout")
     option(
         "--proxy",
         nargs=2,
         metavar=("IN_PORT", "OUT_PORT"),
-        help="be the proxy too: sessions publish to IN_PORT, others may listen at OUT_PORT",
+        help="be the proxy too: sessions publish to IN_PORT, other programs may listen at OUT_PORT",
     )
-    option("--bind", default="127.0.0.1", metavar="HOST", help="interface of --proxy; default: only this computer")
+    add_shared(parser, "bind", note=" (--proxy)")
     return parser
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"wanted a number from 0 up, found {text}")
-    return number
 
 
 @dataclass
@@ -145,7 +145,7 @@ class _Parts:
 
 def _saxs_reduce(options: argparse.Namespace) -> int:
     if options.catalog is None and options.chi is None:
-        raise SaxsError("wanted --catalog or --chi for the curves to go to, found neither")
+        raise SaxsError("--catalog or --chi is needed: where curves go")
     calibration = _calibration(options.calibration or ["cal.json"])
     line = StatusLine()
     # What it closes at the end is closed already, unless an error or a second signal came before.
@@ -154,20 +154,20 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
         if not options.debug:
             stack.enter_context(complaints("saxs-reduce", line))
         parts = _start(options, calibration, stack)
-        tell(f"listening at {parts.receiver.address}, documents in {options.serializer}")
+        print_status(f"listening at {parts.receiver.address}, documents in {options.serializer}")
         while not stop.asked:
             line.show(parts.status())
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_SECONDS)
         finishing = threading.Thread(target=parts.finish, name="saxs-reduce-finishing", daemon=True)
         finishing.start()
         while finishing.is_alive():
             line.show(parts.status())
-            finishing.join(_LOOK_EVERY)
+            finishing.join(_POLL_SECONDS)
         line.show(parts.status(), now=True)
         line.end()
         not_done = parts.not_done
         if not_done:
-            complain(f"saxs-reduce: not done: {'; '.join(not_done)}")
+            print_error(f"saxs-reduce: not done: {'; '.join(not_done)}")
         return Exit.SOME_FAILED if not_done else Exit.DONE
 
 
@@ -221,7 +221,7 @@ def _receiver(options: argparse.Namespace, guard: LossDetector, stack: ExitStack
         everywhere = options.bind in ("*", "0.0.0.0")  # noqa: S104 - compared, not bound
         address = address or f"{'127.0.0.1' if everywhere else options.bind}:{out_port}"
     if address is None:
-        raise SaxsError("wanted the ADDRESS of a proxy, or --proxy to start one, found neither")
+        raise SaxsError("ADDRESS of a proxy is needed, or --proxy to start one")
     receiver = DocumentReceiver(address, guard, prefix=options.prefix.encode(), serializer=options.serializer)
     stack.callback(receiver.close)
     return receiver

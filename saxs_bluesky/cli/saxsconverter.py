@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
 from saxs_bluesky.errors import CalibrationError, OutputError
 from saxs_bluesky.reduction import Conversion, conversion, image_shape, poni_text
 from saxs_bluesky.support.replacing import replacing
@@ -76,9 +76,9 @@ def _saxsconverter(options: argparse.Namespace) -> int:
     converted = conversion(_read(options.source), str(options.source), template=_template(base), shape=shape)
     document = converted.document
     _write(options.out, poni_text(document) if suffix == ".poni" else json.dumps(document, indent=2) + "\n")
-    tell(_summary(options, base, converted))
+    print_status(_summary(options, base, converted))
     if converted.remark:
-        complain(f"saxsconverter: {converted.remark}")
+        print_error(f"saxsconverter: {converted.remark}")
     return Exit.DONE
 
 

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, seconds, task_timeout
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, run
 from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._file_session import Session
+from saxs_bluesky.cli._options import add_shared, seconds
 from saxs_bluesky.cli._service import stop_signals
 from saxs_bluesky.errors import PipelineError, SaxsError
 from saxs_bluesky.file_pipeline import FilePipeline
 from saxs_bluesky.reduction import Calibration
 
-_LOOK_EVERY = 0.1  # seconds
+_POLL_SECONDS = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,10 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsdog",
-        "Integrate the TIFF images in a folder, and in those below it, to curves (.chi files): those that are there, "
-        "and with -w those that come. SIGINT and SIGTERM let it finish what is in hand, a second one ends it at once. "
-        "A program that was killed goes on where it was when it is started again with the same options. "
-        "Exit code 0: all done; 1: something was not done, each image named with the reason; 2: wrong usage.",
+        "Integrate the TIFF images in a folder and its subfolders to curves (.chi files): those that are there, and "
+        "with -w those that come. SIGINT or SIGTERM: finish the images at work, then end; a second one ends at once. "
+        "Started again with the same options after a crash, it continues where it was. "
+        "Exit code 0: all images done; 1: some images or results not done, each named with the reason; 2: wrong usage; "
+        "130: interrupted.",
     )
     parser.add_argument("directory", type=Path, help="folder of the images")
     option = parser.add_argument
@@ -42,67 +44,51 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("cal.json"),
         metavar="FILE",
-        help="calibration file; default: cal.json",
+        help="calibration; default: cal.json",
     )
-    option("-w", "--watch", action="store_true", help="go on with images that come, or are overwritten")
+    add_shared(parser, "watch")
     option(
         "-n",
         "--nowalk",
         action="store_true",
-        help="stay in the folder, leave those below it; with -w or -f: leave the images that are there already",
+        help="leave out subfolders; with -w or -f: leave out images that are there at the start",
     )
-    option("-f", "--feeder", metavar="ADDRESS", help="go on with images that a feeder announces: tcp://HOST:PORT")
+    add_shared(parser, "feeder", note=": tcp://HOST:PORT")
     option("-r", "--resume", action="store_true", help="skip images whose curves are complete and up to date")
-    option("-o", "--out", type=Path, metavar="OUTDIR", help="one folder for all curves, named after the whole path")
-    option(
-        "-R",
-        "--relpath",
-        "--reldpath",
-        default="../work",
-        metavar="RELPATH",
-        help="folder of the curves, relative to that of each image; default: ../work",
-    )
-    option("--catalog", metavar="WHERE", help="record the runs in a catalog: a folder, or the URI of a Tiled server")
-    option(
-        "-t",
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="processes that work; 1: this one alone; default: as the calibration says",
-    )
-    option("--dask", metavar="ADDRESS", help="let a Dask cluster work: address of its scheduler, tcp://HOST:PORT")
+    add_shared(parser, "out", "relpath", "catalog")
+    add_shared(parser, "threads", note="; 1: reduce in this process; default: Threads of the calibration")
+    option("--dask", metavar="ADDRESS", help="reduce on a Dask cluster: address of its scheduler, tcp://HOST:PORT")
     option("-s", "--svg", action="store_true", help="draw the curves of each image (SVG)")
     option("-p", "--png", action="store_true", help="draw each image (PNG)")
     option("-m", "--plotmonitor", action="store_true", help="show the latest curves in a window")
-    option("-S", "--silent", action="store_true", help="say nothing but what fails")
-    option("-V", "--servermode", action="store_true", help="statistics as lines with date and time, for a log")
-    option("-P", "--profile", action="store_true", help="print where the time goes, working in this process alone")
-    option("-D", "--walkdirinthreads", action="store_true", help="start while the folders are still being walked")
+    add_shared(parser, "silent")
+    option("-V", "--servermode", action="store_true", help="print the status as lines with date and time, for a log")
+    option("-P", "--profile", action="store_true", help="reduce in this process, and print where the time goes")
+    option("-D", "--walkdirinthreads", action="store_true", help="start before all folders are listed")
     option(
         "--deadline",
         type=seconds,
         default=10.0,
         metavar="S",
-        help="for how long an image that is not whole may stand still before it has failed; default: 10 s",
+        help="an image that is incomplete and has not changed for so long has failed, in seconds; default: 10",
     )
-    task_timeout(parser)
-    option("--poll-only", action="store_true", help="find images by listing folders alone, as on network filesystems")
-    option("--follow-links", action="store_true", help="go where symbolic links lead out of the folder")
+    add_shared(parser, "task_timeout", "poll_only")
+    option("--follow-links", action="store_true", help="follow symbolic links that lead out of the folder")
     option(
         "--journal",
         type=Path,
         metavar="FOLDER",
-        help="where it is noted what is done, to survive a crash; default: in the user's folder for state",
+        help="folder that keeps what is done, to survive a crash; default: in the user's folder for state",
     )
     return parser
 
 
 def _saxsdog(options: argparse.Namespace) -> int:
     if not options.directory.is_dir():
-        raise SaxsError(f"{options.directory}: wanted a folder of images, found no folder")
+        raise SaxsError(f"{options.directory}: no such folder of images")
     check_folder(options.directory)
     if options.dask is not None and options.profile:
-        raise SaxsError("wanted one of --dask and --profile, found both: a profile is of this process alone")
+        raise SaxsError("--dask and --profile cannot be used together: a profile is of this process only")
     calibration = Calibration.from_file(options.calibration)
     # What it closes at the end is closed already, unless an error or a second signal came before.
     with ExitStack() as stack:
@@ -113,15 +99,15 @@ def _saxsdog(options: argparse.Namespace) -> int:
             if stop.asked:
                 session.pipeline.stop()
             session.show()
-            working.join(_LOOK_EVERY)
+            working.join(_POLL_SECONDS)
         if isinstance(working.error, PipelineError) and not options.debug:
-            complain(f"saxsdog: {working.error}")
+            print_error(f"saxsdog: {working.error}")
             return Exit.SOME_FAILED
         if working.error is not None:
             raise working.error
         session.finish(lambda: stop.asked)
         if stop.asked and not session.goes_on:
-            complain("saxsdog: interrupted")
+            print_error("saxsdog: interrupted")
             return Exit.INTERRUPTED
         return Exit.SOME_FAILED if session.some_failed else Exit.DONE
 

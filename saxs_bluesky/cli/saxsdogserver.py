@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, positive, run, task_timeout
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, run
 from saxs_bluesky.cli._daemon import Background, go_to_background
+from saxs_bluesky.cli._options import add_shared
 from saxs_bluesky.cli._output import flush
 from saxs_bluesky.errors import SaxsError
 
@@ -23,69 +24,41 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsdogserver",
-        "Integrate images to curves for clients on the network: saxsleash, leash, and those of SAXSdog. A client "
-        "opens a queue with a calibration and names a folder below BASEDIR; its images become curves, those that are "
-        "there and those that come. Secrets and ports are those of ~/.saxsdognetwork, which saxsnetconf makes: there "
-        "is one server for each entry of this computer, and all of them work below BASEDIR. SIGINT and SIGTERM let it "
-        "finish what is in hand. Started again, also after a crash, it goes on with the queue that was open. "
-        "Exit code 0: stopped; 2: wrong usage.",
+        "Integrate images to curves for clients on the network: saxsleash, leash, and the clients of SAXSdog. A client "
+        "opens a queue with a calibration and names a folder below BASEDIR; the server reduces the images in it, and "
+        "those that come. Ports and secrets are in the network file, ~/.saxsdognetwork, which saxsnetconf writes: each "
+        "entry of this computer is served. SIGINT or SIGTERM: finish the images at work, then end. Started again, also "
+        "after a crash, it continues with the queue that was open. "
+        "Exit code 0: stopped; 1: a server ended by itself, or the catalog lacks documents; 2: wrong usage.",
     )
-    parser.add_argument("basedir", type=Path, help="base directory: clients see and reduce nothing outside of it")
+    parser.add_argument("basedir", type=Path, help="base directory: clients see and reduce only what is below it")
     option = parser.add_argument
-    option("-p", "--port", type=_port, metavar="N", help="in place of the one in the network file")
-    option("-N", "--serverno", type=int, metavar="N", help="serve this entry of the network file alone, from 0")
-    option(
-        "-t",
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="processes that reduce images; default: one less than there are cores",
-    )
-    option(
-        "-f",
-        "--feeder",
-        metavar="URL",
-        help="go on with images that a feeder announces: tcp://HOST:PORT; default: without -w, the Feeder of the "
-        "network file",
-    )
-    option("-w", "--watch", action="store_true", help="go on with images that are found in the queue's folder")
-    option(
-        "-R",
-        "--relpath",
-        "--reldpath",
-        default="../work",
-        metavar="RELPATH",
-        help="folder of the curves, relative to that of each image; default: ../work",
-    )
-    option("-o", "--out", type=Path, metavar="OUTDIR", help="one folder for all curves, named after the whole path")
-    option("-d", "--daemon", action="store_true", help="go to the background; log and number are in the state folder")
-    option("--catalog", metavar="WHERE", help="record the runs in a catalog: a folder, or the URI of a Tiled server")
-    option(
-        "--bind",
-        default="127.0.0.1",
-        metavar="HOST",
-        help="interface, * for all; default: only this computer's clients",
-    )
+    option("-p", "--port", type=_port, metavar="N", help="port to listen at; default: the one in the network file")
+    option("-N", "--serverno", type=int, metavar="N", help="serve only this entry of the network file, from 0")
+    add_shared(parser, "threads", note="; default: one less than there are cores")
+    add_shared(parser, "feeder", note=": tcp://HOST:PORT; default: the Feeder of the network file, unless -w is given")
+    add_shared(parser, "watch", "relpath", "out")
+    option("-d", "--daemon", action="store_true", help="run in the background; its log and pid file: see --state")
+    add_shared(parser, "catalog", "bind")
     option(
         "--state",
         type=Path,
         metavar="FOLDER",
-        help="where the queue and what is done are remembered; default: in the user's folder for state",
+        help="folder that keeps the queue and what is done, over a restart; default: in the user's folder for state",
     )
-    option("--network", type=Path, metavar="FILE", help="network file; default: ~/.saxsdognetwork")
+    add_shared(parser, "network")
     option(
         "--no-legacy",
         action="store_true",
-        help="refuse the requests of SAXSdog's own clients, whose signature leaves masks and logs out",
+        help="refuse requests of SAXSdog's own clients: their signature does not cover masks and log files",
     )
     option(
         "--curve",
         type=Path,
         metavar="FOLDER",
-        help="encrypt: keys of the server (made where there are none) and, in FOLDER/clients, of those it lets in",
+        help="encrypt with CURVE: folder of the server's keys (made if missing); FOLDER/clients holds those of clients",
     )
-    task_timeout(parser)
-    option("--poll-only", action="store_true", help="find images by listing folders alone, as on network filesystems")
+    add_shared(parser, "task_timeout", "poll_only")
     return parser
 
 
@@ -98,13 +71,13 @@ def _port(text: str) -> int:
 
 def _saxsdogserver(options: argparse.Namespace) -> int:
     if not options.basedir.is_dir():
-        raise SaxsError(f"{options.basedir}: wanted a base directory, found no folder")
+        raise SaxsError(f"{options.basedir}: no such base directory")
     if not options.daemon:
         return _serve(options, lambda: None)
     background, failure = go_to_background(state_folder(options), "saxsdogserver")
     if background is None:
         if failure:
-            complain(failure)
+            print_error(failure)
         return Exit.WRONG_USAGE if failure else Exit.DONE
     # This process was forked by another, whose end of it must not be lived through twice.
     os._exit(_in_background(options, background))
@@ -116,10 +89,10 @@ def _in_background(options: argparse.Namespace, background: Background) -> int:
         code = _serve(options, background.ready)
     except SaxsError as error:
         background.failed(f"saxsdogserver: {error}")
-        complain(f"saxsdogserver: {error}")
+        print_error(f"saxsdogserver: {error}")
     except BaseException as error:  # noqa: BLE001 - there is nobody else to tell
         background.failed(f"saxsdogserver: {type(error).__name__}: {error}")
-        complain(f"saxsdogserver: ended by {type(error).__name__}: {error}")
+        print_error(f"saxsdogserver: ended by {type(error).__name__}: {error}")
     finally:
         background.end()
         flush()

@@ -14,8 +14,9 @@ from itertools import count
 from logging import getLogger
 from pathlib import Path, PurePosixPath
 
-from saxs_bluesky.cli._command import Exit, make_parser, positive, run, seconds, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_status, run
 from saxs_bluesky.cli._file_ends import check_folder
+from saxs_bluesky.cli._options import add_shared, positive, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import OutputError, SaxsError, printable
 from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Readiness, SourceCounters, WatchSource
@@ -23,7 +24,7 @@ from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Re
 _log = getLogger(__name__)
 
 _PORT = 9823
-_LOOK_EVERY = 0.1  # seconds
+_POLL_SECONDS = 0.1
 # Servers that wait for a feeder try again every 0.1 to 0.2 s, as 0MQ does if it is not told otherwise.
 _LISTENERS_SECONDS = 0.5
 _PIECE = 1 << 18  # bytes
@@ -38,38 +39,33 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsfeeder",
-        "Announce the TIFF images in a folder and those below it, each when it is complete, and again when it was "
-        "overwritten, until interrupted (SIGINT, SIGTERM). Servers that connect later miss what was announced before: "
-        "they find it by reading their folder (readdir). "
-        "Exit code 0: stopped, or all replayed; 1: some image to replay is none; 2: wrong usage.",
+        "Announce the TIFF images in a folder and its subfolders to servers: each when it is complete, and again when "
+        "it is overwritten, until interrupted (SIGINT, SIGTERM). A server that connects later misses what was "
+        "announced before; saxsleash readdir makes it list its folder. "
+        "Exit code 0: stopped, or all images replayed; 1: at least one file is not a readable image; 2: wrong usage.",
     )
     option = parser.add_argument
-    option("-p", "--port", default=str(_PORT), metavar="N", help=f"port to announce on; default: {_PORT}")
-    option("-d", "--dir", type=Path, default=Path(), metavar="FOLDER", help="the folder; default: the current one")
+    option("-p", "--port", default=str(_PORT), metavar="N", help=f"port that servers connect to; default: {_PORT}")
+    option("-d", "--dir", type=Path, default=Path(), metavar="FOLDER", help="folder of the images; default: here")
     option(
         "-s",
         "--sdir",
         default="",
         metavar="PREFIX",
-        help="the path of FOLDER as servers see it, put before the names; default: none, for servers whose base "
-        "directory is FOLDER",
+        help="path of FOLDER on the servers, put before the names; default: none, for servers whose base directory is "
+        "FOLDER",
     )
-    option(
-        "--bind",
-        default="127.0.0.1",
-        metavar="HOST",
-        help="interface, * for all; default: only this computer's servers",
-    )
-    option("-n", "--nowalk", action="store_true", help="announce what comes from now on, not what is there already")
-    option("--poll-only", action="store_true", help="list the folder, ask the operating system for no hints")
+    add_shared(parser, "bind")
+    option("-n", "--nowalk", action="store_true", help="leave out images that are there at the start")
+    add_shared(parser, "poll_only")
     option(
         "--patience",
         type=seconds,
         default=10.0,
         metavar="S",
-        help="for how long to wait for a half written file that stands still; default: 10 s",
+        help="an image that is incomplete and has not changed for so long is not announced, in seconds; default: 10",
     )
-    option("-S", "--silent", action="store_true", help="say nothing but what fails")
+    add_shared(parser, "silent")
     replay = parser.add_argument_group("replay")
     replay.add_argument(
         "--simulate",
@@ -77,10 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="IMAGES",
         help="play the detector: copy the images of this folder into FOLDER one by one, and announce each",
     )
-    replay.add_argument("--rate", type=_rate, metavar="HZ", help="images a second; default: 1")
+    replay.add_argument("--rate", type=_rate, metavar="HZ", help="images per second; default: 1")
     length = replay.add_mutually_exclusive_group()
-    length.add_argument("--count", type=positive, metavar="N", help="how many images; default: each of IMAGES once")
-    length.add_argument("--loop", action="store_true", help="begin anew after the last, with new numbers")
+    length.add_argument("--count", type=positive, metavar="N", help="number of images; default: each of IMAGES once")
+    length.add_argument("--loop", action="store_true", help="start over after the last image, with new numbers")
     return parser
 
 
@@ -93,7 +89,7 @@ def _rate(text: str) -> float:
 
 def _saxsfeeder(options: argparse.Namespace) -> int:
     if options.simulate is None and (options.rate or options.count or options.loop):
-        raise SaxsError("--rate, --count, --loop: wanted with --simulate, found no --simulate")
+        raise SaxsError("--rate, --count and --loop need --simulate")
     source = _watch(options) if options.simulate is None else _replay(options)
     line = StatusLine()
     with ExitStack() as stack:
@@ -104,13 +100,13 @@ def _saxsfeeder(options: argparse.Namespace) -> int:
         stack.callback(announcer.close)
         feed = _Feed(source, announcer, options.dir.resolve(), PurePosixPath(options.sdir))
         if not options.silent:
-            tell(f"announcing at {announcer.address} what comes into {feed.directory}")
+            print_status(f"announcing at {announcer.address} what comes into {feed.directory}")
         work = stack.enter_context(ThreadPoolExecutor(1, "saxsfeeder")).submit(feed.run)
         stack.callback(source.stop)
         while not (stop.asked or work.done()):
             if not options.silent:
                 line.show(feed.status())
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_SECONDS)
         source.stop()
         work.result()
         if not options.silent:
@@ -149,7 +145,7 @@ class _Feed:
 def _watch(options: argparse.Namespace) -> WatchSource:
     directory: Path = options.dir
     if not directory.is_dir():
-        raise SaxsError(f"{directory}: wanted a folder to watch, found no folder")
+        raise SaxsError(f"{directory}: no such folder to watch")
     check_folder(directory.resolve())
     return WatchSource(
         directory.resolve(),
@@ -164,7 +160,7 @@ def _replay(options: argparse.Namespace) -> _Replay:
     at_once = Readiness(settle=0, quiet=0, deadline=0)
     images = list(DirectorySource(directory, readiness=at_once).files()) if directory.is_dir() else []
     if not images:
-        raise SaxsError(f"{directory}: wanted a folder of images to replay, found none in it")
+        raise SaxsError(f"{directory}: no images to replay in this folder")
     number = None if options.loop else options.count or len(images)
     return _Replay(directory, images, options.dir.resolve(), options.rate or 1.0, number)
 
@@ -216,7 +212,7 @@ class _Replay:
             An image cannot be written, or one of its name is there.
         """
         while not (has_room() or self._stopping.is_set()):
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_SECONDS)
         begin = time.monotonic()
         for number in self._numbers:
             if self._stopping.wait(max(0.0, begin + number / self._rate - time.monotonic())):

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, seconds
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_result, run
+from saxs_bluesky.cli._options import add_scales, add_shared, seconds
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import (
     NETWORK_FILE,
@@ -28,7 +29,6 @@ from saxs_bluesky.leash import (
 
 _log = logging.getLogger(__name__)
 
-_SCALES = ("linear", "log", "symlog")
 _PRINTED = "plotdata"
 _COMMANDS = """\
 commands:
@@ -107,30 +107,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     plot = parser.add_argument_group("plot")
     plot.add_argument("-o", "--out", type=Path, metavar="FILE", help="draw into this file; .png, .svg, .pdf and others")
-    plot.add_argument(
-        "-s", "--skip", type=_count, default=0, metavar="N", help="leave out the first N points; default: 0"
-    )
-    plot.add_argument(
-        "-k", "--clip", type=_count, default=1, metavar="N", help="leave out the last N points; default: 1"
-    )
-    for short, long, others in (
-        ("-x", "--xaxisistype", ("--xaxsistype",)),
-        ("-y", "--yaxisistype", ("--yaxsistype", "--yaxsisstype")),
-    ):
-        name = long.removeprefix("--")
-        plot.add_argument(
-            short, long, choices=_SCALES, default="linear", metavar="SCALE", help="%(choices)s; default: linear"
-        )
-        for other in others:  # of deployed versions and their documentation
-            hidden = argparse.SUPPRESS
-            plot.add_argument(other, dest=name, choices=_SCALES, metavar="SCALE", default=hidden, help=hidden)
+    add_shared(plot, "skip", "clip")
+    add_scales(plot)
+    parser.set_defaults(xaxisistype="linear", yaxisistype="linear")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"wanted a number of points from 0 up, found {text}")
-    return int(text)
 
 
 def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -149,11 +129,11 @@ def _saxsleash(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
             raise
         if not options.table and not draws:
             _print_failure(error)
-        complain(f"{parser.prog}: {error}")
+        print_error(f"{parser.prog}: {error}")
         return Exit.SOME_FAILED
     if options.table:
         for line in _table(response, folder):
-            say(_printable(line))
+            print_result(_printable(line))
     else:
         _print_json(response)
     return Exit.DONE
@@ -186,7 +166,7 @@ def _client(options: argparse.Namespace) -> LeashClient:
     network = read_network(options.network)
     entry: NetworkEntry = network.choose(options.serverno)
     if network.exposed:
-        complain(
+        print_error(
             f"saxsleash: {network.where}: other users can read or change this file, which holds secrets; "
             "run chmod 600 on it"
         )
@@ -219,7 +199,7 @@ def _folder(client: LeashClient, command: Command, response: Response) -> str:
         if command is Command.NEW:
             path = _directory(response)
             if path and not _is_there(client, path):
-                complain(f"saxsleash: no such folder yet: {_printable(path)} (the queue waits for it)")
+                print_error(f"saxsleash: no such folder yet: {_printable(path)} (the queue waits for it)")
     except SaxsError as error:
         _log.debug("the folder of the queue is not known: %s", error)
     return ""
@@ -266,7 +246,7 @@ def _plot(options: argparse.Namespace) -> int:
             response = client.plot()
             if not response.data.get("graphs"):
                 raise CallError(response.result, f"{client.address}: wanted curves to draw, found {response.result}")
-            say(f"{save_figure(new_figure(response.data, style), options.out)}: written")
+            print_result(f"{save_figure(new_figure(response.data, style), options.out)}: written")
             return Exit.DONE
         window = PlotWindow(style)
         try:
@@ -278,7 +258,7 @@ def _plot(options: argparse.Namespace) -> int:
 
 
 def _print_json(response: Response) -> None:
-    say(json.dumps({"result": response.result, "data": response.data}, indent=2))
+    print_result(json.dumps({"result": response.result, "data": response.data}, indent=2))
 
 
 def _print_failure(error: CallError) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saxs_bluesky.cli._command import Exit, complain, make_parser, run, say, tell
+from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_result, print_status, run
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash import (
     FEEDER_PORT,
@@ -73,8 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _saxsnetconf(options: argparse.Namespace) -> int:
     if options.client_keys is not None:
         public, secret = make_keys(options.client_keys.absolute().parent, options.client_keys.name)
-        tell(f"{public}: copy it to the server, into the clients folder of its keys")
-        tell(f"{secret}: for the client alone; keep it secret")
+        print_status(f"{public}: copy it to the server, into the clients folder of its keys")
+        print_status(f"{secret}: for the client alone; keep it secret")
         return Exit.DONE
     path = options.network.expanduser()
     there = read_network(path) if path.exists() and not options.new else Network((), exposed=False, where=str(path))
@@ -88,14 +88,14 @@ def _saxsnetconf(options: argparse.Namespace) -> int:
     entries = [entry if each is old else each for each in there.entries] + ([] if old else [entry])
     write_network(entries, path)
     if there.exposed:
-        complain(
+        print_error(
             f"saxsnetconf: {path}: other users could read or change this file, which holds secrets; now only you can. "
             "saxsnetconf -n makes a new secret"
         )
     what = "is in the file already and keeps its secret" if old else "added, with a new secret"
-    tell(f"{path}: server {entries.index(entry)} ({server}) {what}")
+    print_status(f"{path}: server {entries.index(entry)} ({server}) {what}")
     if options.show_secret:
-        say(entry.secret)
+        print_result(entry.secret)
     return Exit.DONE
 
 
@@ -111,9 +111,9 @@ def _value(given: str | None, options: argparse.Namespace, what: str, default: s
         try:
             return check(input(f"{what} [{default}]: ").strip() or default)
         except SaxsError as error:
-            complain(f"saxsnetconf: {error}")
+            print_error(f"saxsnetconf: {error}")
         except UnicodeDecodeError:
-            complain("saxsnetconf: wanted text, found other bytes")
+            print_error("saxsnetconf: wanted text, found other bytes")
         except EOFError:
             raise SaxsError("wanted an answer, found the end of input: nothing is written") from None
 

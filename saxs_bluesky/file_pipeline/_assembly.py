@@ -1,4 +1,4 @@
-"""The reduction of the files of one place, put together: what ``saxsdog`` and a server run."""
+"""Assembly of a source, the reduction and a pipeline: what ``saxsdog`` and a server run."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ class FileReduction:
     ----------
     calibration
         What to reduce with.
-    place
+    settings
         Where images come from.
-    wishes
+    options
         How they are reduced.
-    services
+    resources
         What this reduction shares with others.
     sinks
-        Further takers of the documents of the reduced run.
+        Called with the documents of the reduced run, beside the catalog's writer.
     reducer
-        The calibration's operators where they are built already, without `deviation`; None: they are built here.
+        The calibration's operators if they are built already, without `deviation`; None: they are built here.
     skipped
         Called with the path of each image that is skipped.
 
@@ -104,40 +104,40 @@ class FileReduction:
     def __init__(
         self,
         calibration: Calibration,
-        place: SourceSettings,
-        wishes: ReductionOptions,
-        services: SharedResources,
+        settings: SourceSettings,
+        options: ReductionOptions,
+        resources: SharedResources,
         *,
         sinks: Sequence[Callable[[str, dict[str, Any]], Any]] = (),
         reducer: Reducer | None = None,
         skipped: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._calibration = calibration
-        self._wishes = wishes
+        self._options = options
         self._skipped = skipped
         self._conditions: Counter[Condition] = Counter()
-        interrupted = services.progress.interrupted if services.progress is not None else None
-        goes_on = interrupted is not None and interrupted.identity == wishes.identity
-        self.curves = self._list(place.directory, keep=goes_on)
-        in_hand = max(_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER * services.workers)
+        interrupted = resources.progress.interrupted if resources.progress is not None else None
+        goes_on = interrupted is not None and interrupted.identity == options.identity
+        self.curves = self._list(settings.directory, keep=goes_on)
+        in_hand = max(_LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER * resources.workers)
         self.reduction = Reduction(
             reducer or calibration,
             sinks,
-            executor=services.executor,
-            files=wishes.files,
+            executor=resources.executor,
+            files=options.files,
             window=in_hand,
             patience=PATIENCE,
-            task_seconds=services.task_seconds,
-            deviation=wishes.deviation,
+            task_seconds=resources.task_seconds,
+            deviation=options.deviation,
         )
-        self.source = file_source(place, str(calibration.document["Title"]), wishes.metadata, self._skip())
+        self.source = file_source(settings, str(calibration.document["Title"]), options.metadata, self._skip())
         self.pipeline = FilePipeline(
             self.source,
             self.reduction,
-            writer=services.writer,
+            writer=resources.writer,
             curves=self.curves,
-            progress=services.progress,
-            identity=wishes.identity,
+            progress=resources.progress,
+            identity=options.identity,
             in_hand=in_hand,
         )
 
@@ -145,8 +145,8 @@ class FileReduction:
         if not self._calibration.document["Live-Filelisting"]:
             return None
         try:
-            files = self._wishes.files
-            kept = keep or self._wishes.resume or not files.overwrite
+            files = self._options.files
+            kept = keep or self._options.resume or not files.overwrite
             return CurveList(directory, keep=kept, within=files.names.within)
         except OSError as error:
             raise OutputError(
@@ -155,8 +155,8 @@ class FileReduction:
 
     def _skip(self) -> Callable[..., bool] | None:
         """Whether there is nothing to do for an image; None where there always is."""
-        files, reducer = self._wishes.files, self.reduction.reducer()
-        if files.overwrite and not self._wishes.resume:
+        files, reducer = self._options.files, self.reduction.reducer()
+        if files.overwrite and not self._options.resume:
             return None
         # Where curves that are there are never replaced, those of this image count, whatever they were made with;
         # those of another image are in the way, and the reduction says so.
@@ -174,7 +174,7 @@ class FileReduction:
     def remarks(self) -> list[str]:
         """What a user should know of the curves that were there already, at the end."""
         unknown, outdated = self._conditions[Condition.UNKNOWN], self._conditions[Condition.OUTDATED]
-        if self._wishes.files.overwrite:
+        if self._options.files.overwrite:
             told = [(unknown, "had", "that do not say what they were made of; they were made anew")]
         else:
             kept = "they were kept (OverwriteFiles: false)"

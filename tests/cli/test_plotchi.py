@@ -110,7 +110,7 @@ def test_comparison_wants_two_files(folder: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as stop:
         main(["-c", "-o", "one.png", "a.chi"])
     assert stop.value.code == 2
-    assert "-c/--compare: wanted at least two files, found one" in capsys.readouterr().err
+    assert "-c/--compare: needs at least two files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["-x", "--xaxisistype", "--xaxsistype", "-y", "--yaxisistype", "--yaxsistype"])
@@ -168,7 +168,7 @@ def test_number_of_points_is_checked(folder: Path, count: str, capsys: pytest.Ca
     with pytest.raises(SystemExit) as stop:
         main(["-s", count, "a.chi"])
     assert stop.value.code == 2
-    assert f"wanted a number of points from 0 up, found {count}" in capsys.readouterr().err
+    assert f"wanted a number from 0 up, found {count}" in capsys.readouterr().err
 
 
 def test_unreadable_file_is_named_and_the_others_are_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +258,7 @@ def test_axis_of_no_known_unit_is_drawn_at_the_users_word_and_said(
 ) -> None:
     fit2d("other.chi", "Something", 1.0)
     assert main(["-o", "both.png", "a.chi", "other.chi"]) == 0
-    assert "other.chi: does not say the unit of its axis ('Something'), drawn as if in 1/nm" in capsys.readouterr().err
+    assert "other.chi: the axis ('Something') has no unit, drawn as if in 1/nm" in capsys.readouterr().err
 
 
 def test_what_a_picture_cannot_show_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -305,8 +305,8 @@ def test_terminal_sees_one_line(beamtime: Path, ports: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["5568"], "wanted --catalog or --chi for the curves to go to, found neither"),
-        (["--chi", "x"], "wanted the ADDRESS of a proxy, or --proxy to start one, found neither"),
+        (["5568"], "--catalog or --chi is needed: where curves go"),
+        (["--chi", "x"], "ADDRESS of a proxy is needed, or --proxy to start one"),
         (["--chi", "x", "host"], "'host': wanted an address host:port"),
         (["--chi", "x", "--proxy", "in", "out"], "'127.0.0.1:in': wanted an address host:port"),
         (["--chi", "x", "-c", "none.json", "5568"], "none.json: wanted a calibration file, found No such file"),

@@ -283,7 +283,7 @@ def test_window_needs_a_display(beamtime: Path, capsys: pytest.CaptureFixture[st
 
 def test_wrong_usage(beamtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-c", str(beamtime / "cal.json"), str(beamtime / "nowhere")]) == 2
-    assert "nowhere: wanted a folder of images, found no folder" in capsys.readouterr().err
+    assert "nowhere: no such folder of images" in capsys.readouterr().err
     for arguments in ([], ["-t", "0", "."], ["-t", "many", "."], ["--nonsense", "."]):
         with pytest.raises(SystemExit) as caught:
             main(arguments)

@@ -46,7 +46,7 @@ def refused(capsys: pytest.CaptureFixture[str], server: Server, *options: str) -
 
 def test_what_cannot_be_is_told_in_a_line(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere")]) == 2
-    assert capsys.readouterr().err == f"saxsdogserver: {tmp_path}/nowhere: wanted a base directory, found no folder\n"
+    assert capsys.readouterr().err == f"saxsdogserver: {tmp_path}/nowhere: no such base directory\n"
     for options, text in {
         ("--network", str(tmp_path / "none")): "wanted a network file, found nothing there; saxsnetconf makes one",
         ("-N", "1"): "wanted a number from 0 to 0, found server number 1 asked for",

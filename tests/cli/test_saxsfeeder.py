@@ -277,13 +277,13 @@ def test_port_that_is_taken_is_one_line(tmp_path: Path, images: Path, start: Sta
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-d", "absent"], "absent: wanted a folder to watch, found no folder"),
+        (["-d", "absent"], "absent: no such folder to watch"),
         (["-p", "none"], "'127.0.0.1:none': wanted an address host:port"),
         (["--bind", "no such host"], "wanted a free address for the feeder, found"),
-        (["--simulate", "absent"], "absent: wanted a folder of images to replay, found none in it"),
-        (["--simulate", "data"], "data: wanted a folder of images to replay, found none in it"),
-        (["--rate", "2"], "--rate, --count, --loop: wanted with --simulate, found no --simulate"),
-        (["--loop"], "--rate, --count, --loop: wanted with --simulate, found no --simulate"),
+        (["--simulate", "absent"], "absent: no images to replay in this folder"),
+        (["--simulate", "data"], "data: no images to replay in this folder"),
+        (["--rate", "2"], "--rate, --count and --loop need --simulate"),
+        (["--loop"], "--rate, --count and --loop need --simulate"),
     ],
 )
 def test_wrong_usage_is_one_line(
