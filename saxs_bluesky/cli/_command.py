@@ -1,4 +1,4 @@
-"""What all commands share: options, one-line errors, exit codes."""
+"""Common parts of all commands: options, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _run(
 
 
 def _is_there() -> bool:
-    """Whether the current folder exists."""
+    """True if the current folder exists."""
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What ``saxsdog`` and ``saxsfeeder`` say of files that were not done, and of folders without images."""
+"""Messages of ``saxsdog`` and ``saxsfeeder`` on files that were not done, and on folders without images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_folder(directory: Path) -> None:
 
 
 def files_not_done(source: FileSource, *, left_out: str = "") -> list[str]:
-    """Say what was found and not done, one line for each kind; when the source has ended.
+    """Lines on files that were found and not done, one for each kind; when the source has ended.
 
     Parameters
     ----------

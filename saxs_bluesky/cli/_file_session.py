@@ -105,7 +105,7 @@ class Session:
         self._files_not_done: list[str] = []
 
     def _executor(self, calibration: Calibration, stack: ExitStack) -> tuple[Executor | None, int]:
-        """Where frames are reduced, and how many at a time."""
+        """Make what reduces frames (None: this process), and say how many at a time."""
         if self._profiling is not None:
             return self._profiling, 1
         workers = self._options.threads or int(calibration.document["Threads"]) or default_workers()

@@ -1,4 +1,4 @@
-"""``saxs-bluesky journal``: what waits for a catalog, what is set aside, and putting it in again."""
+"""``saxs-bluesky journal``: list, retry and export runs that wait for a catalog or were set aside."""
 
 from __future__ import annotations
 

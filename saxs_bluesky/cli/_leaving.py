@@ -1,4 +1,4 @@
-"""How a command's process ends, whatever its threads and workers wait for."""
+"""End of a command's process, whatever its threads and workers wait for."""
 
 from __future__ import annotations
 

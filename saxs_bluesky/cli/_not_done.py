@@ -1,4 +1,4 @@
-"""What a command was asked to do and has not done, in sentences for its last line and for its exit code."""
+"""Sentences on what a command has not done, for its last line and its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard output and standard error, which may be closed, full, or read by nobody any more."""
+"""Standard output and standard error, which may be closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saxs_bluesky.errors import printable_lines
 
 
 class UndeliveredError(Exception):
-    """What a command was asked for cannot be written to standard output."""
+    """The result of a command cannot be written to standard output."""
 
 
 def hold_standard_descriptors() -> None:
@@ -26,7 +26,7 @@ def hold_standard_descriptors() -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody reads standard output as it comes."""
+    """True if standard output is a terminal."""
     try:
         return sys.stdout is not None and sys.stdout.isatty()
     except ValueError:  # closed
@@ -34,7 +34,7 @@ def is_terminal() -> bool:
 
 
 def print_result(text: str) -> None:
-    """Write to standard output what the command was asked for; nothing in it acts on a terminal.
+    """Print a result of the command to standard output; nothing in it acts on a terminal.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def print_result(text: str) -> None:
 
 
 def print_status(text: str) -> None:
-    """Write to standard output how things stand, for whoever is there: where it cannot be written, the work goes on."""
+    """Print a status to standard output; if it cannot be written, the work goes on."""
     _write("stdout", printable_lines(text) + "\n")
 
 
@@ -61,7 +61,7 @@ def write_to_terminal(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Write to standard error, for whoever is there; nothing in it acts on a terminal."""
+    """Print an error to standard error, if it can be written; nothing in it acts on a terminal."""
     _write("stderr", printable_lines(text) + "\n")
 
 
@@ -87,12 +87,12 @@ def _write(name: str, text: str) -> OSError | None:
         setattr(sys, name, None)
         return OSError(errno.EBADF, "it is closed")
     except OSError as error:
-        _begin_anew(name, stream, error)
+        _drop_unwritten(name, stream, error)
         return error
     return None
 
 
-def _begin_anew(name: str, stream: Any, error: OSError) -> None:
+def _drop_unwritten(name: str, stream: Any, error: OSError) -> None:
     """Drop what a stream could not write, which it would try again with each line, and at the end of the program."""
     if error.errno in (errno.EPIPE, errno.EBADF):
         setattr(sys, name, None)

@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Profile of the reduction."""
 
 from __future__ import annotations
 

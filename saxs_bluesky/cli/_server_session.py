@@ -116,11 +116,11 @@ class _Served:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it answers."""
+        """True while it answers."""
         return self._server.is_alive
 
     def end(self) -> None:
-        """Answer no more, finish what is in hand, and remember the queue."""
+        """Stop answering, finish the images at work, and remember the queue."""
         if self._ended:
             return
         self._ended = True
@@ -131,7 +131,7 @@ class _Served:
 
     @property
     def set_aside(self) -> str:
-        """What the catalog does not have, and will not get by itself at the next start; empty: nothing."""
+        """Sentence on documents that the catalog will not get at the next start either; empty if there are none."""
         counters = self._writer.counters if self._writer else None
         if counters is None or not (counters.rejected or counters.left_out or counters.lost):
             return ""
@@ -139,7 +139,7 @@ class _Served:
 
     @property
     def described(self) -> str:
-        """Where things stand."""
+        """The status in one line."""
         counters, numbers = self._server.counters, self._handler.statistics
         text = f"{self._name}: requests {counters.served}, refused {counters.refused}, {self._handler.description}"
         if numbers is not None:
@@ -180,7 +180,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    """Whether a host is this computer: only its own addresses can be bound to."""
+    """True if a host is this computer: only its own addresses can be bound to."""
     if host == "*" or _is_loopback(host):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What commands share that run until a signal stops them: how they stand, warnings, signals, and the catalog."""
+"""Parts of commands that run until a signal stops them: status line, warnings, signals, catalog."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_WORKERS = 16  # unless asked for
 
 
 def default_workers() -> int:
-    """How many frames to reduce at a time where nobody says: one less than there are cores, 16 at most."""
+    """Default number of frames to reduce at a time: one less than there are cores, 16 at most."""
     return min(_MOST_WORKERS, max(1, (os.cpu_count() or 2) - 1))
 
 
@@ -101,7 +101,7 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
     Raises
     ------
     OutputError
-        The journal cannot be written, or another writer is at work in it.
+        The journal cannot be written, or another process uses it.
     """
     if where is None:
         return None
@@ -134,7 +134,7 @@ def open_writer(where: str | None, journal: Path | None, stack: ExitStack) -> Ca
 
 
 def _tell_if_away(where: str, journal: str) -> None:
-    """Say at the start, not at the first run, that a catalog cannot be reached."""
+    """Warn at the start, not at the first run, if a catalog cannot be reached."""
     from saxs_bluesky.catalog import why_away
 
     if trouble := why_away(where):
@@ -142,7 +142,7 @@ def _tell_if_away(where: str, journal: str) -> None:
 
 
 class Stop:
-    """Whether a signal asked to stop: a mere flag, since a handler that waits for a lock may wait for itself."""
+    """True in ``asked`` if a signal asked to stop: only a flag, since a handler must not wait for a lock."""
 
     asked = False
 

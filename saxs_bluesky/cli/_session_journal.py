@@ -19,13 +19,13 @@ from saxs_bluesky.errors import OutputError
 from saxs_bluesky.file_pipeline import ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames, home_folder
 from saxs_bluesky.reduction import Calibration
-from saxs_bluesky.support.locks import holders, locked
+from saxs_bluesky.support.locks import locked, pids_of
 
 _log = logging.getLogger(__name__)
 
 
 def task_identity(options: argparse.Namespace, calibration: Calibration, directory: Path, files: CurveFiles) -> str:
-    """What the command is asked to do, as far as results depend on it."""
+    """Digest of what the command is asked to do, as far as results depend on it."""
     return _digest(
         calibration.json(),
         calibration.mask_content_sha256(),
@@ -40,7 +40,7 @@ def task_identity(options: argparse.Namespace, calibration: Calibration, directo
 def _identity_of_first_version(
     options: argparse.Namespace, calibration: Calibration, directory: Path, files: CurveFiles
 ) -> str:
-    """What `task_identity` was for the first version of the journal."""
+    """`task_identity` in the first version of the journal."""
     names = files.names
     base = None if options.directory.is_absolute() else home_folder()
     named = f"OutputNames(relative={names.relative!r}, folder={names.folder!r}, base={base!r})"
@@ -106,11 +106,9 @@ def _lock_of_place(folder: Path, directory: Path) -> IO[bytes]:
     try:
         return locked(path)
     except OSError as error:
-        with path.open("rb") as file:
-            others = ", ".join(map(str, holders(file.fileno())))
         raise OutputError(
-            f"{directory}: its curves are written to the same place by another process"
-            f"{f' (pid {others})' if others else ''}: wait for its end, or write to another place (-o, -R)"
+            f"{directory}: its curves are written to the same place by another process{pids_of(path)}: wait for its "
+            "end, or write to another place (-o, -R)"
         ) from error
 
 

@@ -36,7 +36,7 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody has closed it."""
+        """True until it is closed."""
         return bool(self._plt.fignum_exists(self._figure.number))
 
     def live_on(self) -> None:

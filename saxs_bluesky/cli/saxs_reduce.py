@@ -80,13 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=("IN_PORT", "OUT_PORT"),
         help="be the proxy too: sessions publish to IN_PORT, other programs may listen at OUT_PORT",
     )
-    add_shared(parser, "bind", note=" (--proxy)")
+    add_shared(parser, "bind", note="; used with --proxy")
     return parser
 
 
 @dataclass
 class _Parts:
-    """What works together."""
+    """The parts of the command."""
 
     reduction: Reduction
     guard: LossDetector
@@ -95,7 +95,7 @@ class _Parts:
     chi: ChiFiles | None
 
     def status(self) -> str:
-        """Where things stand; what is rare is told only where there is some."""
+        """The status in one line; rare numbers only if they are not 0."""
         now, seen, counters = self.reduction.status, self.guard.report, self.receiver.counters
         rare = {
             "lost": seen.lost,
@@ -112,7 +112,7 @@ class _Parts:
 
     @property
     def not_done(self) -> list[str]:
-        """What was asked for and did not get where it belongs, in sentences."""
+        """What was lost or not delivered, in sentences."""
         seen, unreadable = self.guard.report, self.receiver.counters.unreadable
         told = {
             "{} events and frames were lost on the way and have no curves": seen.lost,
@@ -128,7 +128,7 @@ class _Parts:
 
     @property
     def undelivered(self) -> int:
-        """How many documents and files did not get where they belong."""
+        """How many documents and files were not delivered."""
         number = self.reduction.status.sink_errors + (self.chi.failed if self.chi else 0)
         if self.writer is not None:
             counters = self.writer.counters

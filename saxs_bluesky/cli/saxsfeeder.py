@@ -46,7 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("-p", "--port", default=str(_PORT), metavar="N", help=f"port that servers connect to; default: {_PORT}")
-    option("-d", "--dir", type=Path, default=Path(), metavar="FOLDER", help="folder of the images; default: here")
+    option(
+        "-d",
+        "--dir",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="folder of the images; default: the current one",
+    )
     option(
         "-s",
         "--sdir",
@@ -138,7 +145,7 @@ class _Feed:
                 self.announced += 1
 
     def status(self) -> str:
-        """Where things stand."""
+        """The status in one line."""
         return f"announced {self.announced}, pending {self.source.counters.pending}, failed {self.failed}"
 
 
@@ -196,7 +203,7 @@ class _Replay:
 
     @property
     def counters(self) -> SourceCounters:
-        """How it stands; nothing is ever pending."""
+        """How many images are written; none is ever pending."""
         return SourceCounters(self._written, 0, 0)
 
     def stop(self) -> None:

@@ -25,7 +25,7 @@ _LEAST_IN_HAND, _IN_HAND_FOR_A_WORKER = 32, 16
 
 @dataclass(frozen=True, kw_only=True)
 class SharedResources:
-    """What several reductions may share, one after the other.
+    """Resources that several reductions share, one after the other.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class SharedResources:
 
 @dataclass(frozen=True, kw_only=True)
 class ReductionOptions:
-    """How the images are reduced, beside what the calibration says.
+    """Options of the reduction, beside the calibration.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class FileReduction:
             ) from error
 
     def _skip(self) -> Callable[..., bool] | None:
-        """Whether there is nothing to do for an image; None where there always is."""
+        """Make the function that is True if there is nothing to do for an image; None if there always is."""
         files, reducer = self._options.files, self.reduction.reducer()
         if files.overwrite and not self._options.resume:
             return None
@@ -172,7 +172,7 @@ class FileReduction:
         return skip
 
     def remarks(self) -> list[str]:
-        """What a user should know of the curves that were there already, at the end."""
+        """Sentences on the curves that existed before, for the end of the command."""
         unknown, outdated = self._conditions[Condition.UNKNOWN], self._conditions[Condition.OUTDATED]
         if self._options.files.overwrite:
             told = [(unknown, "had", "that do not say what they were made of; they were made anew")]

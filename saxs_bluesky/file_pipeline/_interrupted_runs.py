@@ -1,4 +1,4 @@
-"""What a program that did not come to its end has left in its journal of progress."""
+"""The interrupted run in a progress journal, and the lines that tell of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NewerVersionError(ValueError):
 
 @dataclass
 class Interrupted:
-    """What a program that was killed has left.
+    """What the journal of a program that was killed says of its last run.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class Interrupted:
         Ranges of frames by the uids of the reduced runs that they are in, which are complete; of the first version
         of the journal without uid.
     ended
-        Whether all was done but for stop documents.
+        True if all was done except the stop documents.
     forgets
         Whether all was asked for again in the last run, so that files which were known before are not.
     is_damaged
-        Whether something cannot be known.
+        True if lines are damaged or missing.
     void
         Number of the last event before all was asked for again.
     verified
@@ -96,12 +96,12 @@ class Interrupted:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to go on with."""
+        """True if the journal says nothing."""
         return not (self.start or self.descriptor or self.events or self.known or self.asked or self.before)
 
     @property
     def done(self) -> int:
-        """How many frames were done, of those that there were."""
+        """How many frames were done."""
         return max(self.compacted, min(self.sizes[-1][0], self.last) if self.sizes else 0)
 
     @property
@@ -117,7 +117,7 @@ class Interrupted:
         return found + [("event", self.events[number]) for number in sorted(self.events)]
 
     def list_size(self, frames: int) -> int:
-        """How long the list of curves was when so many frames were done, or less where that is not known."""
+        """Length of the list of curves in bytes when so many frames were done, or less if that is not known."""
         place = bisect_right(self.sizes, frames, key=lambda mark: mark[0])
         return self.sizes[place - 1][1] if place else 0
 
@@ -167,7 +167,7 @@ class Interrupted:
         self.is_damaged |= listed.is_damaged
 
     def read_line(self, line: bytes) -> bool:
-        """Take a line in; False where it is damaged, or none of a journal.
+        """Read a line; False if it is damaged, or not a line of a journal.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Interrupted:
             return False
 
     def read_record(self, elements: list[Any]) -> bool:  # noqa: C901 - a table
-        """Take the content of a line in; False where it is none of a journal.
+        """Read the content of a line; False if it is not a line of a journal.
 
         Raises
         ------
@@ -255,7 +255,7 @@ class Interrupted:
             self.asked.append((folder, recursive))
 
     def guess(self, line: bytes) -> None:
-        """Find out what can be known from a line that is damaged."""
+        """Read what can be read in a damaged line."""
         self.is_damaged = True
         path, stamp, number = _PATH.search(line), _STAMP.search(line), _NUMBER.search(line)
         if line.startswith(b'["known"'):

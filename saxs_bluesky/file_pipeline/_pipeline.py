@@ -25,7 +25,7 @@ _RATE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Statistics:
-    """How a pipeline stands.
+    """How many files of a pipeline are done and wait.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ class FilePipeline:
         self._in_hand = in_hand
         self._suspended = False
         self._full = False
-        #: How many files a program before this one has done, which are not done again.
+        #: How many files the program before this one has done; they are not done again.
         self.done_before = 0
-        #: Why it ended before its time; empty where it did not.
+        #: Why it ended early; empty if it did not.
         self.ended = ""
         self._before = 0  # files that were accepted by programs before this one
         self._emitted = 0
@@ -115,7 +115,7 @@ class FilePipeline:
         self._recovery: Recovery | None = None
         self._recent: deque[tuple[float, int]] = deque()
         # The catalog first: a frame is done when the others know that it is there.
-        mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._count]
+        mine: Sequence[Callable[[str, dict[str, Any]], Any] | None] = [writer, curves, self._note_frame_done]
         reduction.sinks[:0] = [sink for sink in mine if sink is not None]
         reduction.follow_contents(source.look_again)
 
@@ -141,12 +141,12 @@ class FilePipeline:
             It ended before its time.
         """
         try:
-            self._begin()
-            self._work()
+            self._complete_interrupted_run()
+            self._reduce_files()
         except SaxsError as error:
             self.ended = str(error)
             raise
-        # Whoever waits for it must hear that it ended, and why.
+        # Whoever waits for the pipeline is told that it ended, and why.
         except Exception as error:
             self.ended = f"the reduction of files ended before its time: {reason_of(error)}"
             _log.debug("the reduction of files ended before its time", exc_info=True)
@@ -158,16 +158,16 @@ class FilePipeline:
             self._progress.note_asked_again(folder, recursive=recursive)
         self._source.again(folder, recursive=recursive)
 
-    def _begin(self) -> None:
-        """Complete what was left, and begin the journal of another run."""
+    def _complete_interrupted_run(self) -> None:
+        """Complete the run that was interrupted, if there is one, and begin the journal of the next."""
         progress = self._progress
         interrupted = None if progress is None else progress.interrupted
         goes_on = interrupted is not None and interrupted.identity == self._identity
         try:
             self._before = self._recover(interrupted, goes_on=goes_on)
-        # Whatever is wrong with what was left must not keep the others from their curves.
+        # Whatever is wrong with the interrupted run must not keep new images from their curves.
         except Exception as error:  # noqa: BLE001
-            _log.debug("what was left cannot be completed", exc_info=True)
+            _log.debug("the interrupted run cannot be completed", exc_info=True)
             self._recover_without(error)
             interrupted, self._before = None, 0
         if progress is None:
@@ -180,12 +180,12 @@ class FilePipeline:
             progress.go_on(self._identity, interrupted, self._before)
         else:
             progress.begin(self._identity)
-        progress.interrupted = None  # it is dealt with, and none of the next pipeline's business
+        progress.interrupted = None  # it is dealt with
 
-    def _work(self) -> None:
+    def _reduce_files(self) -> None:
         for name, doc in self._source.documents(self._has_room, self._is_settled):
             if name == "stop":
-                self._finish(doc, self._writer)
+                self._send_stop(doc, self._writer)
             else:
                 self._emit(name, doc)
         progress = self._progress
@@ -197,7 +197,7 @@ class FilePipeline:
 
     @property
     def statistics(self) -> Statistics:
-        """How it stands now; from any thread."""
+        """How many files are done and wait by now; from any thread."""
         status, files = self._reduction.status, self._source.counters
         done = status.reduced + status.failed + status.superseded
         now = time.monotonic()
@@ -218,7 +218,7 @@ class FilePipeline:
         )
 
     def _has_room(self) -> bool:
-        """Once full, not before half is done: so workers get several files at a time, and threads wake less often."""
+        """True if a file may come. Once full, not before half is done: so that threads wake less often."""
         if self._reduction.ended:
             raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         waiting = self._reduction.waiting
@@ -226,7 +226,7 @@ class FilePipeline:
         return not self._full and (self._writer is None or self._writer.has_room)
 
     def _is_settled(self) -> bool:
-        """Whether all that was emitted is reduced: then no file has to be looked at again."""
+        """True if all events so far are reduced: then no file has to be looked at again."""
         return not self._reduction.waiting
 
     def _emit(self, name: str, doc: dict[str, Any]) -> None:
@@ -240,7 +240,7 @@ class FilePipeline:
             self._compact(self._progress)
 
     def _compact(self, progress: ProgressJournal) -> None:
-        """Let the journal forget the documents of frames that all others know."""
+        """Remove documents from the journal whose frames are stored everywhere else."""
         if self._compact_at is None:
             self._compact_at = self._done_so_far
         frames, mark = self._compact_at
@@ -248,8 +248,8 @@ class FilePipeline:
             self._compact_at = None
             progress.compact(frames)
 
-    def _finish(self, stop: dict[str, Any], writer: CatalogWriter | None) -> None:
-        """Send the stop document when all else is safe, so that after a crash nobody wonders what is missing."""
+    def _send_stop(self, stop: dict[str, Any], writer: CatalogWriter | None) -> None:
+        """Send the stop document when all else is safe: after a crash, a run with a stop document is complete."""
         if not self._reduction.wait_for_frames():
             raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         if self._writer is not None:
@@ -264,8 +264,8 @@ class FilePipeline:
         if self._writer is not None:
             self._writer.wait_for_journal()
 
-    def _count(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Note that a frame is done; the last of the sinks that keep anything."""
+    def _note_frame_done(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Note in the journal that a frame is done; called after the sinks that store it."""
         if name == "event" and self._progress is not None:
             frames = doc["data"]["frame_index"] + 1
             self._progress.note_done(frames, self._curves.size if self._curves else 0)
@@ -282,7 +282,7 @@ class FilePipeline:
         before = interrupted.before if interrupted is not None and goes_on else 0
         self.done_before = before + len(recovery.safe) if goes_on else 0
         if interrupted is not None:
-            _tell(interrupted, recovery, goes_on=goes_on)
+            _log_recovery(interrupted, recovery, goes_on=goes_on)
             if goes_on:
                 for path, stamp in recovery.files():
                     interrupted.remember(path, stamp)
@@ -312,11 +312,11 @@ class FilePipeline:
                 place = data.get("image_page", 0), data.get("image_pages", 1)
                 self._reduction.clean_up(page_image(Path(data["image_path"]), *place))
             self._reduction(name, doc)
-        self._finish(recovery.stop()[1], self._writer if recovery.raw_is_open else None)
+        self._send_stop(recovery.stop()[1], self._writer if recovery.raw_is_open else None)
 
     def _recover_without(self, error: Exception) -> None:
-        """Begin anew where what was left makes no sense: nothing of it is done twice but what nobody can know."""
-        why = f"what was left cannot be completed ({reason_of(error)})"
+        """Begin anew where the interrupted run cannot be completed; its images are done again."""
+        why = f"the interrupted run cannot be completed ({reason_of(error)})"
         if self._progress is not None:
             self._progress.set_aside(why)
         _log.warning("%s; all images are done again", why)
@@ -333,7 +333,7 @@ class FilePipeline:
             self._reduction.wait_for_frames()
 
 
-def _tell(interrupted: Interrupted, recovery: Recovery, *, goes_on: bool) -> None:
+def _log_recovery(interrupted: Interrupted, recovery: Recovery, *, goes_on: bool) -> None:
     _log.info("%s files were accepted before, %s are done again", recovery.accepted, recovery.remaining)
     if interrupted.is_damaged and goes_on:
         _log.warning(

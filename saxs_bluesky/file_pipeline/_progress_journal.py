@@ -1,4 +1,4 @@
-"""What was accepted and done, on disk: so that a program that was killed goes on where it was."""
+"""Progress journal: which files are accepted and done, on disk, to continue after a crash."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from typing import IO, Any
 from uuid import uuid4
 
 from saxs_bluesky.errors import OutputError
-from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, NewerVersionError, known_lines
+from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, known_lines
+from saxs_bluesky.file_pipeline._journal_reader import BEGUN, TAIL, read_interrupted
 from saxs_bluesky.sources import accepted_in
 from saxs_bluesky.support import journal_lines
-from saxs_bluesky.support.journal_lines import Damage, made
-from saxs_bluesky.support.locks import locked
+from saxs_bluesky.support.journal_lines import made
+from saxs_bluesky.support.locks import locked, pids_of
 
 _log = logging.getLogger(__name__)
 
-_TAIL, _BEGUN, _KNOWN, _LOCK = "progress.jsonl", "begun.jsonl", "known-*.jsonl", "lock"
+_KNOWN, _LOCK = "known-*.jsonl", "lock"
 
 _LONG = 4096  # events, from which on their files are put among those that are known
 _BLOATED = 200  # bytes for each known file, from which on their list is written anew
@@ -50,21 +51,23 @@ class ProgressJournal:
     Raises
     ------
     OutputError
-        It cannot be written, or another program is at work with it.
+        It cannot be written, or another process uses it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / _TAIL
-        self._told = False
+        self._path = folder / TAIL
+        self._warned = False
         self._has_gap = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = locked(folder / _LOCK)
         except BlockingIOError as error:
-            raise OutputError(f"{folder}: wanted a journal of one's own, found another program at work") from error
+            raise OutputError(
+                f"{folder}: the journal folder is used by another process{pids_of(folder / _LOCK)}"
+            ) from error
         except OSError as error:
-            raise OutputError(f"{folder}: wanted a folder for a journal, found {error.strerror or error}") from error
+            raise OutputError(f"{folder}: the journal cannot be written here: {error.strerror or error}") from error
         self._file: IO[bytes] | None = None
         self._using = threading.RLock()
         self._header: dict[str, bytes] = {}
@@ -74,8 +77,8 @@ class ProgressJournal:
         self._last = 0  # number of the last event
         self._void = 0  # number of the last event before all was asked for again
         self._long = _LONG
-        #: What a program left that did not come to its end; None where there is nothing.
-        self.interrupted = self._read()
+        #: The run of a program that was killed; None if there is none.
+        self.interrupted = read_interrupted(folder)
         self._generation_is_void = False
         self._run_id = ""
         self._asked: list[tuple[str, bool]] = []
@@ -83,76 +86,6 @@ class ProgressJournal:
             self._asked = list(self.interrupted.asked)
             self._generation, self._last = self.interrupted.generation, self.interrupted.last
         self._forgets = False  # all was asked for again, while what was left is being completed
-
-    # What is left
-
-    def _read(self) -> Interrupted | None:
-        begun, interrupted = self._read_file(self._folder / _BEGUN, mend=False), self._read_file(self._path, mend=True)
-        if interrupted is None and begun is None:
-            return None
-        if interrupted is None:
-            assert begun is not None
-            _log.warning(
-                "%s: the journal of a run that had begun is gone or empty; what was done is known in part", self._path
-            )
-            interrupted, begun.is_damaged = begun, True
-        elif begun is not None and interrupted.run_id in ("", begun.run_id):
-            interrupted.complete(begun)
-        if (
-            interrupted.generation == Path(interrupted.generation).name
-            and interrupted.generation
-            and not interrupted.forgets
-        ):
-            known = self._read_file(self._folder / interrupted.generation, mend=True)
-            if known is None:
-                interrupted.is_damaged = True
-                _log.warning(
-                    "%s: the list of known files is gone or empty; they are done again",
-                    self._folder / interrupted.generation,
-                )
-            else:
-                interrupted.know(known)
-        return interrupted
-
-    def _read_file(self, path: Path, *, mend: bool) -> Interrupted | None:
-        """Read one of the files; None where nothing is in it."""
-        interrupted, damage, found = Interrupted(), Damage(path), False
-        try:
-            with path.open("rb") as file:
-                for line in journal_lines.whole_lines(file, damage):
-                    if interrupted.read_line(line):
-                        found = True
-                    else:
-                        damage.add(line)
-                        interrupted.guess(line)
-        except FileNotFoundError:
-            return None
-        except (OSError, NewerVersionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else None
-            journal_lines.set_aside(path, f"wanted a journal that can be read, found {reason or error}")
-            return None
-        if damage and mend:
-            self._mend(path, damage)
-        return interrupted if found else None
-
-    def _mend(self, path: Path, damage: Damage) -> None:
-        """Leave the good lines alone in a file, and tell where the others are."""
-        where = journal_lines.keep(damage)
-        try:
-            if damage.lines:
-                bad = set(damage.content)
-                with path.open("rb") as file:
-                    journal_lines.write_synced(
-                        path, (line for line in file if line.endswith(b"\n") and line not in bad)
-                    )
-            else:
-                os.truncate(path, path.stat().st_size - damage.cut)
-        except OSError as error:
-            where += f"; the file cannot be mended ({error.strerror or error})"
-        if damage.lines:
-            _log.warning("%s: %d lines are damaged, %s", path, damage.lines, where)
-        if damage.cut:
-            _log.warning("%s: the last %d bytes are cut short and left out, %s", path, damage.cut, where)
 
     def adopt(self, identity_before: str, identity: str) -> None:
         """Take a journal of the first version for one of this task, whose identity was another text then."""
@@ -173,7 +106,7 @@ class ProgressJournal:
         before: int | None = None,
         asked: Iterable[tuple[str, bool]] = (),
     ) -> None:
-        """Forget what was there; what is ``known`` stays, in place of the runs that it came in.
+        """Begin the journal of a run; only the ``known`` files of earlier runs are kept.
 
         Parameters
         ----------
@@ -209,7 +142,7 @@ class ProgressJournal:
                     self._warn(error)
 
     def _is_bloated(self, interrupted: Interrupted) -> bool:
-        """Whether files that were overwritten or removed make the list of known files long."""
+        """True if files that were overwritten or removed make the list of known files long."""
         try:
             size = (self._folder / interrupted.generation).stat().st_size
         except OSError:
@@ -223,7 +156,7 @@ class ProgressJournal:
         self._tail.clear()
         self._sizes.clear()
         self._last = self._void = 0
-        (self._folder / _BEGUN).unlink(missing_ok=True)
+        (self._folder / BEGUN).unlink(missing_ok=True)
         self._write_tail(())
         self._write_begun()
         self._has_gap = False
@@ -280,25 +213,25 @@ class ProgressJournal:
             self._append(2 * made("end"))  # without it, all would be told to the catalog again
 
     def clear(self) -> None:
-        """Forget all: the program came to its end."""
+        """Empty the journal: the program came to its end."""
         with self._using:
             self._close_file()
-            for path in (self._folder / _BEGUN, self._path):
+            for path in (self._folder / BEGUN, self._path):
                 path.unlink(missing_ok=True)
             self._remove_known()
 
     def set_aside(self, why: str) -> None:
-        """Forget all, and keep the files under other names, since nobody knows what to make of them."""
+        """Forget all, and keep the files under other names: they cannot be used."""
         with self._using:
             self._close_file()
-            for path in (self._path, self._folder / _BEGUN, *self._folder.glob(_KNOWN)):
+            for path in (self._path, self._folder / BEGUN, *self._folder.glob(_KNOWN)):
                 if path.exists() and ".damaged-" not in path.name:
                     journal_lines.set_aside(path, why)
             self._generation = ""
             self._asked = []
 
     def close(self) -> None:
-        """Let another program have the folder."""
+        """Release the folder for another program."""
         with self._using:
             self._close_file()
             self._lock.close()
@@ -307,11 +240,11 @@ class ProgressJournal:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is time to `compact` it."""
+        """True if it is time to `compact` it."""
         return len(self._tail) >= self._long
 
     def compact(self, frames: int) -> None:
-        """Keep only the names and stamps of the files of the first so many frames: they are safe for good."""
+        """Keep only the names and stamps of the files of the first so many frames, which are stored elsewhere."""
         with self._using:
             if self._has_gap:
                 return
@@ -391,10 +324,10 @@ class ProgressJournal:
         journal_lines.write_synced(self._path, [*self._opening, *void, *lines])
 
     def _write_begun(self) -> None:
-        journal_lines.write_synced(self._folder / _BEGUN, self._opening)
+        journal_lines.write_synced(self._folder / BEGUN, self._opening)
 
     def _append(self, line: bytes) -> bool:
-        """Add a line, by whoever is using the journal; whether it is there."""
+        """Add a line, with the lock held; True if it is written."""
         if self._has_gap:
             return False  # or the frames behind it would be taken for those before them
         try:
@@ -411,8 +344,8 @@ class ProgressJournal:
 
     def _warn(self, error: OSError) -> None:
         self._has_gap = True
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             _log.warning(
                 "%s: wanted to note what is done, found %s; after a crash, more is done again than needed",
                 self._path,

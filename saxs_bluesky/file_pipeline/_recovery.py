@@ -1,4 +1,4 @@
-"""What is to be done with a run of files that was interrupted, as two journals tell of it."""
+"""Recovery of an interrupted run: what its two journals say is still to be done."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Seen:
 
     @property
     def is_of_files(self) -> bool:
-        """Whether it is a raw run of files."""
+        """True if it is a raw run of files."""
         keys = ({"image_path", "file_stamp"} <= doc["data_keys"].keys() for doc in self.descriptors.values())
         return not self.original and any(keys)
 
@@ -89,7 +89,7 @@ class _Seen:
 
 
 class Recovery:
-    """What is to be done with a raw run of files that was interrupted.
+    """Finds out what is still to be done with an interrupted raw run of files.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Recovery:
         self._interrupted = interrupted
         seen = [one for run in runs or () if (one := _Seen.of(run)) is not None]
         self._raw = self._find_raw(seen)
-        #: Of the raw run; empty where nobody knows.
+        #: Of the raw run; empty if it is not known.
         self.uid: str = self._raw.run.uid if self._raw else self._uid_told
         self._reduced = [one for one in seen if self.uid and one.original == self.uid]
         self._others = [one for one in seen if one.run.left_over and one is not self._raw and one not in self._reduced]
@@ -184,17 +184,17 @@ class Recovery:
 
     @property
     def _is_torn(self) -> bool:
-        """Whether runs that are complete lack events, since lines of their journal were damaged."""
+        """True if stopped runs lack events, since lines of their journal were damaged."""
         return any(one.counts.total() != sum((one.stop_events or {}).values()) for one in self._reduced)
 
     @property
     def is_known(self) -> bool:
-        """Whether frames of the run can be reduced."""
+        """True if start and descriptor are known, so that frames of the run can be reduced."""
         return self.start is not None and self.descriptor is not None
 
     @property
     def raw_is_open(self) -> bool:
-        """Whether the catalog does not know yet that the raw run is over."""
+        """True if the catalog has no stop document of the raw run yet."""
         if self._raw is not None:
             return self.is_known and not self._raw.run.stopped
         return self.is_known and not self._interrupted.ended
@@ -211,7 +211,7 @@ class Recovery:
 
     @property
     def unknown(self) -> int:
-        """How many files were accepted that nobody knows: they are done again."""
+        """How many accepted files are not known any more: they are done again."""
         number = len(self._unsafe) if not self.is_known else 0
         return number + sum(1 for number in self._interrupted.missing() if number not in self._events)
 
@@ -226,7 +226,7 @@ class Recovery:
                 yield file
 
     def named(self) -> list[str]:
-        """Files that must be looked for, since nobody may name them again."""
+        """Files that must be looked at again: no finder may find them a second time."""
         lost = [] if self.is_known else [accepted_in(self._events[frame + 1]["data"])[0] for frame in self._unsafe]
         return [*self._interrupted.named, *(path for path, _ in self._interrupted.verified.values()), *lost]
 
@@ -262,7 +262,7 @@ class Recovery:
         return stop_of(self.uid, INTERRUPTED, {"primary": len(self._events.keys() | there)})
 
     def unstopped(self) -> Iterator[NamedDocument]:
-        """Stop documents for all runs that get no more, but for the raw run."""
+        """Stop documents for all runs that get no more documents, except the raw run."""
         for one in self._reduced:
             if not one.run.stopped:
                 yield one.stop(f"{INTERRUPTED}; the frames after these are in another reduced run")

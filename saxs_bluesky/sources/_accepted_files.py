@@ -1,4 +1,4 @@
-"""Which contents of which files are accepted already."""
+"""Memory of the files that a source has accepted, with the stamps of their contents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Names:
     missing: dict[str, float] = field(default_factory=dict)
 
     def see(self, here: set[str]) -> None:
-        """Note which files are there; those that are gone for long are forgotten."""
+        """Note which files exist; those that are gone for an hour are forgotten."""
         if not self.missing and len(here) >= len(self.stamps):
             return
         now = time.monotonic()
@@ -53,7 +53,7 @@ class Names:
 
 
 class AcceptedFiles:
-    """Which contents of which files are accepted already; about 200 bytes a file.
+    """Remembers which contents of which files are accepted; about 200 bytes a file.
 
     What is known of a folder goes with its inode: it is found again under another name of the folder, and when the
     folder, or the filesystem that it is the root of, is back after another one stood in its place.
@@ -112,7 +112,7 @@ class AcceptedFiles:
                 self._aside_files -= 1
 
     def knows(self, path: str, stamp: Stamp) -> bool:
-        """Whether this content was accepted under this path, or what its path was before a crash."""
+        """True if this content was accepted under this path, or under the path that the file had before a crash."""
         if self.get(path) == stamp:
             return True
         return bool(self._homeless) and self._homeless.get(stamp) == printable(os.path.basename(path))
@@ -132,7 +132,7 @@ class AcceptedFiles:
     # Folders
 
     def at(self, folder: str, inode: int) -> Names:
-        """What is known of a folder that has this inode now."""
+        """The files of a folder that has this inode now."""
         names = self._folders.get(folder)
         if names is not None and names.inode == inode:
             return names

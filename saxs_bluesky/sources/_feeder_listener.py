@@ -98,7 +98,7 @@ class FeederListener:
         self._quiet.set()
         self._thread: threading.Thread | None = None
 
-    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:  # noqa: ARG002 - what is known may be announced anew
+    def begin(self, known: AcceptedFiles, wake: Callable[[], None]) -> None:  # noqa: ARG002 - known files may be announced again
         """Start to listen.
 
         Raises

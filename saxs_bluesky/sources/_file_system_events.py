@@ -1,4 +1,4 @@
-"""What the operating system says of files that came or changed."""
+"""File system events: the operating system reports files that came or changed."""
 
 from __future__ import annotations
 

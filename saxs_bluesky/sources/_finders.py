@@ -49,7 +49,7 @@ class Finder(Protocol):
 
 
 class _FolderFinder:
-    """What listing and watching a folder have in common."""
+    """Base of the finders that list or watch a folder."""
 
     announces = False
 

@@ -15,7 +15,7 @@ _LONGEST_HOLD = 0.25  # seconds that a file which is ready waits for one before 
 
 
 class HasPath(Protocol):
-    """What has a path."""
+    """An object with a path."""
 
     path: str
 

@@ -117,7 +117,7 @@ class RawRunComposer:
 
 
 def accepted_in(data: Mapping[str, Any]) -> tuple[str, Stamp]:
-    """Which content of which file is accepted with an event, by its data, as sources remember it.
+    """Path and stamp that are accepted with an event, from its data, as sources remember them.
 
     With any page but the last, the pages up to this one are: so that the others are not lost in a crash.
 

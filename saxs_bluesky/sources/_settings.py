@@ -1,4 +1,4 @@
-"""Where images come from, and how they are found: built once, read by all that look for files."""
+"""Settings of a source: built once, read by all that look for files."""
 
 from __future__ import annotations
 

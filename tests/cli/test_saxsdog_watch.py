@@ -286,7 +286,7 @@ def test_second_program_on_the_same_folder_is_refused(beamtime: Path, start: Sta
     first.until(lambda: "done" in first.log)
     second = start("-w")
     assert second.wait() == 2
-    assert "wanted a journal of one's own, found another program at work" in second.log
+    assert "the journal folder is used by another process" in second.log
     assert first.stop() == 0
 
 

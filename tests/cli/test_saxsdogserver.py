@@ -67,7 +67,7 @@ def test_address_that_is_taken(server: Server, capsys: pytest.CaptureFixture[str
 
 def test_second_server_with_the_same_state(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.start()
-    assert "wanted a journal of one's own, found another program at work" in refused(capsys, server)
+    assert "the journal folder is used by another process" in refused(capsys, server)
     assert server.stop() == 0
 
 
@@ -206,7 +206,7 @@ def test_background(server: Server) -> None:
         again = subprocess.run(arguments, timeout=60, capture_output=True, text=True, check=False)
         assert again.returncode == 2
         assert again.stderr.startswith("saxsdogserver: ")
-        assert "found another program at work" in again.stderr
+        assert "is used by another process" in again.stderr
         assert int(pid_file.read_text()) == process.pid
         process.send_signal(signal.SIGTERM)
         process.wait(60)

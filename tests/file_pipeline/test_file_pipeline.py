@@ -629,13 +629,13 @@ def test_journal_has_no_gaps_where_the_disk_was_full_for_a_while(opened: Open, t
 
 def test_journal_of_another_program_at_work_is_refused(opened: Open, tmp_path: Path) -> None:
     opened()
-    with pytest.raises(OutputError, match=r"state: wanted a journal of one's own, found another program at work"):
+    with pytest.raises(OutputError, match=r"state: the journal folder is used by another process"):
         ProgressJournal(tmp_path / "state")
 
 
 def test_journal_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
-    with pytest.raises(OutputError, match="state: wanted a folder for a journal, found File exists"):
+    with pytest.raises(OutputError, match="state: the journal cannot be written here: File exists"):
         ProgressJournal(tmp_path / "state")
 
 
