@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from saxs_bluesky import callbacks, file_pipeline, frame_job, leash, session
 from saxs_bluesky.callbacks import Reduction
 from saxs_bluesky.catalog import reduce_run
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.reduction import Calibration, Curve, Reducer
+from saxs_bluesky.reduction import Calibration, Curve, Reducer, write_frame
+from saxs_bluesky.sources import DirectorySource, FileSource, WatchSource
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,15 @@ def test_recipes_are_extra_integrators_wherever_frames_are_reduced(document: dic
     told = pytest.warns(DeprecationWarning, match="extra_integrators")
     with told, pytest.raises(CatalogError, match="wanted run gone"):
         reduce_run({}, "gone", calibration, recipes=[Own()])
+
+
+def test_former_names_of_the_options_of_a_source_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_frame(tmp_path / "run" / "a.tif", np.ones((2, 2), np.int32))
+    with pytest.warns(DeprecationWarning, match="the argument below is now recursive"):
+        source: FileSource = DirectorySource(tmp_path, below=False)
+    assert list(source.files()) == []
+    with pytest.warns(DeprecationWarning, match="the argument hints is now use_inotify"):
+        source = WatchSource(tmp_path, hints=False)
+    (file,) = itertools.islice(source.files(), 1)
+    assert file.path == str(tmp_path / "run" / "a.tif")
