@@ -343,7 +343,7 @@ def test_help_shows_commands_and_one_spelling(capsys: pytest.CaptureFixture[str]
     assert "usage: saxsleash" in text
     assert "--xaxisistype SCALE" in text
     assert "axsis" not in text
-    assert "mergestat           what the join has to tell; getmergestat is another name of it" in text
+    assert "mergestat           show new messages of the merge; also called getmergestat" in text
 
 
 def test_error_names_both_names_of_one_command(capsys: pytest.CaptureFixture[str]) -> None:
