@@ -1,4 +1,4 @@
-"""What a detector in software needs to be busy in the background and to hand over what it took."""
+"""Work of a simulated detector in the background, and the documents that it makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the IOC of a device answers, and since when it does not."""
+"""True if the IOC of a device answers, and since when it does not."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Connection:
 
     @property
     def lost(self) -> bool:
-        """Whether there is none."""
+        """True if the IOC does not answer."""
         return not self._signal.connected
 
     def sentence(self) -> str:
-        """What to tell of a connection that is lost."""
+        """Message of a lost connection."""
         since = "" if self._lost_at is None else f" since {time.strftime('%H:%M:%S', time.localtime(self._lost_at))}"
         return (
             f"{self._name}: the detector's IOC {self._prefix} is disconnected{since}: "
@@ -62,7 +62,7 @@ class Connection:
                 raise SaxsError(self.sentence()) from None
 
     def explain(self, error: Exception) -> SaxsError:
-        """What to tell of an error of a signal: that the connection is lost, if it is."""
+        """Message of a signal's error: that the connection is lost, if it is."""
         if self.lost:
             return SaxsError(self.sentence())
         return SaxsError(

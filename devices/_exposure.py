@@ -70,22 +70,22 @@ class Exposure:
 
     @property
     def running(self) -> bool:
-        """Whether it is going on."""
+        """True while the exposure runs."""
         return bool(self._thread.is_alive())
 
     @property
     def void(self) -> bool:
-        """Whether its files are not, or not all, those of its point."""
+        """True if some of its files do not belong to its point."""
         return bool(self._cut) or self.failure is not None
 
     def acquiring(self, on: bool) -> None:
-        """Tell that the detector has begun or ended to acquire."""
+        """Note that the detector has begun or ended to acquire."""
         if on:
             self._begun.set()
         self._wake.set()
 
     def wake(self) -> None:
-        """Tell that the connection has changed."""
+        """Note that the connection has changed."""
         self._wake.set()
 
     def cut_off(self, by: str) -> None:
@@ -127,7 +127,7 @@ class Exposure:
         self._detector.tiff.check_written(self._first, self._patience, self._wait)
 
     def _wait_for_the_detector(self) -> None:
-        """Let an acquisition end that is not of this session: those of this one have been stopped."""
+        """Wait for the end of an acquisition of another session; those of this session have been stopped."""
         end = time.monotonic() + self._patience
         while self._detector.cam.acquire.get():
             if time.monotonic() > end:
@@ -153,7 +153,7 @@ class Exposure:
                 )
 
     def _acquires(self) -> bool:
-        """Whether the detector acquires, as it does while an IOC does not answer for a moment."""
+        """True if the detector acquires, as it does while an IOC does not answer for a moment."""
         try:
             on = bool(self._detector.cam.acquire.get())
         except TimeoutError:

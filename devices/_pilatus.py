@@ -34,7 +34,7 @@ class ExposureTime(Signal):  # type: ignore[misc]
     """Exposure time of a detector's camera in s; setting it keeps the period longer by the readout."""
 
     def get(self, **_: Any) -> float:
-        """What the camera says."""
+        """Value that the camera reports."""
         return float(self.parent.cam.acquire_time.get())
 
     def set(self, value: float, **kwargs: Any) -> AndStatus:
@@ -275,7 +275,7 @@ class Pilatus(SingleTrigger, PilatusDetector):  # type: ignore[misc]
             raise self.connection.explain(error) from None
 
     def busy(self) -> bool:
-        """Whether the detector acquires, or has not yet ended what it was told to end."""
+        """True while the detector acquires, or has not yet stopped after it was told to."""
         return bool(self.cam.acquire.get() or (self._armed.connected and self._armed.get()))
 
     def _acquire_changed(self, value: Any = None, **_: Any) -> None:

@@ -87,7 +87,7 @@ class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[
         super().unstage()
 
     def settings_found(self) -> Settings:
-        """What stage() found of what it has set, in the order in which it was set."""
+        """Values that the signals had before stage() set them, in the order in which it did."""
         # ophyd finds the number of folders when it is set already.
         self._original_vals.update(self._found)
         for signal in reversed(self._found):
@@ -219,7 +219,7 @@ class PilatusTiff(TIFFPlugin_V34, FileStoreTIFFIterativeWrite):  # type: ignore[
         return datum_id
 
     def forget_last_datum(self) -> None:
-        """Do not give out the last datum: its files are not, or not all, those of its point."""
+        """Withhold the last datum: some of its files do not belong to its point."""
         self._void.add(self._last_datum)
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -74,7 +74,7 @@ class Scene:
 
     @property
     def sample(self) -> Sample:
-        """What is on the stage; it may be changed."""
+        """The sample on the stage; settable."""
         return self._sample
 
     @sample.setter

@@ -133,7 +133,7 @@ def _with_loggers(
 
 
 def _signals(logger: Readable[Any]) -> list[Any]:
-    """What of a logger can be monitored: itself if it is a signal, else the signals that it reads."""
+    """Signals of a logger that can be monitored: itself if it is one, else those that it reads."""
     names = getattr(logger, "read_attrs", None)
     return [logger] if names is None else [getattr(logger, name) for name in names]
 

@@ -141,7 +141,7 @@ class SimulatedPilatus:
 
     @cached_property
     def mask(self) -> BoolImage:
-        """What a careful user would mask: the gaps, and the shadow with a rim of a pixel."""
+        """Mask of the gaps and of the beamstop's shadow with a rim of one pixel; True is masked."""
         shadow = self.shadow.copy()
         shadow[1:] |= self.shadow[:-1]
         shadow[:-1] |= self.shadow[1:]

@@ -131,7 +131,7 @@ def _draw_differences(counts: Axes, percent: Axes, curves: Sequence[Curve], colo
 
 
 def _leave_outliers(axes: Axes, values: FloatArray) -> None:
-    """Let single wild values, percents of almost nothing, run out of the picture."""
+    """Cut the axis at outliers, such as percents of values near zero."""
     low, high = np.nanpercentile(values, (1, 99))
     margin = 3 * (high - low)
     if margin > 0:

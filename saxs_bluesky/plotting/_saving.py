@@ -79,7 +79,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Let the same figure make the same SVG; the names in it are drawn by lot otherwise."""
+    """Make the same SVG of the same figure; without this, its ids are random."""
     # A setting of the whole process: one figure at a time, and the user's own comes back.
     with _saving:
         before = mpl.rcParams["svg.hashsalt"]

@@ -105,7 +105,7 @@ def draw_legend(axes: Axes, columns: int = 1, size: str = "medium") -> None:
 
 
 def note_lack(axes: Axes, drawn: Sequence[FloatArray], scale: Scale) -> None:
-    """Tell why a picture is empty."""
+    """Write into the axes why a picture is empty."""
     if all(np.isnan(values).all() for values in drawn):
         lacking = "no positive intensity" if scale == "log" else "no intensity"
         axes.text(0.5, 0.5, lacking, transform=axes.transAxes, ha="center", va="center", color="0.4")

@@ -23,7 +23,7 @@ _PATIENCE = 60.0  # seconds for Qt to start; the first start after an installati
 
 
 def avoid_broken_qt() -> None:
-    """Let Matplotlib use another toolkit where Qt would end the program; from the main thread.
+    """Make Matplotlib use another toolkit where Qt would abort the program; from the main thread.
 
     Qt calls ``abort()`` where it cannot use a display, as PySide6 does without libxcb-cursor, and nothing
     can catch that. Whether it does is tried in a process of its own, once, and only if Matplotlib would

@@ -26,7 +26,6 @@ from saxs_bluesky.reduction.formats.file_list import FileList
 from saxs_bluesky.reduction.formats.frames import (
     Frame,
     FrameFile,
-    PilatusHeader,
     ends_in_zeros,
     read_frame,
     read_header,
@@ -36,6 +35,7 @@ from saxs_bluesky.reduction.formats.frames import (
 )
 from saxs_bluesky.reduction.formats.image_shape import image_shape
 from saxs_bluesky.reduction.formats.masks import read_mask
+from saxs_bluesky.reduction.formats.pilatus_header import PilatusHeader
 from saxs_bluesky.reduction.formats.poni import poni_text
 from saxs_bluesky.reduction.formats.stamps import Stamp, has_stamp, part_of, stamp_of
 

@@ -196,7 +196,7 @@ class Calibration:
 
     @property
     def gisaxs_mode(self) -> bool:
-        """Whether only the slices are wanted."""
+        """True if only slices are made: GISAXS mode."""
         return bool(self.document["GISAXSmode"])
 
     @property

@@ -51,7 +51,7 @@ class Compiled(Generic[P, T]):
 
     @cached_property
     def kept(self) -> Any:
-        """What numba makes of it and keeps on the disk."""
+        """The compiled function, kept on disk by numba."""
         try:
             return self._compiler(cache=True)(self._function)
         except RuntimeError:  # neither beside the source nor in the user's folders is a place to keep it
@@ -59,7 +59,7 @@ class Compiled(Generic[P, T]):
 
     @cached_property
     def unkept(self) -> Any:
-        """What numba makes of it for this process alone."""
+        """The compiled function, for this process alone."""
         return self._compiler()(self._function)
 
     @cached_property

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from saxs_bluesky.reduction._calibration import Calibration
-from saxs_bluesky.reduction.formats.frames import PilatusHeader
+from saxs_bluesky.reduction.formats.pilatus_header import PilatusHeader
 
 # How much is a little. The wavelength of a real header is 0.6 % beside that of a careful calibration.
 _WAVELENGTH = 0.01
@@ -28,10 +28,11 @@ _DEFAULT_DISTANCE = 1000.0  # mm: what a Pilatus writes until it is told
 
 
 def differences(calibration: Calibration, header: PilatusHeader) -> list[str]:
-    """What differs by more than a little, in a few words each that name both values.
+    """List what differs by more than a tolerance, one text with both values for each quantity.
 
     Compared are the wavelength and the size of pixels (1 %), the distance (2 %) and the beam centre (5 pixels), as far
-    as the header has them. Not known are values of 0, ``Beam_xy (0.00, 0.00)``, and ``Detector_distance 1.00000 m``.
+    as the header has them. Values of 0, ``Beam_xy (0.00, 0.00)`` and ``Detector_distance 1.00000 m`` mean that nothing
+    is known, and are ignored.
 
     Parameters
     ----------
@@ -93,5 +94,5 @@ def _distance(text: str) -> float | None:
 
 
 def _differ(ours: float, theirs: float | None, tolerance: float) -> bool:
-    """Whether a known value differs from ours by more than the tolerance, relative to ours."""
+    """True if a known value differs from ours by more than the tolerance, relative to ours."""
     return theirs is not None and 0 < theirs < math.inf and abs(theirs - ours) > tolerance * ours

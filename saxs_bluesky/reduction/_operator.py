@@ -107,7 +107,7 @@ def _shares_of_wide(pixels: IndexArray, bins: IndexArray) -> Iterator[_Entries]:
 
 @dataclass(frozen=True)
 class BinnedFrame:
-    """What an operator makes of a frame: ``intensity``, ``sigma`` and ``deviation`` of the bins, shapes (bins,)."""
+    """Result of an operator for one frame: ``intensity``, ``sigma`` and ``deviation`` of the bins, shapes (bins,)."""
 
     intensity: FloatArray
     sigma: FloatArray

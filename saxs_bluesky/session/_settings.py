@@ -29,7 +29,7 @@ _PATHS = ("calibration", "frames", "catalog", "output", "journal")
 
 @dataclass(frozen=True)
 class BeamlineSettings:
-    """What a session needs to know; ``schemas/beamline.schema.json`` describes each setting.
+    """Settings of a session; ``schemas/beamline.schema.json`` describes each.
 
     Paths are absolute.
 
@@ -59,7 +59,7 @@ class BeamlineSettings:
 
     @property
     def simulated(self) -> bool:
-        """Whether the detector is a simulated one."""
+        """True if the detector is a simulated one."""
         return not self.detector_prefix
 
 

@@ -30,7 +30,7 @@ def sealed(array: bytes) -> bytes:
 
 
 def is_sealed(line: bytes) -> bool:
-    """Whether a line carries a checksum, right or wrong."""
+    """True if a line carries a checksum, right or wrong."""
     return line[-_SEAL_LENGTH : -_SEAL_LENGTH + 2] == b',"' and line[-3:] == b'"]\n'
 
 
@@ -205,7 +205,7 @@ def write_synced(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let a power failure cost no name of a folder."""
+    """Write a folder to disk, so that its file names survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -90,7 +90,7 @@ class OutputFolder:
         os.close(self._descriptor)
 
     def is_at(self, path: str) -> bool:
-        """Whether a path leads to this folder now."""
+        """True if a path leads to this folder now."""
         try:
             status = os.stat(path)  # noqa: PTH116 - asked for each frame
         except OSError:
@@ -98,7 +98,7 @@ class OutputFolder:
         return (status.st_dev, status.st_ino) == self._key
 
     def has(self, name: str) -> bool:
-        """Whether there is anything of that name."""
+        """True if there is anything of that name."""
         try:
             os.lstat(name, dir_fd=self._descriptor)
         except FileNotFoundError:

@@ -43,7 +43,7 @@ _signalled = _registered = False
 
 
 def at_program_end(leave: Leave, turn: Turn) -> None:
-    """Have ``leave(until, at_most)`` called when the program ends, while its threads and catalogs still work.
+    """Call ``leave(until, at_most)`` when the program ends, while its threads and catalogs still work.
 
     That is: at the end of a script or session, ``sys.exit``, an exception that nobody catches, SIGTERM and SIGHUP
     (a closed terminal) where the program does not handle these itself. To be called from where they work.
@@ -71,7 +71,7 @@ def forget(leave: Leave) -> None:
 
 
 def end_first() -> None:
-    """Let all this come before the end of threads that were started by now, such as those of an embedded catalog."""
+    """Run the callbacks before the threads that exist now end, such as those of an embedded catalog."""
     # Python has no public way in between; Tiled's client and anyio take this one too. It fails where the program
     # is ending already.
     global _registered  # noqa: PLW0603 - of the program, as its end is
@@ -120,7 +120,7 @@ def _call(leave: Leave, until: float, at_most: float) -> None:
 
 
 def handle_signals() -> None:
-    """Let SIGTERM and SIGHUP end the program as ``sys.exit`` does, where it does not handle them itself.
+    """Make SIGTERM and SIGHUP end the program as ``sys.exit`` does, where it does not handle them itself.
 
     Signals can be handled by the main thread only; elsewhere nothing is done.
     """

@@ -35,10 +35,10 @@ _SECONDS_TO_WAIT = 0.1  # doubled with each
 _MOST_DOUBLINGS = 6
 # Starts that may fail, beyond the first of each worker.
 _FAILED_STARTS = 4
-# Between looks at workers that have something to do, in seconds.
-_LOOK_EVERY = 0.5
-# For how long a worker may be silent before that is told, in seconds; or for half the limit where that is less.
-_SECONDS_TO_TELL = 10.0
+# Between two checks of workers that have something to do, in seconds.
+_POLL_SECONDS = 0.5
+# For how long a worker may be silent before a warning, in seconds; or for half the limit where that is less.
+_SECONDS_TO_WARN = 10.0
 # For a worker to get ready: an interpreter starts, and loads numerical libraries from a busy file server.
 _SECONDS_TO_START = 120.0
 # After SIGKILL, until a worker is left to itself and others do its work.
@@ -65,9 +65,9 @@ def kill_hanging_workers() -> None:
 
 
 class Manager:
-    """What a pool does; the pool is only what the user holds, so that it can be forgotten.
+    """The work of a pool. The pool itself is only what the user holds, so that it can be collected as garbage.
 
-    Of the public methods all may be called from any thread.
+    All public methods may be called from any thread.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Manager:
         self._due: dict[int, float] = {}  # when to start which worker
         self._undead: list[Worker] = []  # killed, and still there
         self._watch = 0.0  # seconds that this thread was there to see what happens: not those when it was stopped too
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         self._mean_seconds = _SECONDS_OF_A_MESSAGE
         self._fruitless_deaths = self._failed_starts = 0
 
@@ -125,7 +125,7 @@ class Manager:
         if self._broken:
             raise BrokenExecutor(self._broken)
         if self._closing:
-            raise RuntimeError("wanted a pool that takes tasks, found one that was shut down")
+            raise RuntimeError("the pool was shut down: it takes no more tasks")
 
     def add(self, task: Task) -> None:
         """Accept a task, or raise RuntimeError."""
@@ -179,8 +179,8 @@ class Manager:
             while not self._is_done():
                 for key, events in self._selector.select(self._seconds_to_wait()):
                     key.data(events)
-                self._start_those_due()
-                self._look()
+                self._start_due_workers()
+                self._check_workers()
                 self._hand_out()
         # A fault here must not leave anybody waiting for a result.
         except Exception as error:  # noqa: BLE001
@@ -222,7 +222,7 @@ class Manager:
         # Free workers first, then a message more for each, so that none waits for this thread in between.
         for depth in (0, 1):
             for worker in self._workers.values():
-                if len(worker.in_hand) == depth and (tasks := self._take(self._room(worker))):
+                if len(worker.in_hand) == depth and (tasks := self._next_tasks(self._room(worker))):
                     if not depth:
                         worker.heard, worker.told = self._watch, False
                     worker.give(tasks)
@@ -231,7 +231,7 @@ class Manager:
             self._has_room = any(self._room(worker) for worker in self._workers.values())
 
     def _room(self, worker: Worker) -> int:
-        """How many tasks it may be given now."""
+        """How many tasks a worker may be given now."""
         if not worker.ready or worker.deaf or worker.hung or len(worker.in_hand) > 1:
             return 0
         share = min(self._chunk, max(1, len(self._pending) // (2 * self._count)))
@@ -241,7 +241,7 @@ class Manager:
         # Behind a suspect there is none, and as long as there are suspects workers must become free for them.
         return 0 if self._suspects or worker.in_hand[0][0].is_suspect else fitting
 
-    def _take(self, count: int) -> list[Task]:
+    def _next_tasks(self, count: int) -> list[Task]:
         if not count:
             return []
         if self._suspects:
@@ -267,7 +267,7 @@ class Manager:
         if events & selectors.EVENT_READ:
             try:
                 for message in worker.received():
-                    self._accept(worker, message)
+                    self._on_message(worker, message)
             except EOFError:
                 self._forget_link(worker)  # its sentinel will tell the rest
 
@@ -275,7 +275,7 @@ class Manager:
         worker.deaf = True
         self._selector.unregister(worker.link)
 
-    def _accept(self, worker: Worker, message: Message) -> None:
+    def _on_message(self, worker: Worker, message: Message) -> None:
         seconds, successes = message.head
         worker.heard, worker.told = self._watch, False
         if worker.ready:
@@ -306,19 +306,19 @@ class Manager:
             self._forget_link(worker)
         self._selector.unregister(worker.process.sentinel)
         del self._workers[worker.number]
-        self._lost(worker, worker.end())
+        self._on_lost(worker, worker.end())
 
-    def _lost(self, worker: Worker, cause: str) -> None:
+    def _on_lost(self, worker: Worker, cause: str) -> None:
         if not worker.ready:
             self._on_failed_start(worker.number, f"{worker} did not start: {worker.refusal or cause}")
             return
         again = self._take_back(worker, cause)
         if not worker.hung:  # that was told when it was killed
             _log.warning("%s died of %s; %d tasks are done again", worker, cause, again)
-        self._replace(worker.number)
+        self._schedule_replacement(worker.number)
 
     def _take_back(self, worker: Worker, cause: str) -> int:
-        """Put what it had in hand at the front again; returns how many tasks these are."""
+        """Put the tasks that a worker had to the front of the queue; returns how many these are."""
         perhaps_begun = worker.in_hand.popleft() if worker.in_hand else deque[Task]()
         not_begun = [task for batch in worker.in_hand for task in batch]
         with self._lock:
@@ -334,7 +334,7 @@ class Manager:
         return len(perhaps_begun) + len(not_begun)
 
     def _given_up(self, task: Task, cause: str) -> Exception | None:
-        """Why a task is not tried again; None where it is."""
+        """Error of a task that is not tried again; None if it is."""
         if task.hangs >= min(_HANGS, self._attempts):
             return WorkerHungError(
                 f"wanted a task that is done in {self._task_seconds:g} s, found {task.hangs} workers that hung in it: "
@@ -350,31 +350,31 @@ class Manager:
     def _seconds_to_wait(self) -> float | None:
         seconds = self._seconds_to_start()
         if any(worker.in_hand or not worker.ready for worker in self._workers.values()) or self._undead:
-            return _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
+            return _POLL_SECONDS if seconds is None else min(seconds, _POLL_SECONDS)
         return seconds
 
-    def _look(self) -> None:
-        """Kill workers that have been silent for too long, and leave those to themselves that do not go of it."""
+    def _check_workers(self) -> None:
+        """Kill workers that have been silent for too long, and abandon those that a kill does not end."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_EVERY / 2:
+        if now - self._checked_at < _POLL_SECONDS / 2:
             return
         # A program that was stopped, with its workers or without them, has not seen what these did.
-        self._watch += min(now - self._looked, 2 * _LOOK_EVERY)
-        self._looked = now
+        self._watch += min(now - self._checked_at, 2 * _POLL_SECONDS)
+        self._checked_at = now
         for worker in list(self._workers.values()):
             if worker.hung:
                 if self._watch - worker.killed >= _SECONDS_TO_DIE:
-                    self._leave(worker)
+                    self._abandon(worker)
             elif not worker.ready or worker.in_hand:
-                self._look_at(worker, self._watch - worker.heard)
+                self._check_worker(worker, self._watch - worker.heard)
         if self._undead:
             self._undead = [worker for worker in self._undead if not _is_gone(worker)]
-        if self._closing and self._has_no_room:
+        if self._closing and self._has_too_many_undead:
             self._break(f"{len(self._undead)} workers hang and cannot be killed")
 
-    def _look_at(self, worker: Worker, silent: float) -> None:
+    def _check_worker(self, worker: Worker, silent: float) -> None:
         limit = self._task_seconds if worker.ready else max(_SECONDS_TO_START, self._task_seconds)
-        if silent >= min(_SECONDS_TO_TELL, limit / 2) and worker.learning and worker.has_computed():
+        if silent >= min(_SECONDS_TO_WARN, limit / 2) and worker.learning and worker.has_computed():
             worker.heard = self._watch  # it builds what it needs, and does not wait
             return
         if silent >= limit:
@@ -393,33 +393,33 @@ class Manager:
                     "the task has failed" if last else "others do its work",
                 )
             worker.kill()
-        elif not worker.told and silent >= min(_SECONDS_TO_TELL, limit / 2):
+        elif not worker.told and silent >= min(_SECONDS_TO_WARN, limit / 2):
             worker.told = True
             what = worker.in_hand[0][0].name if worker.ready else "its own start"
             until = f"; it is given up after {limit:.0f} s" if limit < inf else ""
             _log.warning("%s has been busy with %s for %.0f s%s", worker, what, silent, until)
 
     @property
-    def _has_no_room(self) -> bool:
-        """Whether there are too many processes that hang for any more."""
+    def _has_too_many_undead(self) -> bool:
+        """True if so many processes hang that no more are started."""
         return len(self._undead) >= _UNDEAD_FOR_A_WORKER * self._count
 
-    def _leave(self, worker: Worker) -> None:
-        """Have done with a worker that was killed and does not go: it waits for a file system, say."""
+    def _abandon(self, worker: Worker) -> None:
+        """Forget a worker that was killed and does not end: it waits for a file system, say."""
         if not worker.deaf:
             self._forget_link(worker)
         self._selector.unregister(worker.process.sentinel)
         del self._workers[worker.number]
         worker.forget()
         self._undead.append(worker)
-        _log.warning("%s was killed and does not go: it waits in the system, and is left to itself", worker)
-        if self._has_no_room:
+        _log.warning("%s was killed and does not end: it waits in the system, and is left to itself", worker)
+        if self._has_too_many_undead:
             _log.warning(
                 "%d workers hang and cannot be killed: no more are started before one of them goes", len(self._undead)
             )
-        self._lost(worker, worker.hung)
+        self._on_lost(worker, worker.hung)
 
-    def _replace(self, number: int) -> None:
+    def _schedule_replacement(self, number: int) -> None:
         self._fruitless_deaths += 1
         excess = min(self._fruitless_deaths - _DEATHS_WITHOUT_WAITING, _MOST_DOUBLINGS)
         self._due[number] = time.monotonic() + (_SECONDS_TO_WAIT * 2**excess if excess > 0 else 0)
@@ -431,15 +431,15 @@ class Manager:
         if self._failed_starts >= self._count + _FAILED_STARTS and not alive:
             self._break(f"wanted workers that start, found {self._failed_starts} failures in a row, the last: {text}")
         else:
-            self._replace(number)
+            self._schedule_replacement(number)
 
     def _seconds_to_start(self) -> float | None:
-        if self._has_no_room:
+        if self._has_too_many_undead:
             return None
         return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
 
-    def _start_those_due(self) -> None:
-        if self._has_no_room:
+    def _start_due_workers(self) -> None:
+        if self._has_too_many_undead:
             return
         now = time.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:

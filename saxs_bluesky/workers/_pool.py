@@ -83,7 +83,7 @@ class WorkerPool(Executor):
         return self._manager.restarts
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have ``fn(*args, **kwargs)`` called by a worker; never waits.
+        """Submit ``fn(*args, **kwargs)`` to a worker; never waits.
 
         Returns
         -------

@@ -25,7 +25,7 @@ _retry: ContextVar[bool] = ContextVar("retry", default=False)
 
 
 def is_retry() -> bool:
-    """Whether the task that asks may have been begun before, by a worker that died.
+    """True if the task that asks may have been begun before, by a worker that died.
 
     A task that must clean up what such a predecessor left asks this. Outside of a worker: False.
 
@@ -37,7 +37,7 @@ def is_retry() -> bool:
 
 
 def serve(link: socket.socket, main_process: int, initializer: Callable[[], object] | None) -> None:
-    """Do tasks until the main process closes the link or is gone.
+    """Run tasks until the main process closes the link or has ended.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class _Tasks:
         self._learned = False
 
     def run(self, batch: Message) -> bool:
-        """Do the tasks of a message and send their results; False when there is nobody to send to."""
+        """Run the tasks of a message and send their results; False if the link is closed."""
         for (number, pickled, retry), arguments in zip(batch.head, batch.payloads, strict=True):
             if os.getppid() != self._main_process:
                 return False
@@ -160,7 +160,7 @@ def _function(pickled: bytes) -> Callable[..., object]:
 
 
 def _outcome(function: Callable[..., object], arguments: bytes | memoryview) -> tuple[bool, bytes]:
-    """Whether the call succeeded, and its pickled result or exception."""
+    """Call the function: True and its pickled result, or False and its pickled exception."""
     try:
         args, kwargs = pickle.loads(arguments)  # noqa: S301 - from the main process
         result = function(*args, **kwargs)

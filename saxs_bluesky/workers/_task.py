@@ -33,12 +33,12 @@ class Task:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may have cost a worker."""
+        """True if a worker may have died or hung because of it."""
         return bool(self.deaths or self.hangs)
 
     @property
     def name(self) -> str:
-        """What people call it: the words of the function's ``describe``, or the function's own name."""
+        """Name for messages: what the function's ``describe`` returns, or the function's own name."""
         try:
             function = pickle.loads(self.function.pickled)  # noqa: S301 - pickled here
             args, kwargs = pickle.loads(self.arguments)  # noqa: S301
@@ -48,7 +48,7 @@ class Task:
             return "a task"
 
     def is_wanted(self) -> bool:
-        """Whether it was not cancelled; once that is asked, it cannot be cancelled any more."""
+        """True if it was not cancelled; after this call it cannot be cancelled any more."""
         self._wanted = self._wanted or self.future.set_running_or_notify_cancel()
         return self._wanted
 

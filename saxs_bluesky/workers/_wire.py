@@ -32,7 +32,7 @@ _SIZES = struct.Struct("!QQ")  # of the head, of the whole
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What came: the head, and the payloads as views of one buffer."""
+    """A message that was received: the head, and the payloads as views of one buffer."""
 
     head: Any
     payloads: list[memoryview]

@@ -107,17 +107,17 @@ class Worker:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the system lets it do nothing: it was stopped, or waits where no signal reaches it."""
+        """True if the process cannot run: it is stopped, or in an uninterruptible wait."""
         return self._status()[0] in (b"T", b"t", b"D")
 
     def has_computed(self) -> bool:
-        """Whether it has computed since this was last asked, rather than waited for something."""
+        """True if it has used processor time since the last call, rather than waited."""
         user, system = map(int, self._status()[_USER_TICKS : _USER_TICKS + 2])
         before, self.computed = self.computed, (user + system) / os.sysconf("SC_CLK_TCK")
         return self.computed - before >= _SECONDS_OF_COMPUTING
 
     def _status(self) -> list[bytes]:
-        """What the system says of the process, from its state on."""
+        """Fields of ``/proc/PID/stat``, from the state of the process on."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:  # noqa: PTH123 - asked for in a signal's handler
                 return file.read().rpartition(b")")[2].split()
@@ -140,7 +140,7 @@ class Worker:
             self.process.join(_SECONDS_TO_DIE)
         if self.process.exitcode is None:
             self.forget()
-            return "nothing yet: it was killed and does not go"
+            return "nothing yet: it was killed and does not end"
         cause = self.hung or _cause(self.process.exitcode)
         with suppress(ValueError):  # another thread that looked after its children saw it end first
             self.process.close()

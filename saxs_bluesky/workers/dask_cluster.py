@@ -1,4 +1,4 @@
-"""A Dask cluster as an executor that does not mind when the cluster dies: what it does not do is done here."""
+"""A Dask cluster as an executor: calls that the cluster loses are done by this computer."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LOOK_EVERY = 0.5  # seconds between looks at what is in hand
-_ASK_EVERY = 2.0  # seconds between questions to the scheduler, while something is in hand or it is away
+_POLL_SECONDS = 0.5  # between two checks of the jobs that the cluster has
+_SECONDS_BETWEEN_QUESTIONS = 2.0  # to the scheduler, while the cluster has jobs or is away
 _LONGEST_PAUSE = 30.0  # seconds between tries to reach a scheduler that is away
 
 
@@ -38,24 +38,24 @@ class _Job:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """What messages call it."""
         describe = getattr(self.fn, "describe", None)
         return str(describe(*self.args, **self.kwargs) if describe else getattr(self.fn, "__name__", self.fn))
 
 
 class DaskExecutor(Executor):
-    """Lets a Dask cluster work, and other workers where that does not.
+    """Runs calls on a Dask cluster, and on other workers while the cluster is away.
 
-    What is in hand when the scheduler dies or does not answer, or what a worker of the cluster keeps for too long, is
-    done by the executor ``local``, and so is what comes before the cluster answers again, or while it has no workers.
-    A call may therefore be begun twice; its first result counts. Each change is told in one warning.
+    The executor ``local`` does the calls that the cluster has when its scheduler dies or does not answer, those that a
+    worker of the cluster keeps for too long, and all that come until the cluster answers again and has workers. A call
+    may therefore begin twice; its first result counts. Each change is logged in one warning.
 
     Parameters
     ----------
     address
         Of the scheduler.
     local
-        Makes the other executor, when it is needed first.
+        Makes the other executor, when it is first needed.
     task_seconds
         For how long the cluster may keep a call. 0: without limit.
     answer_seconds
@@ -100,12 +100,12 @@ class DaskExecutor(Executor):
         #: How many threads the cluster had at the beginning.
         self.threads = sum(self._client.nthreads().values())
         if not self.threads:
-            self._away("it has no workers")
+            self._work_locally_from_now("it has no workers")
         self._thread = threading.Thread(target=self._watch, name="saxs-bluesky-dask", daemon=True)
         self._thread.start()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have ``fn(*args, **kwargs)`` called by the cluster, or here where it is away.
+        """Submit ``fn(*args, **kwargs)`` to the cluster, or to this computer while the cluster is away.
 
         Raises
         ------
@@ -113,28 +113,28 @@ class DaskExecutor(Executor):
             The executor was shut down.
         """
         if self._closing.is_set():
-            raise RuntimeError("wanted an executor that takes tasks, found one that was shut down")
+            raise RuntimeError("the executor was shut down: it takes no more tasks")
         job = _Job(Future(), fn, args, kwargs)
         job.outer.set_running_or_notify_cancel()
         client = self._client
         if client is None:
-            self._do_here(job)
+            self._run_locally(job)
             return job.outer
         try:
             job.inner = client.submit(fn, *args, pure=False, workers=self._workers, **kwargs)
         except Exception as error:  # noqa: BLE001 - a client that is closing raises what it will
-            self._lose(client, str(error))
-            self._do_here(job)
+            self._on_lost(client, str(error))
+            self._run_locally(job)
             return job.outer
         with self._lock:
             self._jobs[job] = None
         if self._client is not client:
             self._take_over([job])  # it was lost meanwhile, perhaps before this one was in its list
         else:
-            client.loop.add_callback(self._follow, job)
+            client.loop.add_callback(self._await_result, job)
         return job.outer
 
-    async def _follow(self, job: _Job) -> None:
+    async def _await_result(self, job: _Job) -> None:
         """Wait for the cluster's result; in its client's loop."""
         inner = job.inner
         try:
@@ -144,17 +144,17 @@ class DaskExecutor(Executor):
             return
         if inner.status == "finished":
             self._pause = 0.0
-            if self._forget(job):
+            if self._claim(job):
                 _settle(job.outer, result)
-        elif inner.status == "error" and not _is_the_clusters(result[1]):
-            if self._forget(job):
+        elif inner.status == "error" and not _is_fault_of_cluster(result[1]):
+            if self._claim(job):
                 with suppress(InvalidStateError):
                     job.outer.set_exception(result[1])
         else:
             self._on_trouble(job, result[1] if isinstance(result, tuple) else CancelledError())
 
-    def _forget(self, job: _Job) -> bool:
-        """Take a job from the cluster's; False where somebody has done that already."""
+    def _claim(self, job: _Job) -> bool:
+        """Take a job out of the cluster's; False if another thread has done that already."""
         with self._lock:
             if job not in self._jobs:
                 return False
@@ -168,10 +168,10 @@ class DaskExecutor(Executor):
 
     def _take_over(self, jobs: list[_Job]) -> None:
         for job in jobs:
-            if self._forget(job):
-                self._do_here(job)
+            if self._claim(job):
+                self._run_locally(job)
 
-    def _do_here(self, job: _Job) -> None:
+    def _run_locally(self, job: _Job) -> None:
         with self._lock:
             if self._local is None:
                 self._local = self._make_local()
@@ -187,53 +187,53 @@ class DaskExecutor(Executor):
     # The thread that watches the cluster
 
     def _watch(self) -> None:
-        while not self._closing.wait(_LOOK_EVERY):
+        while not self._closing.wait(_POLL_SECONDS):
             try:
-                self._look()
+                self._check_jobs()
             except Exception as error:  # noqa: BLE001 - or nobody would watch any more
-                self._lose(self._client, f"{type(error).__name__}: {error}")
+                self._on_lost(self._client, f"{type(error).__name__}: {error}")
 
-    def _look(self) -> None:
+    def _check_jobs(self) -> None:
         now = time.monotonic()
         client = self._client
         if client is None:
             if now >= self._next_question:
-                self._try_again()
+                self._reconnect()
             return
         if client.status != "running":
-            self._lose(client, "the connection is lost")
+            self._on_lost(client, "the connection is lost")
             return
         with self._lock:
             late = [job for job in self._jobs if now - job.since >= self._limit]
             busy = bool(self._jobs)
         if late:
-            self._give_up(client, late)
+            self._take_back(client, late)
         if busy and now >= self._next_question:
-            self._next_question = now + _ASK_EVERY
-            self._ask(client)
+            self._next_question = now + _SECONDS_BETWEEN_QUESTIONS
+            self._ask_scheduler(client)
 
-    def _ask(self, client: Any) -> None:
+    def _ask_scheduler(self, client: Any) -> None:
         """Ask the scheduler who works, which is a sign of life too."""
         try:
             workers = client.sync(client.scheduler.identity, callback_timeout=self._answer_seconds)["workers"]
         except Exception as error:  # noqa: BLE001 - a scheduler is away in many ways
-            self._lose(
+            self._on_lost(
                 client, f"no answer in {self._answer_seconds:g} s" if isinstance(error, TimeoutError) else str(error)
             )
             return
         if not workers:
-            self._lose(client, "it has no workers")
+            self._on_lost(client, "it has no workers")
             return
-        silent = self._silent({name: worker["last_seen"] for name, worker in workers.items()})
+        silent = self._silent_workers({name: worker["last_seen"] for name, worker in workers.items()})
         if len(silent) == len(workers):
-            self._lose(client, "none of its workers gives a sign of life")
+            self._on_lost(client, "none of its workers gives a sign of life")
         else:
             self._workers = [name for name in workers if name not in silent] if silent else None
 
-    def _silent(self, last_seen: dict[str, float]) -> set[str]:
+    def _silent_workers(self, last_seen: dict[str, float]) -> set[str]:
         """Workers whose last sign of life, by the scheduler's clock, has not changed for some time by this one."""
         now = time.monotonic()
-        if now - self._asked > 2 * _ASK_EVERY:
+        if now - self._asked > 2 * _SECONDS_BETWEEN_QUESTIONS:
             self._seen.clear()  # nobody has looked
         self._asked = now
         before = self._seen
@@ -243,7 +243,7 @@ class DaskExecutor(Executor):
         }
         return {name for name, (_, when) in self._seen.items() if now - when >= self._silent_seconds}
 
-    def _give_up(self, client: Any, late: list[_Job]) -> None:
+    def _take_back(self, client: Any, late: list[_Job]) -> None:
         for job in late:
             _log.warning(
                 "--dask %s: %s was in the cluster's hands for %.0f s; it is taken back, and done here",
@@ -251,35 +251,35 @@ class DaskExecutor(Executor):
                 job.name,
                 self._limit,
             )
-        _aside(partial(client.cancel, [job.inner for job in late], force=True))
+        _in_background(partial(client.cancel, [job.inner for job in late], force=True))
         self._take_over(late)
 
-    def _lose(self, client: Any, reason: str) -> None:
-        """Have done with a client whose cluster is away, and do here what it had."""
+    def _on_lost(self, client: Any, reason: str) -> None:
+        """Drop a client whose cluster is away, and do its jobs here."""
         with self._lock:
             if client is None or self._client is not client:
                 return
             self._client = None
             jobs = list(self._jobs)
-        self._away(reason)
+        self._work_locally_from_now(reason)
         self._take_over(jobs)
-        _aside(partial(client.close, timeout=2))
+        _in_background(partial(client.close, timeout=2))
 
-    def _away(self, reason: str) -> None:
+    def _work_locally_from_now(self, reason: str) -> None:
         _log.warning("--dask %s: the cluster is away (%s); this computer works until it is back", self._address, reason)
         client, self._client = self._client, None
         if client is not None:
-            _aside(partial(client.close, timeout=2))
-        self._pause = min(2 * self._pause or _ASK_EVERY, _LONGEST_PAUSE)
+            _in_background(partial(client.close, timeout=2))
+        self._pause = min(2 * self._pause or _SECONDS_BETWEEN_QUESTIONS, _LONGEST_PAUSE)
         self._next_question = time.monotonic() + self._pause
 
-    def _try_again(self) -> None:
+    def _reconnect(self) -> None:
         try:
             client = self._connect()
         except Exception:  # noqa: BLE001 - it is still away, in whatever way
             client = None
         if client is not None and not client.nthreads():
-            _aside(partial(client.close, timeout=2))
+            _in_background(partial(client.close, timeout=2))
             client = None
         if client is None:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -305,7 +305,7 @@ class DaskExecutor(Executor):
             jobs, client, self._client = list(self._jobs), self._client, self._client if wait else None
         if cancel_futures:
             for job in jobs:
-                if self._forget(job):
+                if self._claim(job):
                     with suppress(InvalidStateError):
                         job.outer.set_exception(CancelledError())
         elif wait:
@@ -313,13 +313,13 @@ class DaskExecutor(Executor):
                 with suppress(Exception):
                     job.outer.exception()
         if client is not None:
-            _aside(partial(client.close, timeout=2))
+            _in_background(partial(client.close, timeout=2))
         if self._local is not None:
             self._local.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
-def _is_the_clusters(error: BaseException) -> bool:
-    """Whether an error is one of the cluster, and not of the call: a worker that died, a connection that broke."""
+def _is_fault_of_cluster(error: BaseException) -> bool:
+    """True for an error of the cluster and not of the call: a worker that died, a connection that broke."""
     return isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] == "distributed"
 
 
@@ -338,7 +338,7 @@ def _pass_on(done: Future[Any], outer: Future[Any]) -> None:
         _settle(outer, result)
 
 
-def _aside(ask: Callable[[], object]) -> None:
+def _in_background(ask: Callable[[], object]) -> None:
     """Ask a client for something without waiting: it may wait for a scheduler that does not answer."""
 
     def do() -> None:

@@ -782,7 +782,7 @@ def test_worker_that_cannot_be_killed_is_left_to_itself(
     assert (pid != stopped, again) == (True, True)
     assert is_alive(stopped)
     assert worker.process not in multiprocessing.active_children()  # whose end the interpreter waits for
-    assert f"worker 1 (process {stopped}) was killed and does not go" in caplog.text
+    assert f"worker 1 (process {stopped}) was killed and does not end" in caplog.text
     os.kill(stopped, signal.SIGKILL)
     until(lambda: not pool._manager._undead)
 

@@ -105,7 +105,7 @@ def format_of(content: bytes) -> str | None:
 
 
 def is_hdf5(content: bytes) -> bool:
-    """Whether a file, of which there are the first 2056 bytes at least, is one of HDF5."""
+    """True if a file, of which there are the first 2056 bytes at least, is one of HDF5."""
     return any(content.startswith(_HDF5_SIGNATURE, start) for start in _HDF5_STARTS)
 
 

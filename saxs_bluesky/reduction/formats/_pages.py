@@ -23,7 +23,7 @@ _MOST_TAGS = 4096
 _IMAGEJ_NUMBER = re.compile(r"^(images|frames|slices|channels)=(\d+)\s*$", re.MULTILINE)
 
 
-class Place(NamedTuple):
+class PagePosition(NamedTuple):
     """Where a page is: the offset of its ``directory``, and its number among the images that this one stands for."""
 
     directory: int
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 class PageTable:
     """The pages of a file, and why there may be more that are not found; empty where all are."""
 
-    places: tuple[Place, ...]
+    places: tuple[PagePosition, ...]
     failure: str = ""
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ def page_table(file: int, size: int) -> PageTable:
         failure = str(error)
     # A file whose only image calls itself reduced has no other.
     found = [directory for directory in found if not directory.is_derived] or found
-    places: list[Place] = []
+    places: list[PagePosition] = []
     for index, directory in enumerate(found):
         images = directory.images
         # Where each image has a directory of its own, the first one tells of all of them.
@@ -81,7 +81,7 @@ def page_table(file: int, size: int) -> PageTable:
         if images > 1 and images * directory.nbytes > size:
             failure = failure or f"{images} images of {directory.nbytes} bytes in a file cut short at {size}"
             images = max(1, size // max(1, directory.nbytes))
-        places += (Place(directory.offset, number, images) for number in range(images))
+        places += (PagePosition(directory.offset, number, images) for number in range(images))
     return PageTable(tuple(places), failure)
 
 

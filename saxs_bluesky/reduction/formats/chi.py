@@ -84,7 +84,7 @@ def write_chi(
 
 
 def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None = None) -> bytes:
-    """What is in the file of a curve; as for `write_chi`.
+    """Make the content of a ``.chi`` file, as `write_chi` writes it.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenanc
 
 
 def chi_labels(curve: Curve) -> list[str]:
-    """What the format calls the three columns of a curve."""
+    """Labels of the three columns of a curve in the format."""
     label = _LABELS.get(curve.axis_label, f"{curve.axis_label} [{curve.axis_unit}]")
     return [label, "Intensity (Count/Pixel)", "Error Margin"]
 
@@ -134,9 +134,9 @@ def _axis_cells(axis: bytes) -> Cells:
 
 
 def chi_is_whole(path: str | Path) -> bool:
-    """Whether a file is there and has as many rows as its fourth line says, the last one with its end.
+    """True if a file exists and has as many rows as its fourth line says, the last one ended by a newline.
 
-    What is in the rows is not looked at, so this takes a hundredth of the time of `read_chi`.
+    The rows are counted and not read: this takes a hundredth of the time of `read_chi`.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def first_line(path: str | Path) -> bytes | None:
 
 
 def _content(path: str | Path, most: int | None = None) -> bytes | None:
-    """What is in a file, or its first bytes; None where it is no file, or cannot be read."""
+    """Content of a file, or its first bytes; None if it is no file or cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for a writer
     except (OSError, ValueError):

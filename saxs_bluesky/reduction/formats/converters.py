@@ -228,7 +228,7 @@ def _from_json(document: dict[str, Any], where: str, base: Mapping[str, Any]) ->
 
 
 def _flat_changes(document: Mapping[str, Any], where: str, base: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration of SAXSdog before ``Geometry`` says."""
+    """Read a calibration of SAXSdog from before it had ``Geometry``."""
     changes = {name: value for name, value in document.items() if name not in _FLAT_GEOMETRY | _FLAT_MASK}
     geometry = {name: value for name, value in document.items() if name in _FLAT_GEOMETRY}
     if "Tilt" in geometry:

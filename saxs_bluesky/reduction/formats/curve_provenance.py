@@ -1,4 +1,4 @@
-"""What curves were made of, as the first line of a ``.chi`` file tells it.
+"""What curves were made of, as the first line of a ``.chi`` file records it.
 
 The line is the calibration as JSON, with one more key at its end::
 
@@ -68,7 +68,7 @@ class CurveProvenance:
         return f'{calibration[:-1]}{_KEY}{fixed}, "image": {image}, "image_stamp": {stamp}{frame}{run}}}}}'
 
     def is_made_with(self, line: bytes, wanted: CurveProvenance, calibration: Calibration) -> bool:
-        """Whether these curves have the numbers that a calibration and its masks give.
+        """True if the curves have the numbers that a calibration and its masks give.
 
         Parameters
         ----------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISDIR, S_ISFIFO, S_ISREG
 from typing import Any
@@ -19,70 +17,18 @@ import tifffile
 
 from saxs_bluesky.errors import FrameError, SupersededError, one_line
 from saxs_bluesky.reduction.arrays import Image
-from saxs_bluesky.reduction.formats._pages import PageTable, Place, page_table
+from saxs_bluesky.reduction.formats._other_layouts import layout_of, texts_of, tiff_page
+from saxs_bluesky.reduction.formats._pages import PagePosition, PageTable, page_table
 from saxs_bluesky.reduction.formats._tiff import (
-    COMPRESSIONS,
-    DATE_TIME,
-    IMAGE_DESCRIPTION,
-    MODEL,
-    SOFTWARE,
-    TEXTS,
-    UNCOMPRESSED,
     TiffLayout,
     plain_layout,
 )
+from saxs_bluesky.reduction.formats.pilatus_header import PilatusHeader, parse_header
 from saxs_bluesky.reduction.formats.stamps import Stamp, stamp_of
 from saxs_bluesky.support.replacing import replacing
 
 _TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
-_DATE_AND_TIME = re.compile(r"(\d{4}):(\d\d?):(\d\d?) (\d\d?):(\d\d?):(\d\d?)")
-# Possessive, so that no damaged text takes longer than its length.
-_DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
-_NUMBER = re.compile(_DIGITS)
-_PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
-_ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
 _HEAD_BYTES = 8192  # a Pilatus needs the first 4096
-_MOST_BYTES = 2**30  # of pixels; a Pilatus 6M makes 25 MB, a damaged header any number
-
-
-@dataclass(frozen=True)
-class PilatusHeader:
-    """What the detector says of a frame; None where it does not.
-
-    ``exposure_time`` and ``exposure_period`` in s, ``count_cutoff`` the counts from which on a
-    pixel is saturated, ``threshold`` in eV, ``wavelength`` in nm, ``pixel_size`` (y, x) in mm,
-    ``date_time`` as the detector's clock wrote it, ``model`` and ``software`` its names,
-    ``image_path`` the folder on the detector's computer. ``entries`` holds every line of the
-    header, key to text.
-    """
-
-    exposure_time: float | None = None
-    exposure_period: float | None = None
-    count_cutoff: float | None = None
-    threshold: float | None = None
-    wavelength: float | None = None
-    pixel_size: tuple[float, float] | None = None
-    image_path: str | None = None
-    date_time: str | None = None
-    model: str | None = None
-    software: str | None = None
-    entries: dict[str, str] = field(default_factory=dict)
-
-    def time(self, zone: tzinfo) -> datetime | None:
-        """When the frame was taken, the detector's clock being in time zone ``zone``; None if unknown.
-
-        Raises
-        ------
-        ValueError
-            ``date_time`` is no date and time.
-        """
-        if self.date_time is None:
-            return None
-        match = _DATE_AND_TIME.fullmatch(self.date_time)
-        if match is None:
-            raise ValueError(f"wanted a time like 2014:01:31 12:26:52, found {self.date_time!r}")
-        year, month, day, hour, minute, second = map(int, match.groups())
-        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +90,7 @@ class FrameFile:
     mtime_ns: int
     stamp: Stamp
     pages: int = 1
-    place: Place | None = None
+    place: PagePosition | None = None
 
     @property
     def nbytes(self) -> int:
@@ -218,7 +164,7 @@ def read_headers(path: str | Path) -> list[FrameFile | FrameError]:
 
 
 def ends_in_zeros(frame_file: FrameFile) -> bool:
-    """Whether all pixels of the last row are 0, as in a file that was made at full size and is not filled yet.
+    """True if all pixels of the last row are 0, as in a file that was made at full size and is not filled yet.
 
     A weak pattern has such a row too: this is a reason to look again later, not a reason to refuse
     a frame. False where the pixels are compressed or scattered.
@@ -345,12 +291,12 @@ def _examine(file: int, stat: os.stat_result, path: Path, page: int = 0) -> Fram
 
 
 def _frame_file(
-    layout: TiffLayout, stat: os.stat_result, path: Path, pages: int = 1, place: Place | None = None
+    layout: TiffLayout, stat: os.stat_result, path: Path, pages: int = 1, place: PagePosition | None = None
 ) -> FrameFile:
     rows, columns = layout.shape
     return FrameFile(
         path=path,
-        header=_parse_header(layout.texts),
+        header=parse_header(layout.texts),
         shape=(rows, columns),
         dtype=layout.dtype,
         offset=layout.offset,
@@ -385,20 +331,11 @@ def _examined(tiff: tifffile.TiffFile, table: PageTable, page: int, stat: os.sta
         raise FrameError(f"{where}: wanted an image, found {table.failure}")
     place = table.places[page]
     with _without_surprise(where):
-        layout = _other_layout(_tiff_page(tiff, place), place, stat.st_size, where)
+        layout = layout_of(tiff_page(tiff, place), place, stat.st_size, where)
         first = table.places[0]
         if place.directory != first.directory:
-            layout = layout._replace(texts={**_texts(_tiff_page(tiff, first)), **layout.texts})
+            layout = layout._replace(texts={**texts_of(tiff_page(tiff, first)), **layout.texts})
     return _frame_file(layout, stat, path, len(table), place)
-
-
-def _tiff_page(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
-    tiff.filehandle.seek(place.directory)
-    return tifffile.TiffPage(tiff, index=0)
-
-
-def _texts(page: tifffile.TiffPage) -> dict[int, str]:
-    return {code: str(value) for code in TEXTS if (value := page.tags.valueof(code)) is not None}
 
 
 def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
@@ -407,7 +344,7 @@ def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
         out = np.empty(found.shape, native)
     if found.offset is None:
         with _through_tifffile(file, found.path) as tiff:
-            page = tiff.pages.first if found.place is None else _tiff_page(tiff, found.place)
+            page = tiff.pages.first if found.place is None else tiff_page(tiff, found.place)
             out[...] = page.asarray()
         return out
     if os.preadv(file, [out.data.cast("B")], found.offset) != found.nbytes:
@@ -415,53 +352,6 @@ def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
     if not found.dtype.isnative:
         out.byteswap(inplace=True)
     return out
-
-
-def _other_layout(page: tifffile.TiffPage, place: Place, size: int, path: Path) -> TiffLayout:
-    """Layout of any other image, or what is wrong with it."""
-    _check_complete(page, size, path)
-    dtype = _grey_type(page, path)
-    _check_compression(page, path)
-    offset = int(page.dataoffsets[0]) if page.is_final else None
-    _check_size(page, size - (offset or 0), path)
-    if place.images > 1:
-        if offset is None:
-            raise FrameError(f"{path}: wanted {place.images} images that follow each other, found a compressed one")
-        offset += place.number * page.nbytes
-        if offset + page.nbytes > size:
-            raise FrameError(
-                f"{path}: wanted an image that ends at byte {offset + page.nbytes}, found a file cut short at {size}"
-            )
-    return TiffLayout(page.shape, dtype.newbyteorder(page.parent.byteorder), offset, _texts(page))
-
-
-def _grey_type(page: tifffile.TiffPage, path: Path) -> np.dtype[Any]:
-    if len(page.shape) != 2 or 0 in page.shape or page.dtype is None or page.dtype.kind not in "iuf":
-        raise FrameError(
-            f"{path}: wanted one grey image of shape (rows, columns), found shape {page.shape} of "
-            f"{page.dtype or 'no known type'}"
-        )
-    return page.dtype
-
-
-def _check_compression(page: tifffile.TiffPage, path: Path) -> None:
-    if page.compression != UNCOMPRESSED and page.compression not in COMPRESSIONS:
-        name = getattr(page.compression, "name", str(page.compression))
-        known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
-        raise FrameError(
-            f"{path}: wanted pixels that are not compressed, or with {known}, found {name}: save the image otherwise"
-        )
-
-
-def _check_size(page: tifffile.TiffPage, there: int, path: Path) -> None:
-    """Nobody makes room for, or looks for, what a damaged header claims."""
-    if page.nbytes > min(_MOST_BYTES, there if page.compression == UNCOMPRESSED else _MOST_BYTES):
-        raise FrameError(
-            f"{path}: wanted {page.nbytes} bytes of pixels (shape {page.shape} of {page.dtype}), found {there}"
-        )
-    parts = math.prod(page.chunked)
-    if not page.is_final and len(page.dataoffsets) != parts:
-        raise FrameError(f"{path}: wanted {parts} strips or tiles of pixels, found {len(page.dataoffsets)}")
 
 
 @contextmanager
@@ -486,45 +376,6 @@ def _without_surprise(path: Path) -> Iterator[None]:
         raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({one_line(error)})") from error
 
 
-def _check_complete(page: tifffile.TiffPage, size: int, path: Path) -> None:
-    """A detector writes in place: the header can be there before the pixels are."""
-    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    if not ends:
-        raise FrameError(f"{path}: wanted a TIFF image, found no pixels in it")
-    if max(ends) > size:
-        raise FrameError(f"{path}: wanted an image that ends at byte {max(ends)}, found a file cut short at {size}")
-
-
-def _parse_header(texts: Mapping[int, str]) -> PilatusHeader:
-    lines = (line.rstrip() for line in texts.get(IMAGE_DESCRIPTION, "").splitlines())
-    entries = {match[1]: match[2] for line in lines if (match := _ENTRY.match(line))}
-
-    def number(key: str) -> float | None:
-        match = _NUMBER.match(entries.get(key, ""))
-        return float(match[0]) if match else None
-
-    def positive(key: str) -> float | None:
-        value = number(key)
-        return value if value is not None and 0 < value < math.inf else None
-
-    wavelength = number("Wavelength")
-    sizes = _PIXEL_SIZE.match(entries.get("Pixel_size", ""))
-    return PilatusHeader(
-        exposure_time=number("Exposure_time"),
-        exposure_period=number("Exposure_period"),
-        count_cutoff=positive("Count_cutoff"),  # 0: not set
-        threshold=number("Threshold_setting"),
-        wavelength=None if wavelength is None else wavelength / 10,
-        # The header gives x before y.
-        pixel_size=(float(sizes[2]) * 1000, float(sizes[1]) * 1000) if sizes else None,
-        image_path=entries.get("Image_path"),
-        date_time=texts.get(DATE_TIME, "").strip() or None,
-        model=texts.get(MODEL, "").strip() or None,
-        software=texts.get(SOFTWARE, "").strip() or None,
-        entries=entries,
-    )
-
-
 def write_frame(path: str | Path, image: Image, header: PilatusHeader | None = None) -> None:
     """Write an image as a Pilatus writes it: one strip of int32 at offset 4096, uncompressed.
 
@@ -540,7 +391,6 @@ def write_frame(path: str | Path, image: Image, header: PilatusHeader | None = N
         Its ``entries`` become the lines of the header, in their order.
     """
     header = header or PilatusHeader()
-    lines = [f"# {key}{_SEPARATORS.get(key, ' ')}{text}" for key, text in header.entries.items()]
     taken = header.date_time or datetime.now(UTC).strftime(_TIME_FORMAT)
     with replacing(Path(path)) as temporary:
         tifffile.imwrite(
@@ -551,23 +401,8 @@ def write_frame(path: str | Path, image: Image, header: PilatusHeader | None = N
             rowsperstrip=image.shape[0],
             align=4096,
             metadata=None,
-            description="\r\n".join(lines) + "\r\n" if lines else None,
+            description=header.description() or None,
             datetime=taken,
             software=header.software or "saxs-bluesky",
             extratags=[("Model", "s", 0, header.model, True)] if header.model else [],
         )
-
-
-_SEPARATORS = {"Tau": " = ", "N_excluded_pixels": " = "} | dict.fromkeys(
-    (
-        "Threshold_setting",
-        "Gain_setting",
-        "Excluded_pixels",
-        "Flat_field",
-        "Trim_file",
-        "Image_path",
-        "Ratecorr_lut_directory",
-        "Retrigger_mode",
-    ),
-    ": ",
-)

@@ -99,7 +99,7 @@ def rounded(value: float, digits: int = 12) -> float:
 
 
 def is_poni(text: str) -> bool:
-    """Whether a text looks like a ``.poni`` file."""
+    """True if a text looks like a ``.poni`` file."""
     return re.search(r"^\s*poni(_version|1|2)\s*:", text, re.IGNORECASE | re.MULTILINE) is not None
 
 
@@ -162,7 +162,7 @@ def poni_text(calibration: Calibration | Mapping[str, Any]) -> str:
 def poni_changes(
     text: str, where: str, template: Mapping[str, Any] | None, shape: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """What a ``.poni`` file says, as changes of a calibration document.
+    """Read a ``.poni`` file, as changes of a calibration document.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def poni_changes(
 
 
 def polarization_remark(text: str, where: str, calibration: Calibration) -> str:
-    """What to know of the plane of polarization; empty where a calibration has it as a ``.poni`` file has.
+    """Remark about the plane of polarization; empty where calibration and ``.poni`` file agree.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def has_stamp(status: os.stat_result, stamp: Stamp) -> bool:
-    """Whether a stamp is that of a file with this status.
+    """True if a stamp is that of a file with this status.
 
     Journals of earlier versions hold stamps without the time of the inode, which are known too.
 
@@ -50,7 +50,7 @@ def has_stamp(status: os.stat_result, stamp: Stamp) -> bool:
 
 
 def part_of(stamp: Stamp, pages: int) -> Stamp:
-    """What stands for a content of which only the first so many pages are done: no stamp of that file.
+    """Make a stand-in for the stamp of a file of which only some pages are done; no file has it as its stamp.
 
     Parameters
     ----------
