@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,34 @@ def beamtime(tmp_path: Path, document: dict[str, Any], rng: np.random.Generator)
     for name in ("a.tif", "b.tif", "more/c.tif"):
         write_frame(tmp_path / "data" / name, rng.poisson(20, (60, 80)), HEADER)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an empty catalog, to be copied: to make one takes seconds."""
+    from saxs_bluesky.catalog import close_catalog, open_catalog
+
+    folder = tmp_path_factory.mktemp("empty")
+    open_catalog(folder)
+    close_catalog(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalog_folder(empty_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with an open catalog, one for the tests of a module."""
+    from saxs_bluesky.catalog import close_catalog, open_catalog
+
+    folder = tmp_path_factory.mktemp("catalog")
+    shutil.copytree(empty_catalog, folder, dirs_exist_ok=True)
+    open_catalog(folder)
+    yield folder
+    close_catalog(folder)
+
+
+@pytest.fixture
+def catalog(catalog_folder: Path) -> Any:
+    """The catalog in that folder."""
+    from saxs_bluesky.catalog import open_catalog
+
+    return open_catalog(catalog_folder)

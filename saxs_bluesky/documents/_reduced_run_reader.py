@@ -167,7 +167,7 @@ def _templates(descriptor: Document) -> Iterator[Curve]:
         unknown = np.full(len(axis), np.nan)
         yield Curve(
             name=name,
-            # Only radial curves have integral parameters, whatever the label that a recipe gave its axis.
+            # Only radial curves have integral parameters, whatever label an extra integrator gave its axis.
             kind="radial" if f"{name}_I0" in keys else _KINDS.get(label, "recipe"),
             axis=_array(axis),
             axis_label=label,

@@ -1,30 +1,12 @@
-"""One embedded catalog for the tests here, since to make one takes seconds."""
+"""What is written to the catalogs of the tests here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.reduction import Calibration, Reducer
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a catalog."""
-    made = tmp_path_factory.mktemp("catalog")
-    open_catalog(made)
-    yield made
-    close_catalog(made)
-
-
-@pytest.fixture
-def catalog(folder: Path) -> Any:
-    """The catalog in it."""
-    return open_catalog(folder)
 
 
 @pytest.fixture

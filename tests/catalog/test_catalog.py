@@ -120,17 +120,17 @@ def test_databroker_ways_of_asking(catalog, reducer, frames):
         read_curves(catalog[uid])
 
 
-def test_folder_has_one_server_in_a_process(folder, catalog):
-    assert open_catalog(str(folder)) is catalog
+def test_folder_has_one_server_in_a_process(catalog_folder, catalog):
+    assert open_catalog(str(catalog_folder)) is catalog
 
 
-def test_second_process_writes_to_the_same_folder(folder, catalog):
+def test_second_process_writes_to_the_same_folder(catalog_folder, catalog):
     code = (
         "from saxs_bluesky.catalog import open_catalog, close_catalog; import sys\n"
         "catalog = open_catalog(sys.argv[1]); catalog.create_container('from-outside', metadata={'start': {}})\n"
         "close_catalog(sys.argv[1])"
     )
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, str(catalog_folder)], check=True, capture_output=True)
     assert "from-outside" in list(catalog)
     catalog.delete_contents("from-outside")
 

@@ -51,7 +51,7 @@ def test_run_with_fewer_curves_than_rows_is_not_read_askew(catalog, reducer, fra
         read_curves(run)
 
 
-def test_locked_tables_are_waited_for_and_then_named(folder, catalog, reducer, frames, monkeypatch):
+def test_locked_tables_are_waited_for_and_then_named(catalog_folder, catalog, reducer, frames, monkeypatch):
     run = write(catalog, reduced(reducer, frames, "raw-locked"))
     real, failing = _curves._read, []
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._journal import Journal
-from saxs_bluesky.catalog import close_catalog, open_catalog
+from saxs_bluesky.catalog import open_catalog
 from saxs_bluesky.cli.main import main
 from tests.helpers.scans import COUNT, Scan, feed
 from tests.helpers.waiting import PATIENCE, until
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("catalog")
-    open_catalog(folder)
-    yield folder
-    close_catalog(folder)
+@pytest.fixture
+def catalog(catalog_folder: Path) -> Path:
+    return catalog_folder
 
 
 @pytest.fixture

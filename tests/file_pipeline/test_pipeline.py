@@ -17,25 +17,16 @@ from bluesky import RunEngine
 from tiled.queries import FullText, Key
 
 from saxs_bluesky.callbacks import CatalogWriter, ChiFiles, Reduction
-from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves, reduce_run, reduced_runs
+from saxs_bluesky.catalog import open_catalog, read_curves, reduce_run, reduced_runs
 from saxs_bluesky.devices import SimPilatus, SimSampleStage
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.reduction import Calibration, Reducer, read_frame
 from tests.helpers.waiting import PATIENCE
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a catalog, one for all tests here: to make one takes seconds."""
-    made = tmp_path_factory.mktemp("catalog")
-    open_catalog(made)
-    yield made
-    close_catalog(made)
-
-
 @pytest.fixture
-def writer(folder: Path) -> Iterator[CatalogWriter]:
-    writer = CatalogWriter(open_catalog(folder))
+def writer(catalog_folder: Path) -> Iterator[CatalogWriter]:
+    writer = CatalogWriter(open_catalog(catalog_folder))
     yield writer
     assert writer.close(PATIENCE)
 
@@ -64,11 +55,11 @@ def assert_equal(curves: Any, images: list[np.ndarray], calibration: Calibration
 
 @pytest.mark.parametrize("file_format", ["tif", "hdf5"])
 def test_curves_in_the_catalog_are_those_of_the_raw_frames(
-    tmp_path: Path, folder: Path, writer: CatalogWriter, file_format: Literal["tif", "hdf5"]
+    tmp_path: Path, catalog_folder: Path, writer: CatalogWriter, file_format: Literal["tif", "hdf5"]
 ) -> None:
     stage = SimSampleStage(name="stage")
     pilatus = SimPilatus("pilatus", tmp_path, detector="100K", file_format=file_format, sample_x=stage.x)
-    calibration, catalog = pilatus.calibration(), open_catalog(folder)
+    calibration, catalog = pilatus.calibration(), open_catalog(catalog_folder)
     reduction = Reduction(calibration, [writer])
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(writer)
@@ -92,9 +83,11 @@ def test_curves_in_the_catalog_are_those_of_the_raw_frames(
     assert reduction.close(PATIENCE)
 
 
-def test_curves_are_in_the_catalog_while_the_scan_goes_on(tmp_path: Path, folder: Path, writer: CatalogWriter) -> None:
+def test_curves_are_in_the_catalog_while_the_scan_goes_on(
+    tmp_path: Path, catalog_folder: Path, writer: CatalogWriter
+) -> None:
     pilatus = SimPilatus("pilatus", tmp_path, detector="100K")
-    catalog = open_catalog(folder)
+    catalog = open_catalog(catalog_folder)
     reduction = Reduction(pilatus.calibration(), [writer])
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(reduction)
@@ -121,11 +114,11 @@ def test_curves_are_in_the_catalog_while_the_scan_goes_on(tmp_path: Path, folder
 
 @pytest.mark.parametrize("file_format", ["tif", "hdf5"])
 def test_run_is_reduced_again_and_told_what_differed(
-    tmp_path: Path, folder: Path, writer: CatalogWriter, file_format: Literal["tif", "hdf5"]
+    tmp_path: Path, catalog_folder: Path, writer: CatalogWriter, file_format: Literal["tif", "hdf5"]
 ) -> None:
     stage = SimSampleStage(name="stage")
     pilatus = SimPilatus("pilatus", tmp_path, detector="100K", file_format=file_format, sample_x=stage.x)
-    catalog = open_catalog(folder)
+    catalog = open_catalog(catalog_folder)
     reduction = Reduction(pilatus.calibration(), [writer])
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(writer)
@@ -158,14 +151,14 @@ def test_run_is_reduced_again_and_told_what_differed(
         reduce_run(catalog, "no-such-run", changed)
 
 
-def test_chi_files_and_catalog_hold_the_same(tmp_path: Path, folder: Path, writer: CatalogWriter) -> None:
+def test_chi_files_and_catalog_hold_the_same(tmp_path: Path, catalog_folder: Path, writer: CatalogWriter) -> None:
     pilatus = SimPilatus("pilatus", tmp_path / "frames", detector="100K")
     reduction = Reduction(pilatus.calibration(), [writer, ChiFiles(tmp_path / "work")])
     engine = RunEngine({}, call_returns_result=False)
     engine.subscribe(reduction)
     (uid,) = engine(bp.count([pilatus], 2))
     assert reduction.close(PATIENCE)
-    (run,) = reduced_runs(open_catalog(folder), uid)
+    (run,) = reduced_runs(open_catalog(catalog_folder), uid)
     curves = read_curves(run)
     first = sorted(path for path in (tmp_path / "work").glob("*.chi") if not re.search(r"_c[RS]\d\.chi$", path.name))
     assert len(first) == 2

@@ -27,21 +27,12 @@ from tests.helpers.waiting import PATIENCE, until
 NamedDocument = tuple[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an empty catalog, to be copied: to make one takes seconds."""
-    made = tmp_path_factory.mktemp("empty")
-    open_catalog(made)
-    close_catalog(made)
-    return made
-
-
 @pytest.fixture
-def opened(empty: Path) -> Iterator[Callable[[Path], Any]]:
+def opened(empty_catalog: Path) -> Iterator[Callable[[Path], Any]]:
     folders: list[Path] = []
 
     def at(folder: Path) -> Any:
-        shutil.copytree(empty, folder, dirs_exist_ok=True)
+        shutil.copytree(empty_catalog, folder, dirs_exist_ok=True)
         folders.append(folder)
         return open_catalog(folder)
 

@@ -26,7 +26,7 @@ from tiled.client.dataframe import DataFrameClient
 from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
 from saxs_bluesky.callbacks.catalog_writer._document_lines import decode, encode
 from saxs_bluesky.callbacks.catalog_writer._refused_documents import RefusedDocuments
-from saxs_bluesky.catalog import close_catalog, open_catalog, read_curves
+from saxs_bluesky.catalog import open_catalog, read_curves
 from saxs_bluesky.catalog.run_writer import RunWriter
 from saxs_bluesky.documents import FrameTask, ReducedRunComposer
 from saxs_bluesky.errors import CatalogError, OutputError
@@ -35,21 +35,6 @@ from tests.helpers.ports import free_port
 from tests.helpers.waiting import PATIENCE, until
 
 NamedDocument = tuple[str, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a catalog, one for all tests here: to make one takes seconds."""
-    made = tmp_path_factory.mktemp("catalog")
-    open_catalog(made)
-    shutil.copy(made / "catalog.db", made / "empty.db")
-    yield made
-    close_catalog(made)
-
-
-@pytest.fixture
-def catalog(folder: Path) -> Any:
-    return open_catalog(folder)
 
 
 class Reduced:
@@ -433,11 +418,11 @@ class Server:
 
 
 @pytest.fixture
-def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(empty_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     own = tmp_path / "served"
     (own / "arrays").mkdir(parents=True)
     # The database of an empty catalog is made once.
-    shutil.copy(folder / "empty.db", own / "catalog.db")
+    shutil.copy(empty_catalog / "catalog.db", own / "catalog.db")
     monkeypatch.setenv("TILED_API_KEY", "secret")
     server = Server(own)
     server.start()

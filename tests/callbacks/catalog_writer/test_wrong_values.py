@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,10 @@ import pytest
 from event_model import compose_run
 
 from saxs_bluesky.callbacks import CatalogWriter, Reduction
-from saxs_bluesky.catalog import close_catalog, open_catalog
 from saxs_bluesky.reduction import Calibration
 from tests.helpers.waiting import PATIENCE
 
 NamedDocument = tuple[str, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("catalog")
-    yield open_catalog(folder)
-    close_catalog(folder)
 
 
 @pytest.fixture
