@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -104,8 +104,7 @@ class Exchange:
         """
         self._raise_if_stopped()
         try:
-            with self._socket() as socket, _monitored(socket) as monitor:
-                self._connect(socket)
+            with self._connection() as (socket, monitor):
                 self._wait_for_server(socket, monitor, min(timeout, _CONNECT_SECONDS))
                 _read_events(monitor)  # of attempts to connect
                 socket.setsockopt(zmq.SNDTIMEO, max(1, round(1000 * timeout)))
@@ -119,23 +118,27 @@ class Exchange:
             raise CallError("Disconnected", f"{self.address}: wanted an answer, found {error}") from error
 
     @contextmanager
-    def _socket(self) -> Iterator[zmq.Socket[bytes]]:
+    def _connection(self) -> Iterator[tuple[zmq.Socket[bytes], zmq.Socket[bytes]]]:
+        """A socket that connects, and one that receives events when the connection is lost."""
         socket = self.context.socket(zmq.REQ)
         try:
-            yield socket
+            monitor = socket.get_monitor_socket(_LOST)
+            try:
+                if self.encryption is not None:
+                    self.encryption.apply(socket)
+                # Ready to send only when there is a connection.
+                socket.setsockopt(zmq.IMMEDIATE, 1)
+                socket.setsockopt(zmq.MAXMSGSIZE, self.most_bytes)
+                try:
+                    socket.connect(self.address)
+                except zmq.ZMQError as error:
+                    raise SaxsError(f"{self.address}: wanted the address of a server, found {error}") from error
+                yield socket, monitor
+            finally:
+                monitor.close(linger=0)
+                socket.disable_monitor()
         finally:
             socket.close(linger=0)
-
-    def _connect(self, socket: zmq.Socket[bytes]) -> None:
-        if self.encryption is not None:
-            self.encryption.apply(socket)
-        # Ready to send only when there is a connection.
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.MAXMSGSIZE, self.most_bytes)
-        try:
-            socket.connect(self.address)
-        except zmq.ZMQError as error:
-            raise SaxsError(f"{self.address}: wanted the address of a server, found {error}") from error
 
     def _wait_for_server(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], timeout: float) -> None:
         if self._poll_until(lambda step: bool(socket.poll(step, zmq.POLLOUT)), timeout):
@@ -187,14 +190,3 @@ def _read_events(monitor: zmq.Socket[bytes]) -> set[zmq.Event]:
     while monitor.poll(0):
         events.add(zmq.Event(parse_monitor_message(monitor.recv_multipart())["event"]))
     return events
-
-
-@contextmanager
-def _monitored(socket: zmq.Socket[bytes]) -> Iterator[Any]:
-    """A socket that receives events when the connection is lost."""
-    monitor = socket.get_monitor_socket(_LOST)
-    try:
-        yield monitor
-    finally:
-        monitor.close(linger=0)
-        socket.disable_monitor()

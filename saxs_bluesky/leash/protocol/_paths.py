@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -126,18 +127,13 @@ def listing(base: str | Path, parts: Sequence[str], most: int = 10_000) -> list[
         The path leads out of the base directory, or is no folder.
     """
     folder = confined(base, parts)
-    count = 0
-
-    def counted() -> Iterator[tuple[bool, str]]:
-        nonlocal count
-        for entry in _entries(folder, Path(os.path.realpath(base))):
-            count += 1
-            yield entry
-
+    numbers = itertools.count()
+    entries = _entries(folder, Path(os.path.realpath(base)))
     try:
-        first = heapq.nsmallest(most, counted())
+        first = heapq.nsmallest(most, (entry for entry, _ in zip(entries, numbers, strict=False)))
     except OSError as error:
         raise LeashError(Kind.OS, f"{_shown(parts)}: wanted a folder, found {error.strerror or 'none'}") from None
+    count = next(numbers)
     found = [{"isdir": not is_file, "path": name} for is_file, name in first]
     if count > most:
         found.append({"isdir": False, "path": f"... and {count - most} more"})
