@@ -33,7 +33,5 @@ def figure_in_window(name: str, *, example: str) -> Figure:
     from saxs_bluesky.plotting import can_open_windows
 
     if not can_open_windows():
-        raise OutputError(
-            f"wanted a display to open a window on, found none; name a file to draw into, such as {example}"
-        )
+        raise OutputError(f"no display to open a window on; name a file to draw into, such as {example}")
     return plt.figure(name, figsize=_SIZE, layout="constrained")

@@ -160,9 +160,11 @@ def _entries(options: argparse.Namespace) -> list[NetworkEntry]:
         return [network.choose(options.serverno)]
     entries = [entry for entry in network.entries if _is_here(_host_and_port(entry)[0])]
     if not entries:
-        raise SaxsError(f"{network.where}: wanted a server of this computer, found none; -N serves any of them")
+        raise SaxsError(f"{network.where}: no server of this computer in this file; -N serves any of them")
     if options.port and len(entries) > 1:
-        raise SaxsError(f"{network.where}: wanted one server for --port, found {len(entries)}: choose one with -N")
+        raise SaxsError(
+            f"{network.where}: --port needs one server, and this file has {len(entries)}: choose one with -N"
+        )
     for entry in entries:
         host = _host_and_port(entry)[0]
         if options.bind == "127.0.0.1" and not _is_loopback(host):
@@ -204,7 +206,7 @@ def _bracketed(host: str) -> str:
 def _settings(options: argparse.Namespace, entry: NetworkEntry) -> QueueSettings:
     feeder = options.feeder or ("" if options.watch else entry.feeder)
     if not (feeder or options.watch):
-        raise SaxsError("wanted -w, -f, or a Feeder in the network file, found none: no image would ever be found")
+        raise SaxsError("-w, -f or a Feeder in the network file is needed: without them no image is found")
     base = Path(os.path.realpath(options.basedir))
     source = SourceSettings(
         directory=base,
@@ -224,7 +226,7 @@ def _tell_of_keys(encryption: ServerKeys) -> None:
             "%s: others than its owner may read or write it, and it is secret: chmod 600", encryption.secret_file
         )
     if not encryption.number_of_clients:
-        _log.warning("%s: wanted keys of clients, found none: nobody is let in", encryption.clients)
+        _log.warning("%s: no keys of clients in this folder: no client is let in", encryption.clients)
 
 
 def _stamped(text: str) -> str:

@@ -28,7 +28,7 @@ class Window:
 
     def __init__(self, live: LiveCurves) -> None:
         if not can_open_windows():
-            raise SaxsError("wanted a display and a toolkit for a window (Tk, or pip install pyside6), found none")
+            raise SaxsError("no display, or no toolkit for a window (Tk, or pip install pyside6)")
         import matplotlib.pyplot as plt  # only here, since it chooses a toolkit
 
         self._plt = plt

@@ -271,9 +271,9 @@ def _write(path: Path, origin: Path) -> None:
             while piece := source.read(_PIECE):
                 target.write(piece)
     except FileExistsError as error:
-        raise OutputError(f"{path}: wanted a name for a replayed image, found a file that is there already") from error
+        raise OutputError(f"{path}: the file exists already; the image is not replayed") from error
     except OSError as error:
-        raise OutputError(f"{path}: wanted to replay {origin} to it, found {error.strerror or error}") from error
+        raise OutputError(f"{path}: {origin} cannot be replayed to it: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ class FileReduction:
             return CurveList(directory, keep=kept, within=files.names.within)
         except OSError as error:
             raise OutputError(
-                f"{directory.parent / 'results'}: wanted to keep the list of curves there, found {error.strerror}"
+                f"{directory.parent / 'results'}: the list of curves cannot be written here: {error.strerror}"
             ) from error
 
     def _skip(self) -> Callable[..., bool] | None:

@@ -57,7 +57,7 @@ def _read_file(path: Path, *, mend: bool) -> Interrupted | None:
         return None
     except (OSError, NewerVersionError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        journal_lines.set_aside(path, f"wanted a journal that can be read, found {reason or error}")
+        journal_lines.set_aside(path, f"the journal cannot be read: {reason or error}")
         return None
     if damage and mend:
         _mend(path, damage)

@@ -267,7 +267,7 @@ class ProgressJournal:
             except OSError as error:
                 self._generation = generation
                 self._long *= 2
-                _log.warning("%s: wanted to compact it, found %s; it grows", self._path, error.strerror or error)
+                _log.warning("%s: the journal cannot be compacted (%s), and grows", self._path, error.strerror or error)
                 return
             self._generation_is_void = False
             self._sizes = deque(sizes)
@@ -347,7 +347,7 @@ class ProgressJournal:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "%s: wanted to note what is done, found %s; after a crash, more is done again than needed",
+                "%s: the journal cannot be written (%s): after a crash, more images are done again than needed",
                 self._path,
                 error.strerror or error,
             )

@@ -44,7 +44,7 @@ class FeederAnnouncer:
             self._socket.bind(self.address)
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
-            raise SaxsError(f"{self.address}: wanted a free address for the feeder, found {error}") from error
+            raise SaxsError(f"{self.address}: the feeder cannot listen at this address: {error}") from error
 
     def announce(self, path: str | Path) -> None:
         """Say that a file is complete; from one thread at a time.

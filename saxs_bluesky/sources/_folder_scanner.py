@@ -205,7 +205,7 @@ class FolderScanner:
         if folder not in self._warned:
             self._warned.add(folder)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
-            _log.warning("%s: wanted to list a folder, found %s; trying again", printable(folder), printable(reason))
+            _log.warning("%s: folder cannot be listed (%s); it is tried again", printable(folder), printable(reason))
 
 
 @lru_cache(maxsize=1024)

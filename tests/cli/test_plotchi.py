@@ -292,7 +292,7 @@ def test_no_window_is_one_line_that_tells_the_way_out(folder: Path, capsys: pyte
     mpl.use("agg")
     assert main(["a.chi"]) == 2
     assert capsys.readouterr().err == (
-        "plotchi: wanted a display to open a window on, found none; name a file to draw into, such as -o curves.png\n"
+        "plotchi: no display to open a window on; name a file to draw into, such as -o curves.png\n"
     )
 
 
@@ -300,7 +300,7 @@ def test_no_window_is_one_line_that_tells_the_way_out(folder: Path, capsys: pyte
 def test_windows_asked_for_without_a_display_are_the_same_error(folder: Path) -> None:
     done = run_without_display(folder, "TkAgg")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("plotchi: wanted a display to open a window on, found none")
+    assert done.stderr.startswith("plotchi: no display to open a window on")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -73,9 +73,9 @@ def test_second_server_with_the_same_state(server: Server, capsys: pytest.Captur
 
 def test_servers_of_other_computers_are_not_served(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     write_network([NetworkEntry("tcp://192.0.2.1:9723", "", SECRET)], server.network)
-    assert "wanted a server of this computer, found none; -N serves any of them" in refused(capsys, server)
+    assert "no server of this computer in this file; -N serves any of them" in refused(capsys, server)
     write_network([NetworkEntry(f"tcp://localhost:{free_port()}", "", SECRET)] * 2, server.network)
-    assert "wanted one server for --port, found 2: choose one with -N" in refused(capsys, server, "-p", "5555")
+    assert "--port needs one server, and this file has 2: choose one with -N" in refused(capsys, server, "-p", "5555")
 
 
 def test_server_that_would_find_no_image(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +167,7 @@ def test_connections_are_encrypted_where_asked(
     assert (tmp_path / "own" / "anna.key_secret").stat().st_mode & 0o777 == 0o600
     server.options = ("-w", "--curve", str(keys), "--no-legacy")
     server.start()
-    assert "wanted keys of clients, found none: nobody is let in" in server.log
+    assert "no keys of clients in this folder: no client is let in" in server.log
 
     def ask(*words: str, timeout: str = "20") -> int:
         concealed = ["--curve", str(keys / "server.key"), f"{own}.key_secret", "--protocol", "2"]

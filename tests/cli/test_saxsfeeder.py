@@ -254,7 +254,7 @@ def test_replay_overwrites_nothing(
     write_frame(tmp_path / "data" / "a_0009.tif", IMAGE + 99)
     monkeypatch.chdir(tmp_path)
     assert main(["-p", str(free_port()), "--simulate", "images", "-d", "data", "--rate", "1000"]) == 2
-    complaint = "a_0009.tif: wanted a name for a replayed image, found a file that is there already"
+    complaint = "a_0009.tif: the file exists already; the image is not replayed"
     assert capsys.readouterr().err == f"saxsfeeder: {tmp_path}/data/{complaint}\n"
     np.testing.assert_array_equal(read_frame(tmp_path / "data" / "a_0009.tif").image, IMAGE + 99)
     # Least of all its own originals.
@@ -268,7 +268,7 @@ def test_port_that_is_taken_is_one_line(tmp_path: Path, images: Path, start: Sta
     second = start("-d", "data", port=first.port)
     assert second.end(None) == 2
     assert second.complaints == [
-        f"saxsfeeder: tcp://127.0.0.1:{first.port}: wanted a free address for the feeder, found Address already in use"
+        f"saxsfeeder: tcp://127.0.0.1:{first.port}: the feeder cannot listen at this address: Address already in use"
         f" (addr='tcp://127.0.0.1:{first.port}')"
     ]
     assert first.end() == 0
@@ -279,7 +279,7 @@ def test_port_that_is_taken_is_one_line(tmp_path: Path, images: Path, start: Sta
     [
         (["-d", "absent"], "absent: no such folder to watch"),
         (["-p", "none"], "'127.0.0.1:none': wanted an address host:port"),
-        (["--bind", "no such host"], "wanted a free address for the feeder, found"),
+        (["--bind", "no such host"], "the feeder cannot listen at this address"),
         (["--simulate", "absent"], "absent: no images to replay in this folder"),
         (["--simulate", "data"], "data: no images to replay in this folder"),
         (["--rate", "2"], "--rate, --count and --loop need --simulate"),

@@ -416,7 +416,7 @@ def test_no_window_is_one_line_that_tells_the_way_out(server: Server, capsys: py
     mpl.use("agg")
     assert main(["plot"]) == 2
     assert capsys.readouterr().err == (
-        "saxsleash: wanted a display to open a window on, found none; name a file to draw into, such as -o plot.png\n"
+        "saxsleash: no display to open a window on; name a file to draw into, such as -o plot.png\n"
     )
     assert server.messages == []
 
@@ -425,7 +425,7 @@ def test_no_window_is_one_line_that_tells_the_way_out(server: Server, capsys: py
 def test_windows_asked_for_without_a_display_are_the_same_error() -> None:
     done = run("plot", MPLBACKEND="TkAgg")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("saxsleash: wanted a display to open a window on, found none")
+    assert done.stderr.startswith("saxsleash: no display to open a window on")
     assert len(done.stderr.splitlines()) == 1
 
 

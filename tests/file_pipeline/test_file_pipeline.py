@@ -237,7 +237,7 @@ def test_journal_that_cannot_be_written_costs_no_curve_and_is_told_once(
     progress.close()
     assert run.pipeline.statistics.done == 6
     (message,) = caplog.messages
-    assert message.endswith("found No space left on device; after a crash, more is done again than needed")
+    assert message.endswith("(No space left on device): after a crash, more images are done again than needed")
 
 
 # The journal
