@@ -73,10 +73,7 @@ class Background:
     def require_idle(self) -> None:
         """Raise SaxsError while work is going on."""
         if self._status is not None and not self._status.done:
-            raise SaxsError(
-                f"{self._device.name}: wanted one exposure after the other, found the last one going on; "
-                f"{self._device.name}.stop() ends it"
-            )
+            raise SaxsError(f"{self._device.name}: the last exposure is not over; {self._device.name}.stop() ends it")
 
     def join(self) -> None:
         """Wait until the work is done."""

@@ -63,6 +63,10 @@ def decode_json(text: str | bytes, *, encoding: str = "utf-8", parse_int: Callab
     parse_int
         Called with the digits of each integer.
 
+    Returns
+    -------
+    The value: an object is a dict, an array a list.
+
     Raises
     ------
     ValueError

@@ -35,7 +35,7 @@ _DATA_FILE = re.compile(r"(?P<series>.+)_data_\d+(?P<suffix>\.\w+)")
 _MOST_KNOWN = 64
 
 
-class Told(NamedTuple):
+class FileDetector(NamedTuple):
     """What a file says of its detector; None where it does not."""
 
     count_cutoff: float | None = None
@@ -46,10 +46,10 @@ class Detectors:
     """What HDF5 files tell, remembered as long as a file stays as it is: to look takes as long as to open it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, Stamp], Told] = {}
+        self._known: dict[tuple[str, str, Stamp], FileDetector] = {}
         self._lock = Lock()
 
-    def of(self, file: h5py.File, path: str, dataset: str) -> Told:
+    def of(self, file: h5py.File, path: str, dataset: str) -> FileDetector:
         """What the file tells of the detector of a dataset.
 
         ``count_cutoff`` is the count from which on a pixel is not valid. NeXus's ``saturation_value`` is the largest
@@ -79,12 +79,12 @@ class Detectors:
                 other = self._told(None, str(master), dataset, stamp_of(master.stat()))
             except (OSError, StillOpenError):  # there is none, or none yet
                 return told
-            told = Told(
+            told = FileDetector(
                 other.count_cutoff if told.count_cutoff is None else told.count_cutoff, told.header or other.header
             )
         return told
 
-    def _told(self, file: h5py.File | None, path: str, dataset: str, stamp: Stamp) -> Told:
+    def _told(self, file: h5py.File | None, path: str, dataset: str, stamp: Stamp) -> FileDetector:
         key = (path, dataset, stamp)
         with self._lock:
             if key in self._known:
@@ -97,7 +97,7 @@ class Detectors:
         return told
 
 
-def _read(file: h5py.File, dataset: str) -> Told:
+def _read(file: h5py.File, dataset: str) -> FileDetector:
     groups = list(_above(file, dataset))
     detectors = [detector for group in groups for detector in _detectors(file, dataset, group)]
     cutoffs = ([_number(detector, name) for name in _LARGEST_VALID] for detector in detectors)
@@ -108,7 +108,9 @@ def _read(file: h5py.File, dataset: str) -> Told:
     wavelength = next(filter(None, wavelengths), None)
     if wavelength is not None:
         geometry["wavelength"] = wavelength * 1e6  # nm
-    return Told(None if largest is None else math.floor(largest) + 1.0, PilatusHeader(**geometry) if geometry else None)
+    return FileDetector(
+        None if largest is None else math.floor(largest) + 1.0, PilatusHeader(**geometry) if geometry else None
+    )
 
 
 def _geometry(detector: h5py.Group, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -294,7 +294,7 @@ class DaskExecutor(Executor):
         try:
             import distributed
         except ImportError as error:
-            raise SaxsError("--dask: wanted Dask, found none: pip install 'saxs-bluesky[distributed]'") from error
+            raise SaxsError("--dask: Dask is not installed: pip install 'saxs-bluesky[distributed]'") from error
         connect: Any = distributed.Client  # it has no types
         return connect(self._address, timeout=self._answer_seconds, set_as_default=False)
 

@@ -367,7 +367,7 @@ def test_unstage_cuts_off_a_long_exposure(make) -> None:
     pilatus.exposure_time.set(60).wait(1)
     pilatus.stage()
     status = pilatus.trigger()
-    with pytest.raises(SaxsError, match="pilatus: wanted one exposure after the other"):
+    with pytest.raises(SaxsError, match="pilatus: the last exposure is not over"):
         pilatus.trigger()
     begin = time.monotonic()
     pilatus.unstage()
