@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Control characters; what ends a line elsewhere than in ASCII; what changes the direction of what follows it; and
 # surrogates, which stand for bytes that are no UTF-8.
@@ -102,6 +104,33 @@ class WorkerHungError(SaxsError):
 def one_line(error: BaseException, longest: int | None = None) -> str:
     """Text of an error on one line, of at most so many characters; its type where it has no text."""
     return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def system_reason(error: OSError) -> str:
+    """What the system says of an error, without the path: ``Permission denied``; else the text of the error."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def system_errors_as(kind: type[SaxsError], text: Callable[[str], str]) -> Iterator[None]:
+    """Raise what the system refuses in this block as an error that a user can act on.
+
+    Parameters
+    ----------
+    kind
+        Type of the error to raise in place of an `OSError`.
+    text
+        Makes its text of what `system_reason` says.
+
+    Raises
+    ------
+    SaxsError
+        Of that type: the block raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(text(system_reason(error))) from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from zlib import crc32
 
+from saxs_bluesky.errors import system_reason
+
 _log = logging.getLogger(__name__)
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -157,7 +159,7 @@ def set_aside(path: Path, why: str) -> Path | None:
     try:
         path.rename(target)
     except OSError as error:
-        _log.warning("%s: %s; it cannot be moved out of the way (%s)", path, why, error.strerror or error)
+        _log.warning("%s: %s; it cannot be moved out of the way (%s)", path, why, system_reason(error))
         return None
     _log.warning("%s: %s; it is set aside as %s", path, why, target.name)
     return target
@@ -183,7 +185,7 @@ def keep(damage: Damage, folder: Path | None = None) -> str:
         with target.open("wb") as file:
             file.writelines(damage.content)
     except OSError as error:
-        return f"not kept, since they cannot be written ({error.strerror or error})"
+        return f"not kept, since they cannot be written ({system_reason(error)})"
     return f"set aside in {target}"
 
 

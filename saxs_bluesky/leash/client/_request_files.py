@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from saxs_bluesky.errors import SaxsError
+from saxs_bluesky.errors import SaxsError, system_reason
 from saxs_bluesky.leash.protocol import Attachment, Kind, LeashError, checked_parts
 from saxs_bluesky.reduction import Calibration, own_spelling
 from saxs_bluesky.schemas import load_schema, parse_json, validate
@@ -138,7 +138,7 @@ def _content(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SaxsError(f"{path}: wanted a {what} file, found {error.strerror or error}") from error
+        raise SaxsError(f"{path}: wanted a {what} file, found {system_reason(error)}") from error
     except ValueError as error:  # a NUL
         raise LeashError(Kind.VALUE, f"wanted a {what} file, found a path with a NUL in it") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import zmq
 import zmq.auth
 
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.errors import OutputError, SaxsError, system_reason
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
         zmq.auth.create_certificates(folder, name)
         public.chmod(0o644)
     except OSError as error:
-        raise OutputError(f"{folder}: wanted a folder for keys, found {error.strerror or error}") from error
+        raise OutputError(f"{folder}: wanted a folder for keys, found {system_reason(error)}") from error
     finally:
         os.umask(umask)
     return public, secret

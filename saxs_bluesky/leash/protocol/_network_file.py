@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import OutputError, SaxsError, SchemaError
+from saxs_bluesky.errors import OutputError, SaxsError, SchemaError, system_errors_as, system_reason
 from saxs_bluesky.leash.protocol._errors import LeashError
 from saxs_bluesky.leash.protocol._messages import parse
 from saxs_bluesky.leash.protocol._secret_files import write_private
@@ -90,7 +90,7 @@ def read_network(path: str | Path = NETWORK_FILE) -> Network:
     except FileNotFoundError as error:
         raise SaxsError(f"{where}: wanted a network file, found nothing there; saxsnetconf makes one") from error
     except OSError as error:
-        raise SaxsError(f"{where}: wanted a network file, found {error.strerror or error}") from error
+        raise SaxsError(f"{where}: wanted a network file, found {system_reason(error)}") from error
     if len(content) > _LARGEST_FILE:
         raise SchemaError(f"{where}: wanted a network file, found one of more than {_LARGEST_FILE} bytes")
     try:
@@ -155,8 +155,6 @@ def write_network(entries: Sequence[NetworkEntry], path: str | Path = NETWORK_FI
     path = Path(path).expanduser()
     document = [{key.capitalize(): value for key, value in asdict(entry).items()} for entry in entries]
     text = json.dumps(document, indent=2) + "\n"
-    try:
+    with system_errors_as(OutputError, lambda reason: f"{path}: the network file cannot be written ({reason})"):
         write_private(path, text.encode("ascii"))
-    except OSError as error:
-        raise OutputError(f"{path}: the network file cannot be written ({error.strerror or error})") from error
     return path

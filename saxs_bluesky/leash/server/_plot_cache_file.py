@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from saxs_bluesky.errors import system_reason
 from saxs_bluesky.leash.server._plot_cache_entries import Entry
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class PlotCacheFile:
             _log.warning(
                 "%s cannot be read (%s): clients are not shown what was drawn before",
                 self.path,
-                error.strerror or error,
+                system_reason(error),
             )
         if bad:
             _log.warning(
@@ -122,10 +123,8 @@ class PlotCacheFile:
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            found = error.strerror or error
-            _log.warning(
-                "%s: what clients are shown cannot be written (%s); after a restart it is missing", self.path, found
-            )
+            text = "%s: what clients are shown cannot be written (%s); after a restart it is missing"
+            _log.warning(text, self.path, system_reason(error))
 
     def close(self) -> None:
         """Close the file; `append` opens it again."""

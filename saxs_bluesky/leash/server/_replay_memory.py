@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.leash.protocol import Kind, LeashError
-from saxs_bluesky.support.locks import holders
+from saxs_bluesky.support.locks import pids_of
 
 _log = logging.getLogger(__name__)
 
@@ -83,9 +83,8 @@ class ReplayMemory:
             self._open(path, self._opened)
         except OSError as error:
             self.close()
-            raise OutputError(
-                f"{path}: the file of the requests seen cannot be used: {error.strerror or error}"
-            ) from error
+            text = f"{path}: the file of the requests seen cannot be used: {system_reason(error)}"
+            raise OutputError(text) from error
 
     def __len__(self) -> int:
         """How many requests are remembered."""
@@ -158,13 +157,12 @@ class ReplayMemory:
             self._refused_spans = [(first, last), *rest]
 
     def _open(self, path: Path, now: float) -> None:
-        self._lock_file = _open_private(path.with_name(path.name + ".lock"))
+        lock = path.with_name(path.name + ".lock")
+        self._lock_file = _open_private(lock)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            others = ", ".join(f"pid {pid}" for pid in holders(self._lock_file))
-            used = "it is used by another process" + (f" ({others})" if others else "")
-            raise OSError(errno.EAGAIN, used) from None
+            raise OSError(errno.EAGAIN, f"it is used by another process{pids_of(lock)}") from None
         self._file = _open_private(path)
         if not self._read(path):
             _log.warning("%s is damaged: requests signed before now are refused", path)
@@ -244,7 +242,7 @@ class ReplayMemory:
             "%s: which requests were seen cannot be written (%s). The file is removed; after a restart, requests "
             "signed before it are refused",
             self._path,
-            error.strerror or error,
+            system_reason(error),
         )
         os.close(self._file)
         self._file = -1

@@ -14,7 +14,7 @@ import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.errors import OutputError, SaxsError, system_reason
 from saxs_bluesky.leash.protocol import make_keys
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ServerKeys:
             self.exposed = bool(stat.S_IMODE(os.stat(self.secret_file).st_mode) & 0o077)  # noqa: PTH116
             public, secret = zmq.auth.load_certificate(self.secret_file)
         except OSError as error:
-            raise OutputError(f"{folder}: wanted a folder for keys, found {error.strerror or error}") from error
+            raise OutputError(f"{folder}: wanted a folder for keys, found {system_reason(error)}") from error
         except ValueError as error:
             raise SaxsError(f"{self.secret_file}: wanted the keys of the server, found {error}") from error
         if secret is None:
@@ -132,10 +132,8 @@ class ClientKeys:
                         stamps[entry.name] = _stamp(Path(entry.path))
         except OSError as error:
             if self._is_listed:
-                found = error.strerror or error
-                _log.warning(
-                    "%s: the folder of the clients' keys cannot be read (%s): nobody is let in", self._folder, found
-                )
+                text = "%s: the folder of the clients' keys cannot be read (%s): nobody is let in"
+                _log.warning(text, self._folder, system_reason(error))
             self._is_listed = False
             return {}
         self._is_listed = True
@@ -146,7 +144,7 @@ class ClientKeys:
         try:
             self._keys[name] = _public_key(path)
         except (OSError, ValueError) as error:
-            found = error.strerror or error if isinstance(error, OSError) else error
+            found = system_reason(error) if isinstance(error, OSError) else error
             _log.warning("%r: wanted the public key of a client, found %s; it is ignored", str(path), found)
 
 

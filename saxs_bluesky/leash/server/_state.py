@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_errors_as, system_reason
 from saxs_bluesky.leash.protocol import Attachment, write_private
 from saxs_bluesky.support.journal_lines import set_aside
 
@@ -74,12 +74,10 @@ class StateFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with system_errors_as(
+            OutputError, lambda reason: f"{folder}: the folder for the server's state cannot be made: {reason}"
+        ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: the folder for the server's state cannot be made: {error.strerror or error}"
-            ) from error
 
     def save(self, record: QueueRecord) -> None:
         """Save a record in place of the one before; at any moment one of the two is there, complete.
@@ -89,7 +87,7 @@ class StateFolder:
         OutputError
             It cannot be written.
         """
-        try:
+        with system_errors_as(OutputError, lambda reason: f"{self.folder}: the queue cannot be saved there: {reason}"):
             masks = [(attachment.filename, self._keep(attachment.content())) for attachment in record.attachments]
             document = {
                 "version": _VERSION,
@@ -104,8 +102,6 @@ class StateFolder:
             for path in self.folder.glob("mask-*"):
                 if path.name not in {file for _, file in masks}:
                     path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: the queue cannot be saved there: {error.strerror or error}") from error
 
     def load(self) -> QueueRecord | None:
         """Read the record; None if there is none or it is damaged, which is logged."""
@@ -131,7 +127,7 @@ class StateFolder:
             if path.is_dir():
                 set_aside(path, "wanted a queue, found a folder; it is forgotten")
             else:  # it may be readable at the next start
-                _log.warning("%s: wanted a queue, found %s; it is forgotten", path, error.strerror or error)
+                _log.warning("%s: wanted a queue, found %s; it is forgotten", path, system_reason(error))
         # Whatever a damaged file holds must not stop the server.
         except Exception as error:  # noqa: BLE001
             set_aside(path, f"wanted a queue, found {type(error).__name__}: {error}; it is forgotten")
