@@ -39,7 +39,7 @@ class Compiled(Generic[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it."""
-        types = tuple(_type_of(value) for value in args)
+        types = tuple(value.dtype if isinstance(value, np.ndarray) else type(value) for value in args)
         # numba 0.68 fails in the first calls of a process if they come from several threads at once.
         with nullcontext() if types in self._seen else _COMPILING:
             try:
@@ -70,10 +70,6 @@ class Compiled(Generic[P, T]):
         for part in self._parts:
             register_jitable(part)
         return partial(njit, nogil=True)
-
-
-def _type_of(value: object) -> object:
-    return value.dtype if isinstance(value, np.ndarray) else type(value)
 
 
 def read_only(array: NDArray[Any] | None) -> Any:

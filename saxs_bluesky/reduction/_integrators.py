@@ -11,10 +11,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from saxs_bluesky.errors import CalibrationError
-from saxs_bluesky.reduction._curve import Curve, integral_parameters
+from saxs_bluesky.reduction._binned import BinnedIntegrator
+from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator, count_subpixels
-from saxs_bluesky.reduction._pixels import LimitedImage
 from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, FloatImage, Image, IndexArray
 
 
@@ -39,7 +39,7 @@ class Integrator(Protocol):
         """Integrate one image."""
 
 
-class RadialIntegrator:
+class RadialIntegrator(BinnedIntegrator):
     """Mean intensity over rings of equal q.
 
     Bins have the width ``PixelPerRadialElement`` pixels in the mean: ``bin = floor(q scale)`` with
@@ -91,29 +91,12 @@ class RadialIntegrator:
             return bin_numbers
 
         bins = int(bin_of(x, y).max()) + 1
-        self.name = name
-        self._deviation = deviation
-        self.axis = _read_only((np.arange(bins) + 0.5) / scale)
-        self.operator = BinningOperator(count_subpixels(geometry, used, oversampling, bin_of, bins), correction)
-        self._range = (q_start, q_stop)
-
-    def integrate(self, image: Image | LimitedImage) -> Curve:
-        """Integrate one image of shape (rows, columns)."""
-        binned = self.operator.apply(image, deviation=self._deviation)
-        return Curve(
-            name=self.name,
-            kind="radial",
-            axis=self.axis,
-            axis_label="q",
-            axis_unit="1/nm",
-            intensity=binned.intensity,
-            sigma=binned.sigma,
-            deviation=binned.deviation,
-            integral=integral_parameters(self.axis, binned.intensity, *self._range),
-        )
+        axis = (np.arange(bins) + 0.5) / scale
+        operator = BinningOperator(count_subpixels(geometry, used, oversampling, bin_of, bins), correction)
+        super().__init__(name, "radial", axis, "q", "1/nm", operator, deviation=deviation, q_range=(q_start, q_stop))
 
 
-class AzimuthalIntegrator:
+class AzimuthalIntegrator(BinnedIntegrator):
     """Mean intensity over the azimuth, of the ring between two values of q.
 
     Pixels whose centre has ``q_start <= q <= q_stop`` take part. The bins divide the full circle
@@ -166,24 +149,9 @@ class AzimuthalIntegrator:
             bin_numbers: IndexArray = ((np.arctan2(y, x) + np.pi) * scale).astype(np.int32)
             return np.minimum(bin_numbers, np.int32(bins - 1))  # phi = pi itself
 
-        self.name = name
-        self._deviation = deviation
-        self.axis = _read_only((np.arange(bins) + 0.5) / scale - np.pi)
-        self.operator = BinningOperator(count_subpixels(geometry, used & ring, oversampling, bin_of, bins), correction)
-
-    def integrate(self, image: Image | LimitedImage) -> Curve:
-        """Integrate one image of shape (rows, columns)."""
-        binned = self.operator.apply(image, deviation=self._deviation)
-        return Curve(
-            name=self.name,
-            kind="azimuthal",
-            axis=self.axis,
-            axis_label="phi",
-            axis_unit="rad",
-            intensity=binned.intensity,
-            sigma=binned.sigma,
-            deviation=binned.deviation,
-        )
+        axis = (np.arange(bins) + 0.5) / scale - np.pi
+        operator = BinningOperator(count_subpixels(geometry, used & ring, oversampling, bin_of, bins), correction)
+        super().__init__(name, "azimuthal", axis, "phi", "rad", operator, deviation=deviation)
 
 
 def _corner_subpixels(geometry: Geometry, oversampling: int) -> tuple[FloatArray, FloatArray]:
@@ -193,9 +161,3 @@ def _corner_subpixels(geometry: Geometry, oversampling: int) -> tuple[FloatArray
     near_rows = np.array([edge, edge, rows - edge, rows - edge])
     near_columns = np.array([edge, columns - edge, edge, columns - edge])
     return geometry.plane_position(near_rows, near_columns)
-
-
-def _read_only(array: FloatArray) -> FloatArray:
-    # Every curve shares its integrator's axis.
-    array.flags.writeable = False
-    return array

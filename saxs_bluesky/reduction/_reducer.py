@@ -6,22 +6,20 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
 from saxs_bluesky.errors import CalibrationError, FrameError
-from saxs_bluesky.reduction._calibration import Calibration, MaskSettings, SliceSettings
+from saxs_bluesky.reduction._binned import BinnedIntegrator
+from saxs_bluesky.reduction._calibration import Calibration
 from saxs_bluesky.reduction._curve import Curve
 from saxs_bluesky.reduction._integrators import AzimuthalIntegrator, Integrator, RadialIntegrator
 from saxs_bluesky.reduction._pixels import LimitedImage, first_flag, valid_limits, whole_cutoff
 from saxs_bluesky.reduction._polarization import polarization_factor
 from saxs_bluesky.reduction._slices import SliceIntegrator
-from saxs_bluesky.reduction.arrays import BoolImage, FloatImage, Image
+from saxs_bluesky.reduction.arrays import BoolImage, Image
 from saxs_bluesky.reduction.formats.curve_provenance import CurveProvenance
 from saxs_bluesky.support.former_names import former_argument
-
-_Own: TypeAlias = RadialIntegrator | AzimuthalIntegrator | SliceIntegrator
 
 
 class Reducer:
@@ -65,7 +63,10 @@ class Reducer:
         masked = [calibration.load_mask(index) for index in range(len(calibration.masks))]
         #: SHA-256 of each mask as it is applied: a byte a pixel, row by row from the top.
         self.mask_sha256 = tuple(hashlib.sha256(mask.tobytes()).hexdigest() for mask in masked)
-        self._own = _integrators(calibration, masked, deviation=deviation)
+        self._own: list[BinnedIntegrator] = []
+        if not calibration.gisaxs_mode:
+            self._own += _mask_integrators(calibration, masked, deviation=deviation)
+        self._own += _slice_integrators(calibration, masked, deviation=deviation)
         #: What of the calibration gives curves without a point, or integral parameters of none; each in a line.
         self.remarks = tuple(_remarks(calibration, masked, self._own))
         self._extra = tuple(extra_integrators)
@@ -147,62 +148,46 @@ def without_invalid(image: Image, count_cutoff: float | None = None) -> Image:
     return np.ma.MaskedArray(np.ma.getdata(image), mask=np.ma.filled(invalid, fill_value=True))
 
 
-def _integrators(calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool) -> list[_Own]:
+def _mask_integrators(
+    calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool
+) -> Iterator[BinnedIntegrator]:
     correction = None
     if calibration.polarization is not None:
         correction = 1 / polarization_factor(calibration.geometry, calibration.polarization)
-    integrators: list[_Own] = []
-    if not calibration.gisaxs_mode:
-        integrators += [
-            _mask_integrator(calibration, settings, index, ~masked[index], correction, deviation)
-            for index, settings in enumerate(calibration.masks)
-        ]
+    for index, settings in enumerate(calibration.masks):
+        make, letter = (AzimuthalIntegrator, "P") if settings.phi_mode else (RadialIntegrator, "R")
+        yield make(
+            f"{letter}{index}",
+            calibration.geometry,
+            ~masked[index],
+            oversampling=settings.oversampling,
+            pixels_per_bin=settings.pixels_per_bin,
+            q_start=settings.q_start,
+            q_stop=settings.q_stop,
+            correction=correction,
+            deviation=deviation,
+        )
+
+
+def _slice_integrators(
+    calibration: Calibration, masked: Sequence[BoolImage], *, deviation: bool
+) -> Iterator[BinnedIntegrator]:
     everywhere = np.ones(calibration.geometry.shape, dtype=bool)
     for index, settings in enumerate(calibration.slices, start=len(calibration.masks)):
-        used = everywhere if settings.mask is None else ~masked[settings.mask]
-        integrators.append(_slice_integrator(calibration, settings, index, used, deviation))
-    return integrators
+        yield SliceIntegrator(
+            f"S{index}",
+            calibration.geometry,
+            everywhere if settings.mask is None else ~masked[settings.mask],
+            direction=settings.direction,
+            plane=settings.plane,
+            position=settings.position,
+            margin=settings.margin,
+            incident_angle=settings.incident_angle,
+            deviation=deviation,
+        )
 
 
-def _mask_integrator(
-    calibration: Calibration,
-    settings: MaskSettings,
-    index: int,
-    used: BoolImage,
-    correction: FloatImage | None,
-    deviation: bool,
-) -> _Own:
-    make, letter = (AzimuthalIntegrator, "P") if settings.phi_mode else (RadialIntegrator, "R")
-    return make(
-        f"{letter}{index}",
-        calibration.geometry,
-        used,
-        oversampling=settings.oversampling,
-        pixels_per_bin=settings.pixels_per_bin,
-        q_start=settings.q_start,
-        q_stop=settings.q_stop,
-        correction=correction,
-        deviation=deviation,
-    )
-
-
-def _slice_integrator(
-    calibration: Calibration, settings: SliceSettings, index: int, used: BoolImage, deviation: bool
-) -> _Own:
-    return SliceIntegrator(
-        f"S{index}",
-        calibration.geometry,
-        used,
-        direction=settings.direction,
-        plane=settings.plane,
-        position=settings.position,
-        margin=settings.margin,
-        incident_angle=settings.incident_angle,
-        deviation=deviation,
-    )
-
-
-def _remarks(calibration: Calibration, masked: Sequence[BoolImage], own: Sequence[_Own]) -> Iterator[str]:
+def _remarks(calibration: Calibration, masked: Sequence[BoolImage], own: Sequence[BinnedIntegrator]) -> Iterator[str]:
     for integrator in own:
         index = int(integrator.name[1:])
         used = integrator.operator.area > 0

@@ -7,17 +7,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from saxs_bluesky.reduction._curve import Curve
+from saxs_bluesky.reduction._binned import BinnedIntegrator
 from saxs_bluesky.reduction._geometry import Geometry
 from saxs_bluesky.reduction._operator import BinningOperator
-from saxs_bluesky.reduction._pixels import LimitedImage
-from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, Image
+from saxs_bluesky.reduction.arrays import BoolImage, FloatArray
 
 Direction: TypeAlias = Literal["x", "y"]
 Plane: TypeAlias = Literal["InPlane", "Vertical"]
 
 
-class SliceIntegrator:
+class SliceIntegrator(BinnedIntegrator):
     """Mean intensity across a strip, one point for each pixel along it.
 
     The axis follows from the position ``u`` of the pixel centres along the cut, in mm from the
@@ -81,26 +80,8 @@ class SliceIntegrator:
         pixels = np.flatnonzero(in_strip & used)
         shape = (columns if direction == "x" else rows, used.size)
         counts = sparse.coo_array((np.ones(pixels.size, dtype=np.uint8), (points.ravel()[pixels], pixels)), shape=shape)
-        self.name = name
-        self._deviation = deviation
-        self.axis = _slice_axis(along, geometry, plane, incident_angle)
-        self.axis.flags.writeable = False
-        self.operator = BinningOperator(counts)
-        self._axis_label = "q_h" if plane == "InPlane" else "q_v"
-
-    def integrate(self, image: Image | LimitedImage) -> Curve:
-        """Cut one image of shape (rows, columns)."""
-        binned = self.operator.apply(image, deviation=self._deviation)
-        return Curve(
-            name=self.name,
-            kind="slice",
-            axis=self.axis,
-            axis_label=self._axis_label,
-            axis_unit="1/nm",
-            intensity=binned.intensity,
-            sigma=binned.sigma,
-            deviation=binned.deviation,
-        )
+        axis, label = _slice_axis(along, geometry, plane, incident_angle), "q_h" if plane == "InPlane" else "q_v"
+        super().__init__(name, "slice", axis, label, "1/nm", BinningOperator(counts), deviation=deviation)
 
 
 def _slice_axis(along: FloatArray, geometry: Geometry, plane: Plane, incident_angle: float) -> FloatArray:
