@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from saxs_bluesky.errors import MaskError, one_line
+from saxs_bluesky.errors import MaskError
 from saxs_bluesky.reduction.arrays import BoolImage
 from saxs_bluesky.reduction.formats._tiff import COMPRESSIONS, UNCOMPRESSED
+from saxs_bluesky.reduction.formats._unreadable import unreadable_as
 
 _TYPES = {
     "signedbyte": "i1", "unsignedbyte": "u1", "signedshort": "i2", "unsignedshort": "u2",
@@ -80,19 +81,10 @@ def read_bounded(content: bytes, where: str, limit: int) -> BoolImage:
     if name is None:
         found = "an empty file" if not content else "something else"
         raise MaskError(f"{where}: wanted a mask in Fit2D, TIFF, EDF, NumPy or HDF5 format, found {found}")
-    try:
+    with unreadable_as(MaskError, f"{where}: wanted a mask image", longest=_LONGEST_REASON):
         values = _READERS[name](content, where, limit)
-    except MaskError:
-        raise
-    # Each reader has its own ways to fail on a file that is not what it says.
-    except Exception as error:
-        raise _unreadable(error, where) from error
     masked: BoolImage = values != 0
     return masked
-
-
-def _unreadable(error: Exception, where: str) -> MaskError:
-    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({one_line(error, _LONGEST_REASON)})")
 
 
 def format_of(content: bytes) -> str | None:
@@ -249,19 +241,30 @@ def _read_hdf5_here(content: bytes, where: str, limit: int) -> _Values:
         return np.asarray(dataset[()])
 
 
+def only_image(file: h5py.File, where: str, most: int | None = None) -> h5py.Dataset:
+    """The two-dimensional dataset of a file that has one; an error names so many at most.
+
+    Raises
+    ------
+    MaskError
+        There is none, or more than one.
+    """
+    found: list[str] = []
+
+    def note_image(path: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 2:
+            found.append(path)
+
+    file.visititems(note_image)  # which follows no links
+    if len(found) != 1:
+        listed = ", ".join(found[:most]) or "none"
+        raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
+    return file[found[0]]
+
+
 def _dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     if not name:
-        found: list[str] = []
-
-        def note_image(path: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 2:
-                found.append(path)
-
-        file.visititems(note_image)  # which follows no links
-        if len(found) != 1:
-            listed = ", ".join(found[:10]) or "none"
-            raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
-        return file[found[0]]
+        return only_image(file, where, most=10)
     item: Any = file
     for part in filter(None, name.split("/")):
         # A link may lead to any file that this program can read.
@@ -301,10 +304,10 @@ def _main() -> int:
     ):
         resource.setrlimit(what, (most, hardly))
     try:
-        values = _read_hdf5_here(sys.stdin.buffer.read(), where, limit)
-        np.save(sys.stdout.buffer, values != 0, allow_pickle=False)
-    # Each reader has its own ways to fail on a file that is not what it says.
-    except Exception as error:  # noqa: BLE001
-        sys.stderr.write(str(error if isinstance(error, MaskError) else _unreadable(error, where)))
+        with unreadable_as(MaskError, f"{where}: wanted a mask image", longest=_LONGEST_REASON):
+            values = _read_hdf5_here(sys.stdin.buffer.read(), where, limit)
+            np.save(sys.stdout.buffer, values != 0, allow_pickle=False)
+    except MaskError as error:
+        sys.stderr.write(str(error))
         return _REFUSED
     return 0

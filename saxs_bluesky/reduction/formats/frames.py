@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from saxs_bluesky.errors import FrameError, SupersededError, one_line
+from saxs_bluesky.errors import FrameError, SupersededError
 from saxs_bluesky.reduction.arrays import Image
 from saxs_bluesky.reduction.formats._other_layouts import layout_of, texts_of, tiff_page
 from saxs_bluesky.reduction.formats._pages import PagePosition, PageTable, page_table
@@ -23,6 +23,7 @@ from saxs_bluesky.reduction.formats._tiff import (
     TiffLayout,
     plain_layout,
 )
+from saxs_bluesky.reduction.formats._unreadable import unreadable_as
 from saxs_bluesky.reduction.formats.pilatus_header import PilatusHeader, parse_header
 from saxs_bluesky.reduction.formats.stamps import Stamp, stamp_of
 from saxs_bluesky.support.replacing import replacing
@@ -277,7 +278,8 @@ def _check_unwritten(file: int, before: os.stat_result, path: Path) -> None:
 
 def _examine(file: int, stat: os.stat_result, path: Path, page: int = 0) -> FrameFile:
     if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):  # reading a folder fails by itself
-        raise FrameError(f"{path}: wanted a TIFF image, found no file but {_kind(stat.st_mode)}")
+        kind = "a named pipe" if S_ISFIFO(stat.st_mode) else "a device"
+        raise FrameError(f"{path}: wanted a TIFF image, found no file but {kind}")
     if stat.st_size == 0:
         raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
     layout = plain_layout(os.pread(file, _HEAD_BYTES, 0), stat.st_size)
@@ -308,10 +310,6 @@ def _frame_file(
     )
 
 
-def _kind(mode: int) -> str:
-    return "a named pipe" if S_ISFIFO(mode) else "a device"
-
-
 def _page_table(file: int, size: int, path: Path) -> PageTable:
     if size == 0:  # a pipe too
         raise FrameError(f"{path}: wanted a TIFF image, found an empty file")
@@ -330,7 +328,7 @@ def _examined(tiff: tifffile.TiffFile, table: PageTable, page: int, stat: os.sta
     if page == len(table.places):
         raise FrameError(f"{where}: wanted an image, found {table.failure}")
     place = table.places[page]
-    with _without_surprise(where):
+    with _unreadable(where):
         layout = layout_of(tiff_page(tiff, place), place, stat.st_size, where)
         first = table.places[0]
         if place.directory != first.directory:
@@ -358,22 +356,15 @@ def _read_pixels(file: int, found: FrameFile, out: Image | None) -> Image:
 def _through_tifffile(file: int, path: Path) -> Iterator[tifffile.TiffFile]:
     os.lseek(file, 0, os.SEEK_SET)
     with (
-        _without_surprise(path),
+        _unreadable(path),
         open(path, "rb", opener=lambda *_: os.dup(file)) as whole,
         tifffile.TiffFile(whole) as tiff,
     ):
         yield tiff
 
 
-@contextmanager
-def _without_surprise(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FrameError, OSError):
-        raise
-    # tifffile has many ways to fail on a file that is no TIFF or damaged.
-    except Exception as error:
-        raise FrameError(f"{path}: wanted a TIFF image, found an unreadable file ({one_line(error)})") from error
+def _unreadable(path: Path) -> AbstractContextManager[None]:
+    return unreadable_as(FrameError, f"{path}: wanted a TIFF image", passed_on=(OSError,))
 
 
 def write_frame(path: str | Path, image: Image, header: PilatusHeader | None = None) -> None:

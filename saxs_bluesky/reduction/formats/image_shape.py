@@ -7,8 +7,9 @@ from pathlib import Path
 import fabio
 import h5py
 
-from saxs_bluesky.errors import FrameError, one_line
+from saxs_bluesky.errors import FrameError
 from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5
+from saxs_bluesky.reduction.formats._unreadable import unreadable_as
 from saxs_bluesky.reduction.formats.frames import read_header
 
 _HEAD_BYTES = 4096
@@ -41,13 +42,8 @@ def image_shape(source: str | Path) -> tuple[int, int]:
         raise FrameError(f"{path}: wanted an image, found {error.strerror or error}") from error
     if format_of(head) == "TIFF":
         return read_header(path).shape
-    try:
+    with unreadable_as(FrameError, f"{source}: wanted an image"):
         shape = _of_hdf5(path, dataset, str(source)) if is_hdf5(head) else _of_fabio(path)
-    except FrameError:
-        raise
-    # Each reader has its own ways to fail on a file that is not what it says.
-    except Exception as error:
-        raise FrameError(f"{source}: wanted an image, found an unreadable file ({one_line(error)})") from error
     if len(shape) != 2 or min(shape) < 1:
         raise FrameError(f"{source}: wanted an image of shape (rows, columns), found shape {shape}")
     return shape[0], shape[1]

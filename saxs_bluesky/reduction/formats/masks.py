@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from saxs_bluesky.errors import MaskError, one_line
+from saxs_bluesky.errors import MaskError
 from saxs_bluesky.reduction.arrays import BoolImage
-from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5, read_bounded, unpacked
+from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5, only_image, read_bounded, unpacked
+from saxs_bluesky.reduction.formats._unreadable import unreadable_as
 
 _HEAD_BYTES = 4096
 _TRUSTED = 2**31  # pixels, and bytes that a compressed file may unpack to
@@ -99,43 +100,23 @@ def _through_fabio(content: bytes, where: str) -> BoolImage:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"mask{suffix}"
         copy.write_bytes(content)
-        try:
-            with fabio.open(str(copy)) as image:
-                values = np.array(image.data)
-        # Each reader has its own ways to fail on a file that is not what it says.
-        except Exception as error:
-            raise _unreadable(error, where) from error
+        with unreadable_as(MaskError, f"{where}: wanted a mask image"), fabio.open(str(copy)) as image:
+            values = np.array(image.data)
     return _mask_of(values, where)
 
 
 def _of_hdf5(file: Path | io.BytesIO, where: str) -> BoolImage:
-    try:
-        with h5py.File(file, "r") as opened:
-            values = np.asarray(_dataset(opened, where.partition("::")[2], where)[()])
-    except MaskError:
-        raise
-    # HDF5 and its filters fail in many ways on a damaged file.
-    except Exception as error:
-        raise _unreadable(error, where) from error
+    with unreadable_as(MaskError, f"{where}: wanted a mask image"), h5py.File(file, "r") as opened:
+        values = np.asarray(_dataset(opened, where.partition("::")[2], where)[()])
     return _mask_of(values, where)
 
 
 def _dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
-    if name:
-        if not isinstance(file.get(name), h5py.Dataset):
-            raise MaskError(f"{where}: wanted a dataset {name}, found none of that name")
-        return file[name]
-    found: list[str] = []
-
-    def note_image(path: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim == 2:
-            found.append(path)
-
-    file.visititems(note_image)
-    if len(found) != 1:
-        listed = ", ".join(found) or "none"
-        raise MaskError(f"{where}: wanted one two-dimensional dataset, found {listed}; name it as FILE::/dataset")
-    return file[found[0]]
+    if not name:
+        return only_image(file, where)
+    if not isinstance(file.get(name), h5py.Dataset):
+        raise MaskError(f"{where}: wanted a dataset {name}, found none of that name")
+    return file[name]
 
 
 def _mask_of(values: npt.NDArray[Any], where: str) -> BoolImage:
@@ -145,7 +126,3 @@ def _mask_of(values: npt.NDArray[Any], where: str) -> BoolImage:
         raise MaskError(f"{where}: wanted a mask of numbers, found values of type {values.dtype}")
     masked: BoolImage = values != 0
     return masked
-
-
-def _unreadable(error: Exception, where: str) -> MaskError:
-    return MaskError(f"{where}: wanted a mask image, found an unreadable file ({one_line(error)})")
