@@ -163,10 +163,7 @@ class Calibration:
         SchemaError
             It does not fit the schema of calibrations.
         """
-        schema = load_schema("calibration")
-        plain = own_spelling(copy.deepcopy(dict(document)), where)
-        validate(plain, schema, where)
-        plain = fill_defaults(plain, schema)
+        plain = complete_document(document, where)
         try:
             geometry = _geometry(plain)
         except GeometryError as error:
@@ -271,6 +268,23 @@ class Calibration:
     def _line(self) -> str:
         # Every curve's file begins with it.
         return json.dumps(self.document)
+
+
+def complete_document(document: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy of a calibration document, checked, with defaults and in the format's own spelling.
+
+    Raises
+    ------
+    CalibrationError
+        The document has a key in both spellings.
+    SchemaError
+        It does not fit the schema of calibrations.
+    """
+    schema = load_schema("calibration")
+    plain = own_spelling(copy.deepcopy(dict(document)), where)
+    validate(plain, schema, where)
+    filled: dict[str, Any] = fill_defaults(plain, schema)
+    return filled
 
 
 def own_spelling(document: dict[str, Any], where: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from saxs_bluesky.reduction._calibration import Calibration
-from saxs_bluesky.reduction.formats.pilatus_header import PilatusHeader
+from saxs_bluesky.reduction.formats.pilatus_header import DIGITS, PilatusHeader
 
 # How much is a little. The wavelength of a real header is 0.6 % beside that of a careful calibration.
 _WAVELENGTH = 0.01
@@ -20,9 +20,8 @@ _PIXEL_SIZE = 0.01
 _DISTANCE = 0.02  # a nominal distance counts from somewhere in the detector's housing
 _BEAM_CENTER = 5.0  # pixels
 
-_NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
-_LENGTH = re.compile(rf"({_NUMBER})\s*(mm|cm|m)?\b")
-_PAIR = re.compile(rf"\(?\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)?")
+_LENGTH = re.compile(rf"({DIGITS})\s*(mm|cm|m)?\b")
+_PAIR = re.compile(rf"\(?\s*({DIGITS})\s*,\s*({DIGITS})\s*\)?")
 _MILLIMETRES = {"m": 1000.0, "cm": 10.0, "mm": 1.0, None: 1000.0}
 _DEFAULT_DISTANCE = 1000.0  # mm: what a Pilatus writes until it is told
 

@@ -49,13 +49,10 @@ def cells(values: FloatArray) -> Cells:
     if _render(plain.reshape(-1), plain.view(np.uint64).reshape(-1), found.reshape(-1, _CELL_WORDS)):
         size = np.abs(values)
         others = (size > 0) & ~((size >= _LOWEST) & (size < _BEYOND))
-        found[others] = _rendered_by_python(values[others].tolist())
+        rendered = _words([f" {value:.18e}".ljust(_CELL_BYTES, "\0") for value in values[others].tolist()])
+        found[others] = rendered.reshape(-1, _CELL_WORDS)
         found[np.isnan(values)] = _NAN
     return found
-
-
-def _rendered_by_python(values: list[float]) -> Cells:
-    return _words([f" {value:.18e}".ljust(_CELL_BYTES, "\0") for value in values]).reshape(-1, 7)
 
 
 def text(filled: NDArray[Any]) -> bytes:

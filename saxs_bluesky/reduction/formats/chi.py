@@ -105,13 +105,8 @@ def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenanc
     if curve.kind == "slice":
         header = [first, labels, "Intensity"]
     else:
-        header = [
-            first,
-            json.dumps({"I0": integral.I0, "I1": integral.I1, "I2": integral.I2}),
-            labels,
-        ]
-    count = curve.axis.size
-    return "\n".join([*header, f"{count:7d}\n"]).encode() + _rows(curve)
+        header = [first, json.dumps({"I0": integral.I0, "I1": integral.I1, "I2": integral.I2}), labels]
+    return "\n".join([*header, f"{curve.axis.size:7d}\n"]).encode() + _rows(curve)
 
 
 def chi_labels(curve: Curve) -> list[str]:

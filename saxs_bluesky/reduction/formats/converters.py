@@ -14,7 +14,6 @@ two angles ``h`` and ``v``, so that (facts of the format, SAXSdog's documentatio
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Mapping
@@ -22,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from saxs_bluesky.errors import CalibrationError
-from saxs_bluesky.reduction._calibration import Calibration, own_spelling
+from saxs_bluesky.reduction._calibration import Calibration, complete_document, own_spelling
 from saxs_bluesky.reduction.formats.poni import is_poni, polarization_remark, poni_changes, rounded
-from saxs_bluesky.schemas import default_document, fill_defaults, load_schema, parse_json, validate
+from saxs_bluesky.schemas import default_document, load_schema, parse_json
 
 _FIT2D = "Fit2D text"
 _FLAT = "an older SAXSdog calibration"
@@ -170,8 +169,9 @@ def conversion(
     SchemaError
         The template, or the document made, does not fit the schema of calibrations.
     """
-    schema = load_schema("calibration")
-    base = default_document(schema) if template is None else _checked_template(template, schema)
+    base = default_document(load_schema("calibration"))
+    if template is not None:
+        base = complete_document(template, "template")
     if shape is not None:
         base = _merged(base, {"Geometry": {"Imagesize": list(shape)}})
     text = source_text.removeprefix("\ufeff")
@@ -192,13 +192,6 @@ def conversion(
     assumed = () if template is not None else tuple(name for name in _MEASURED if name not in given)
     remark = polarization_remark(text, where, calibration) if source == _PONI else ""
     return Conversion(dict(calibration.document), source, assumed, remark)
-
-
-def _checked_template(template: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    plain = own_spelling(copy.deepcopy(dict(template)), "template")
-    validate(plain, schema, "template")
-    filled: dict[str, Any] = fill_defaults(plain, schema)
-    return filled
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from typing import Any
 from saxs_bluesky import __version__
 from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 
-_SOFTWARE = "saxs-bluesky"
 _KEY = f', "{PROVENANCE}": '
 # The same bytes stand nowhere else in a line of JSON: quotes inside of texts have a backslash before them.
 _KEY_BYTES = _KEY.encode()
@@ -55,7 +54,7 @@ class CurveProvenance:
     image_stamp: int | None = None
     frame: int | None = None
     run: str = ""
-    software: str = _SOFTWARE
+    software: str = "saxs-bluesky"
     version: str = __version__
 
     def in_line(self, calibration: str) -> str:

@@ -209,30 +209,29 @@ class _ListFile:
             return None
         return status.st_size if (status.st_dev, status.st_ino) == self._key else None
 
-    def _share(self) -> None:
-        """Take the shared lock; another process has the file for itself for a moment only."""
-        for _ in range(50):
-            try:
-                fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                return
-            else:
-                return
-
-    def empty(self) -> bool:
-        """Begin anew, if no other process has the file; whether that was so."""
+    def _lock(self, kind: int) -> bool:
+        """Take a lock, or go without on a file system that has none; False if another process is in the way."""
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._share()
             return False
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+        return True
+
+    def _share(self) -> None:
+        """Take the shared lock; another process has the file for itself for a moment only."""
+        for _ in range(50):
+            if self._lock(fcntl.LOCK_SH):
+                return
+            time.sleep(0.02)
+
+    def empty(self) -> bool:
+        """Begin anew, if no other process has the file; whether that was so."""
+        if not self._lock(fcntl.LOCK_EX):
+            self._share()
+            return False
         if stat.S_ISREG(os.fstat(self.descriptor).st_mode):
             os.ftruncate(self.descriptor, 0)
         self._share()

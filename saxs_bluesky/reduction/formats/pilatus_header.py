@@ -11,10 +11,10 @@ from datetime import datetime, tzinfo
 from saxs_bluesky.reduction.formats._tiff import DATE_TIME, IMAGE_DESCRIPTION, MODEL, SOFTWARE
 
 _DATE_AND_TIME = re.compile(r"(\d{4}):(\d\d?):(\d\d?) (\d\d?):(\d\d?):(\d\d?)")
-# Possessive, so that no damaged text takes longer than its length.
-_DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
-_NUMBER = re.compile(_DIGITS)
-_PIXEL_SIZE = re.compile(rf"({_DIGITS})\s*m\s*x\s*({_DIGITS})\s*m\b")
+#: A number in a header, as a pattern: possessive, so that no damaged text takes longer than its length.
+DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
+_NUMBER = re.compile(DIGITS)
+_PIXEL_SIZE = re.compile(rf"({DIGITS})\s*m\s*x\s*({DIGITS})\s*m\b")
 _ENTRY = re.compile(r"#?\s*+(\w++)(?:\s*+[=:]\s*+|\s++)(\S.*)")
 # What stands between key and text in the detector's own files, where it is no space.
 _SEPARATORS = {"Tau": " = ", "N_excluded_pixels": " = "} | dict.fromkeys(
