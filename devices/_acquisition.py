@@ -13,20 +13,15 @@ from saxs_bluesky.documents import NamedDocument
 from saxs_bluesky.errors import SaxsError
 
 
-def told(status: DeviceStatus) -> str:
-    """Why a status has failed; empty if it has not."""
-    error = status.exception(timeout=0) if status.done else None
-    return "" if error is None else str(error)
-
-
 class ToldStatus(DeviceStatus):  # type: ignore[misc]
     """Status that as text is the reason of its failure: what a RunEngine shows, and keeps in the stop document."""
 
     def __str__(self) -> str:
-        return told(self) or super().__str__()
+        error = self.exception(timeout=0) if self.done else None
+        return (str(error) if error else "") or super().__str__()
 
     def _handle_failure(self) -> None:
-        """Leave the device alone, which ophyd would stop: it may have begun with something else."""
+        """Leave the device alone, which ophyd would stop: it has been, or has begun with something else."""
 
 
 class CutOffError(SaxsError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ophyd
 from ophyd.areadetector.trigger_mixins import ADTriggerStatus
 
-from saxs_bluesky.devices._acquisition import told
+from saxs_bluesky.devices._acquisition import ToldStatus
 from saxs_bluesky.errors import SaxsError
 
 if TYPE_CHECKING:
@@ -24,14 +24,8 @@ _RECONNECTED = 5.0  # seconds for a connection that was lost, or an IOC that is 
 _STOPPED = 5.0  # seconds for an exposure to end that was told to
 
 
-class TriggerStatus(ADTriggerStatus):  # type: ignore[misc]
+class TriggerStatus(ToldStatus, ADTriggerStatus):  # type: ignore[misc]
     """Status of a trigger, with progress in frames; as text it is the reason of a failure."""
-
-    def __str__(self) -> str:
-        return told(self) or super().__str__()
-
-    def _handle_failure(self) -> None:
-        """Leave the detector alone, which ophyd would stop: the exposure has stopped it."""
 
 
 class Exposure:

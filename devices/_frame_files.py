@@ -6,7 +6,7 @@ import tempfile
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,44 +23,16 @@ DATASET = "/entry/data/data"
 _TIFF_TEMPLATE = "%s%s_%06d.tif"
 
 
-class FrameFiles(Protocol):
-    """Frames on their way to files, numbered from 0."""
-
-    spec: str
-
-    @property
-    def path(self) -> str:
-        """Absolute path as the resource document gives it; that of a folder ends in ``/``."""
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of the spec's handler, besides the path and the number of frames per point."""
-
-    def write(self, index: int, image: NDArray[np.int32], header: PilatusHeader) -> None:
-        """Write frame ``index``; OutputError where that fails."""
-
-    def close(self) -> None:
-        """No frame comes any more."""
-
-
 class TiffFiles:
     """One Pilatus TIFF a frame: ``<folder>/<filename>_000000.tif``, as spec ``AD_TIFF`` wants them."""
 
     spec = "AD_TIFF"
 
     def __init__(self, folder: Path, filename: str) -> None:
-        self._folder = folder
-        self._filename = filename
-
-    @property
-    def path(self) -> str:
-        """Path of the folder, with a ``/`` at its end."""
-        return f"{self._folder}/"
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Template and file name."""
-        return {"template": _TIFF_TEMPLATE, "filename": self._filename}
+        #: Path as the resource document gives it: that of a folder ends in ``/``.
+        self.path = f"{folder}/"
+        #: Arguments of the spec's handler, besides the path and the number of frames per point.
+        self.arguments: dict[str, Any] = {"template": _TIFF_TEMPLATE, "filename": filename}
 
     def write(self, index: int, image: NDArray[np.int32], header: PilatusHeader) -> None:
         """Write a file of its own for the frame.
@@ -70,7 +42,7 @@ class TiffFiles:
         OutputError
             The folder is gone or full, or the file is there already.
         """
-        path = Path(_TIFF_TEMPLATE % (self.path, self._filename, index))
+        path = Path(_TIFF_TEMPLATE % (self.path, self.arguments["filename"], index))
         if path.exists():
             raise OutputError(f"{path}: wanted a new file for a frame, found one there")
         try:
@@ -90,16 +62,10 @@ class Hdf5File:
     def __init__(self, folder: Path, filename: str) -> None:
         self._path = folder / f"{filename}.h5"
         self._file: h5py.File | None = None
-
-    @property
-    def path(self) -> str:
-        """Path of the file."""
-        return str(self._path)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """None: the dataset's name belongs to the spec."""
-        return {}
+        #: Path as the resource document gives it.
+        self.path = str(self._path)
+        #: Arguments of the spec's handler: none, the dataset's name belongs to the spec.
+        self.arguments: dict[str, Any] = {}
 
     def write(self, index: int, image: NDArray[np.int32], header: PilatusHeader) -> None:  # noqa: ARG002 (no place in this spec)
         """Add the frame to the dataset and flush it to the readers.
@@ -161,7 +127,7 @@ class Recording:
 
     def __init__(self, folder: Path, name: str, file_format: str, frames_per_point: int) -> None:
         filename = f"{name}_{datetime.now(UTC):%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"
-        self._files: FrameFiles = _FORMATS[file_format](folder, filename)
+        self._files = _FORMATS[file_format](folder, filename)
         self.frames_per_point = frames_per_point
         self._next_point = 0
         self._compose_datum: ComposeDatum | None = None

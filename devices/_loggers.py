@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 from ophyd import Component, Device, DeviceStatus, Signal
@@ -80,8 +81,8 @@ class SimIonChamber(Device):  # type: ignore[misc]
 
     def __init__(self, name: str, *, current: float = 120.0, period: float = 1.0, seed: int = 1) -> None:
         super().__init__(name=name)
-        beam, rng = _Beam(current), np.random.default_rng(seed)
-        self.current.follow(lambda now: beam.current(now) * (1 + 0.002 * rng.standard_normal()), period)
+        beam, rng = _decaying(current), np.random.default_rng(seed)
+        self.current.follow(lambda now: beam(now) * (1 + 0.002 * rng.standard_normal()), period)
 
 
 class SimDiode(Device):  # type: ignore[misc]
@@ -110,13 +111,13 @@ class SimDiode(Device):  # type: ignore[misc]
         self, name: str, *, current: float = 75.0, shutter: SimShutter | None = None, period: float = 1.0, seed: int = 2
     ) -> None:
         super().__init__(name=name)
-        beam, rng = _Beam(current), np.random.default_rng(seed)
+        beam, rng = _decaying(current), np.random.default_rng(seed)
 
         def model(now: float) -> float:
             dark = abs(0.02 * rng.standard_normal())
             if shutter is not None and shutter.state.get() == CLOSED:
                 return dark
-            return beam.current(now) * (1 + 0.003 * rng.standard_normal()) + dark
+            return beam(now) * (1 + 0.003 * rng.standard_normal()) + dark
 
         self.current.follow(model, period)
 
@@ -148,13 +149,7 @@ class SimThermometer(Device):  # type: ignore[misc]
         )
 
 
-class _Beam:
-    """A beam that decays from now on; ``initial`` is the current that it makes now."""
-
-    def __init__(self, initial: float) -> None:
-        self._initial = initial
-        self._since = time.time()
-
-    def current(self, now: float) -> float:
-        """Current at a time in s since the epoch."""
-        return self._initial * math.exp(-(now - self._since) / _LIFETIME)
+def _decaying(initial: float) -> Callable[[float], float]:
+    """Current of a beam at a time in s since the epoch; it is ``initial`` now, and decays."""
+    since = time.time()
+    return lambda now: initial * math.exp(-(now - since) / _LIFETIME)

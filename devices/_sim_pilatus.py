@@ -145,7 +145,8 @@ class SimPilatus(Device):  # type: ignore[misc]
         self._background.require_idle()
         writable_folder(self.directory)
         staged: list[object] = super().stage()
-        self._forget_last_scan()
+        self._ready_for_work()
+        self._outbox.clear()  # what a scan that was aborted left
         self._recording = self._new_recording(self.num_images.get())
         return staged
 
@@ -268,11 +269,6 @@ class SimPilatus(Device):  # type: ignore[misc]
         yield from self._outbox.events()
 
     # What both share
-
-    def _forget_last_scan(self) -> None:
-        """Drop what a scan that was aborted left."""
-        self._ready_for_work()
-        self._outbox.clear()
 
     def _ready_for_work(self) -> None:
         """Forget the frame of the last trigger, which is not that of the next.
