@@ -59,7 +59,7 @@ def saxs_count(
     PlanError
         A number is out of range.
     """
-    _check(num=(num, 1))
+    _check_number(num)
     _check_times(exposure_time, delay)
     plan = bp.count(detectors, num=num, delay=delay or 0.0, md=_metadata(saxs_count.__name__, sample, md))
     return (yield from _with_loggers(plan, detectors, exposure_time, baseline, monitors))
@@ -83,7 +83,7 @@ def saxs_scan(
     The positions are in the motor's unit, and go along into the reduced run; the other parameters are
     those of `saxs_count`.
     """
-    _check(num=(num, 1))
+    _check_number(num)
     _check_times(exposure_time, 0.0)
     plan = bp.scan(detectors, motor, start, stop, num=num, md=_metadata(saxs_scan.__name__, sample, md))
     return (yield from _with_loggers(plan, detectors, exposure_time, baseline, monitors))
@@ -109,8 +109,7 @@ def saxs_time_series(
         raise PlanError(f"wanted a duration not below 0 and a period above 0 s, found {duration} and {period}")
     _check_times(exposure_time, period)
     num = math.floor(duration / period * (1 + 1e-9)) + 1
-    metadata = _metadata(saxs_time_series.__name__, sample, md)
-    plan = bp.count(detectors, num=num, delay=period, md=metadata)
+    plan = bp.count(detectors, num=num, delay=period, md=_metadata(saxs_time_series.__name__, sample, md))
     return (yield from _with_loggers(plan, detectors, exposure_time, baseline, monitors))
 
 
@@ -142,10 +141,9 @@ def _metadata(name: str, sample: str, md: Mapping[str, Any] | None) -> dict[str,
     return {"plan_name": name, **({"sample": sample} if sample else {}), **(md or {})}
 
 
-def _check(**numbers: tuple[int, int]) -> None:
-    for name, (found, lowest) in numbers.items():
-        if found < lowest:
-            raise PlanError(f"{name}: wanted a number from {lowest} up, found {found}")
+def _check_number(num: int) -> None:
+    if num < 1:
+        raise PlanError(f"num: wanted a number from 1 up, found {num}")
 
 
 def _check_times(exposure_time: float | None, delay: float) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from saxs_bluesky.reduction import Geometry, PilatusHeader, write_frame
 from saxs_bluesky.reduction.arrays import BoolImage, FloatArray, FloatImage
@@ -142,12 +143,8 @@ class SimulatedPilatus:
     @cached_property
     def mask(self) -> BoolImage:
         """Mask of the gaps and of the beamstop's shadow with a rim of one pixel; True is masked."""
-        shadow = self.shadow.copy()
-        shadow[1:] |= self.shadow[:-1]
-        shadow[:-1] |= self.shadow[1:]
-        shadow[:, 1:] |= self.shadow[:, :-1]
-        shadow[:, :-1] |= self.shadow[:, 1:]
-        return shadow | self.gaps
+        mask: BoolImage = binary_dilation(self.shadow) | self.gaps
+        return mask
 
     def rate(self, sample: Sample) -> FloatImage:
         """Expected counts per second of each pixel, shape (rows, columns); 0 in the shadow."""

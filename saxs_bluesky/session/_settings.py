@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,6 @@ from saxs_bluesky.schemas import fill_defaults, load_schema, validate
 SETTINGS_FILE = "SAXS_BEAMLINE"
 """Environment variable that names the TOML file; without it, ``beamline.toml`` in the working folder if it is there."""
 
-_VARIABLES = {
-    "detector_prefix": "SAXS_DETECTOR_PREFIX",
-    "calibration": "SAXS_CALIBRATION",
-    "frames": "SAXS_FRAMES",
-    "detector_frames": "SAXS_DETECTOR_FRAMES",
-    "catalog": "SAXS_CATALOG",
-    "output": "SAXS_OUTPUT",
-    "journal": "SAXS_JOURNAL",
-}
 _PATHS = ("calibration", "frames", "catalog", "output", "journal")
 
 
@@ -61,6 +52,10 @@ class BeamlineSettings:
     def simulated(self) -> bool:
         """True if the detector is a simulated one."""
         return not self.detector_prefix
+
+
+# Such as SAXS_DETECTOR_PREFIX.
+_VARIABLES = {field.name: f"SAXS_{field.name.upper()}" for field in fields(BeamlineSettings)}
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> BeamlineSettings:
