@@ -25,9 +25,10 @@ def unreadable_as(
     longest
         Characters of the reader's text, at most; None: all.
     """
+    kept: tuple[type[Exception], ...] = (SaxsError, *passed_on)
     try:
         yield
-    except (SaxsError, *passed_on):
+    except kept:
         raise
     # Each reader has its own ways to fail.
     except Exception as error:
