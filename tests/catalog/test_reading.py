@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from saxs_bluesky.catalog import _curves, read_curves
-from saxs_bluesky.catalog._errors import may_pass, words
+from saxs_bluesky.catalog._errors import words
+from saxs_bluesky.catalog._trouble import may_pass
 from saxs_bluesky.errors import CatalogError
 from tests.helpers.runs import reduced, write
 
