@@ -115,6 +115,10 @@ class Calibration:
     polarization: Polarization | None
     _mask_sources: tuple[str | Path | bytes | None, ...] = field(repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, since another thread may add what is worked out once while this is pickled for a worker."""
+        return self.__dict__.copy()
+
     @classmethod
     def from_file(cls, path: str | Path) -> Calibration:
         """Read a calibration file; the paths of its masks are relative to it.

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,10 @@ class Geometry:
         x = (columns - self.beam_center[1]) * self.pixel_size[1]
         y = (rows - (self.shape[0] - self.beam_center[0])) * self.pixel_size[0]
         return x, y
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, since another thread may add what is worked out once while this is pickled for a worker."""
+        return self.__dict__.copy()
 
     def pixel_centers(self) -> tuple[FloatArray, FloatArray]:
         """Position (x, y) of the pixel centres, mm; shapes (1, columns) and (rows, 1)."""

@@ -80,7 +80,7 @@ def test_servers_of_other_computers_are_not_served(server: Server, capsys: pytes
 
 def test_server_that_would_find_no_image(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.options = ()
-    assert "wanted -w, -f, or a Feeder in the network file, found none" in refused(capsys, server)
+    assert "-w, -f or a Feeder in the network file is needed: without them no image is found" in refused(capsys, server)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-t", "0", "."], ["-p", "0", "."], ["-p", "70000", "."], ["-x", "."]])

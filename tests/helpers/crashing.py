@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.callbacks import CatalogWriter, CurveList, Reduction
+from saxs_bluesky.callbacks.reduction._delivery import Delivery
 from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
 from saxs_bluesky.reduction import Calibration, FileList, Reducer
@@ -66,7 +67,7 @@ def is_stop(name: str, *_: Any) -> bool:
 
 MOMENTS: dict[str, Callable[[int], None]] = {
     "event noted": lambda count: after(ProgressJournal, "note_document", count, is_event),
-    "frame has its curves": lambda count: before(Reduction, "_hand_out", count, is_event),
+    "frame has its curves": lambda count: before(Delivery, "_hand_out", count, lambda document: is_event(*document)),
     "event in the catalog": lambda count: before(CurveList, "__call__", count, is_event),
     "half of the curves listed": lambda count: after(FileList, "append", CURVES * count - 1),
     "curves listed": lambda count: before(ProgressJournal, "note_done", count),

@@ -127,3 +127,16 @@ def test_calibration_and_reducer_travel_between_processes(document: dict[str, An
     image = rng.poisson(10, (60, 80))
     copy = pickle.loads(pickle.dumps(reducer))
     np.testing.assert_array_equal(copy.reduce(image)[0].intensity, reducer.reduce(image)[0].intensity)
+
+
+def test_calibration_that_is_used_while_it_is_pickled(document: dict[str, Any]) -> None:
+    """What is worked out once comes to the calibration in one thread while another sends it to a worker."""
+    calibration = Calibration.from_dict(document)
+
+    class UsesIt:
+        def __reduce__(self) -> tuple[type[str], tuple[str]]:
+            return str, (calibration.sha256,)
+
+    object.__setattr__(calibration, "where", UsesIt())
+    assert "sha256" not in vars(calibration)
+    assert pickle.loads(pickle.dumps(calibration)).where == calibration.sha256

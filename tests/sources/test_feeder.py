@@ -570,7 +570,8 @@ def test_burst_is_sent_before_the_announcer_closes(tmp_path: Path) -> None:
 
 def test_address_that_is_taken_is_named(feeder: Feeder) -> None:
     with pytest.raises(
-        SaxsError, match=rf"tcp://127.0.0.1:{feeder.port}: wanted a free address .*, found Address already in use"
+        SaxsError,
+        match=rf"tcp://127.0.0.1:{feeder.port}: the feeder cannot listen at this address: Address already in use",
     ):
         FeederAnnouncer(str(feeder.port))
 
