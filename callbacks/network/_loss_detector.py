@@ -16,6 +16,7 @@ from event_model import EventPage, unpack_event_page
 from saxs_bluesky.callbacks.network._run_tally import RunTally
 from saxs_bluesky.callbacks.network._unseen_runs import UnseenRuns
 from saxs_bluesky.documents import Document, RunLookup
+from saxs_bluesky.support.latest import keep_latest
 
 _log = logging.getLogger(__name__)
 
@@ -175,9 +176,8 @@ class LossDetector:
     def _note_resource(self, name: str, doc: Document) -> None:
         if "uri" not in doc and "resource_path" not in doc:
             raise ValueError("wanted a uri or a resource_path, found none")
-        self._resources[doc["uid"]] = str(doc["data_key"]) if name == "stream_resource" else ""
-        if len(self._resources) > _RESOURCES:
-            del self._resources[next(iter(self._resources))]
+        data_key = str(doc["data_key"]) if name == "stream_resource" else ""
+        keep_latest(self._resources, doc["uid"], data_key, _RESOURCES)
 
     def _noted(self, run: RunTally, name: str, doc: Document) -> Document:
         if name == "descriptor":

@@ -8,6 +8,7 @@ from typing import Any
 
 from saxs_bluesky.callbacks.network._sequence_gaps import SequenceGaps, as_text, how_many
 from saxs_bluesky.documents import Document
+from saxs_bluesky.support.latest import keep_latest
 
 _REMEMBERED = 5000  # documents by which duplicates are known
 _EVENTS = ""  # the source of events; others are data keys, of which stream_datum bring the frames
@@ -42,9 +43,7 @@ class RunTally:
             return True
         if uid in self._seen:
             return False
-        self._seen[uid] = None
-        if len(self._seen) > _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+        keep_latest(self._seen, uid, None, _REMEMBERED)
         return True
 
     def describe(self, descriptor: Document) -> None:

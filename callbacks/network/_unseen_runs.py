@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from saxs_bluesky.support.latest import keep_latest
+
 _REMEMBERED = 1000
 
 
@@ -45,14 +47,14 @@ class UnseenRuns:
         else:
             uid = doc["run_start"]
             if name != "stop":
-                _put_latest(self._owners, doc["uid"], uid)
+                keep_latest(self._owners, doc["uid"], uid, _REMEMBERED)
         text = "" if uid in self._runs else f"joined late: run {uid} began unseen; its documents are passed over"
-        _put_latest(self._runs, uid, self._runs.get(uid, 0) + 1)
+        keep_latest(self._runs, uid, self._runs.get(uid, 0) + 1, _REMEMBERED)
         return self._stop(uid, alone) if name == "stop" else text
 
     def _orphan(self, name: str, reference: str) -> str:
         known = reference in self._orphans
-        _put_latest(self._orphans, reference, self._orphans.get(reference, 0) + 1)
+        keep_latest(self._orphans, reference, self._orphans.get(reference, 0) + 1, _REMEMBERED)
         if known:
             return ""
         kind = "resource" if name.startswith("datum") else "descriptor"
@@ -65,9 +67,3 @@ class UnseenRuns:
             number += sum(self._orphans.values())
             self._orphans.clear()
         return f"joined late: {number} documents of run {uid} passed over"
-
-
-def _put_latest(table: dict[str, Any], key: str, value: Any) -> None:
-    table[key] = value
-    if len(table) > _REMEMBERED:
-        del table[next(iter(table))]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from saxs_bluesky.documents import FileContent, FrameTask, TiffFrame, holds, moved_to
 from saxs_bluesky.frame_job import FrameResult, renamed
 from saxs_bluesky.reduction import Stamp, superseded
+from saxs_bluesky.support.latest import keep_latest
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +51,7 @@ class ContentCheck:
         if isinstance(frame, TiffFrame):
             folder = os.path.dirname(frame.path)  # noqa: PTH120 - for each frame
             if folder not in self._folders:
-                if len(self._folders) >= _MOST_REMEMBERED:
-                    self._folders.clear()
-                self._folders[folder] = _inode(folder)
+                keep_latest(self._folders, folder, _inode(folder), _MOST_REMEMBERED)
         if self._by_stamp or not isinstance(frame, TiffFrame) or frame.content is None:
             return task
         return replace(task, reference=replace(frame, content=replace(frame.content, by_stamp=False)))
@@ -96,9 +95,7 @@ class ContentCheck:
         moved = None if key in self._looked_at_anew else moved_to(path, content)
         if moved is None:
             return
-        self._looked_at_anew[key] = None  # once, and not for each of its pages
-        if len(self._looked_at_anew) > _MOST_REMEMBERED:
-            del self._looked_at_anew[next(iter(self._looked_at_anew))]
+        keep_latest(self._looked_at_anew, key, None, _MOST_REMEMBERED)  # once, and not for each of its pages
         self._look_again(moved, anew=True)
 
     def _judged_absent(self, path: str, content: FileContent, result: FrameResult) -> FrameResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from saxs_bluesky.documents import Document, inline_keys
 from saxs_bluesky.errors import reason_of
+from saxs_bluesky.support.latest import keep_latest
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class InlineImages:
 
     def __init__(self, detectors: frozenset[str] | None) -> None:
         self._detectors = detectors
-        self._keys: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # by the uids of descriptors
+        self._keys: dict[str, tuple[str, ...]] = {}  # by the uids of descriptors
 
     def taken(self, name: str, doc: Document) -> Document:
         """The document as it may wait; never raises.
@@ -44,18 +44,13 @@ class InlineImages:
         """
         try:
             if name == "descriptor":
-                self._note_keys(doc)
+                keep_latest(self._keys, doc["uid"], inline_keys(doc, self._detectors), _REMEMBERED)
             elif name in ("event", "event_page") and (keys := self._keys.get(doc["descriptor"])):
                 return _with_copies(doc, keys, in_page=name == "event_page")
         # A document that is no document is told by those who follow it.
         except Exception:  # noqa: BLE001
             _log.debug("a %s document could not be looked at", name, exc_info=True)
         return doc
-
-    def _note_keys(self, descriptor: Document) -> None:
-        self._keys[descriptor["uid"]] = inline_keys(descriptor, self._detectors)
-        if len(self._keys) > _REMEMBERED:
-            self._keys.popitem(last=False)
 
 
 def _with_copies(doc: Document, keys: Iterable[str], *, in_page: bool) -> Document:

@@ -8,6 +8,7 @@ from typing import Any
 from event_model import unpack_datum_page
 
 from saxs_bluesky.documents._types import Document
+from saxs_bluesky.support.latest import keep_latest
 
 ASSETS = frozenset({"resource", "stream_resource", "datum", "datum_page"})
 """Names of the documents that tell of assets."""
@@ -31,12 +32,12 @@ class Assets:
         """Take in a document, of one of the names in `ASSETS`."""
         match name:
             case "resource" | "stream_resource":
-                _keep_latest(self._resources, doc["uid"], doc, _RESOURCES)
+                keep_latest(self._resources, doc["uid"], doc, _RESOURCES)
             case "datum":
-                _keep_latest(self._datums, doc["datum_id"], doc, _DATUMS)
+                keep_latest(self._datums, doc["datum_id"], doc, _DATUMS)
             case "datum_page":
                 for datum in unpack_datum_page(doc):  # type: ignore[arg-type]
-                    _keep_latest(self._datums, datum["datum_id"], datum, _DATUMS)
+                    keep_latest(self._datums, datum["datum_id"], datum, _DATUMS)
 
     def resource(self, uid: str) -> Document | None:
         """Resource or stream resource of that uid."""
@@ -49,9 +50,3 @@ class Assets:
     def take_datum(self, datum_id: Any) -> Document | None:
         """Datum of that id, which is forgotten: one event needs it."""
         return self._datums.pop(datum_id, None)
-
-
-def _keep_latest(known: dict[str, Document], key: str, doc: Document, most: int) -> None:
-    known[key] = doc
-    if len(known) > most:
-        del known[next(iter(known))]

@@ -17,6 +17,7 @@ import numpy as np
 from saxs_bluesky.documents._hdf5_file import read_file
 from saxs_bluesky.errors import StillOpenError
 from saxs_bluesky.reduction import PilatusHeader, Stamp, stamp_of
+from saxs_bluesky.support.latest import keep_latest
 
 # Below the group of a detector: NeXus's; DECTRIS's, and where it was before their firmware 1.5.
 _LARGEST_VALID = (
@@ -91,9 +92,7 @@ class Detectors:
                 return self._known[key]
         told = read_file(path, partial(_read, dataset=dataset)) if file is None else _read(file, dataset)
         with self._lock:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = told
+            keep_latest(self._known, key, told, _MOST_KNOWN)
         return told
 
 
