@@ -169,12 +169,8 @@ class CatalogWriter:
                 settled = self._changed.wait_for(self._settled, timeout)
             finally:
                 self._hurry -= 1
-        return settled and self._has_all
-
-    @property
-    def _has_all(self) -> bool:
         counters = self.counters
-        return not (counters.rejected or counters.lost)
+        return settled and not (counters.rejected or counters.lost)
 
     def end_left_over(self, reason: str = "the program ended before its time") -> None:
         """End the runs that an earlier program left without a stop document, as aborted.
@@ -334,8 +330,11 @@ class CatalogWriter:
     def _note_away(self, error: Exception) -> None:
         if not self._is_away:
             _log.warning("the catalog is away (%s): documents wait in %s", words(error), self._journal.folder)
+        self._is_away = True
+        self._note_failure(error)
+
+    def _note_failure(self, error: Exception) -> None:
         with self._changed:
-            self._is_away = True
             self._failures += 1
             self._last_error = words(error)
 
@@ -365,13 +364,8 @@ class CatalogWriter:
             if away:
                 self._note_away(error)
             else:
-                self._tell_refused(upload, error, outcome)
-
-    def _tell_refused(self, upload: RunUpload, error: Exception, outcome: str) -> None:
-        _log.warning("run %s was not taken by the catalog (%s): %s", upload.file.uid, words(error), outcome)
-        with self._changed:
-            self._failures += 1
-            self._last_error = words(error)
+                _log.warning("run %s was not taken by the catalog (%s): %s", upload.file.uid, words(error), outcome)
+                self._note_failure(error)
 
     def _retire(self, upload: RunUpload) -> None:
         self._uploads.remove(upload)

@@ -55,6 +55,8 @@ class LiveCurves:
     ----------
     figure
         Where pictures are drawn; `show` makes it another.
+    log, log_q
+        Whether the intensity, and q in radial curves, are logarithmic; may be set at any time.
 
     Raises
     ------
@@ -77,9 +79,9 @@ class LiveCurves:
         # What documents bring, from any thread, under the lock.
         self._lock = threading.Lock()
         self._data = LiveData(curves, parameters, against, detector, keep)
-        self._log = log
-        self._log_q = log_q
-        self._version = 0
+        self.log = log
+        self.log_q = log_q
+        self._changes = 0
 
         # What pictures need, in the thread that draws.
         self.figure = Figure(figsize=SIZE, layout="constrained")
@@ -87,44 +89,27 @@ class LiveCurves:
         self._picture = LivePicture(self.figure)
         self._timer: TimerBase | None = None
         self._interval = interval
-        self._drawn = -1
+        self._drawn: object = None
         self._not_before = 0.0
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Note what a document brings; it never raises."""
         try:
             with self._lock:
-                self._version += self._data.note_document(name, doc)
+                self._changes += self._data.note_document(name, doc)
         # A picture is not worth a measurement.
         except Exception:  # noqa: BLE001
             _log.warning("LiveCurves: a %s document could not be understood", name, exc_info=True)
 
     @property
-    def log(self) -> bool:
-        """Whether the intensity is logarithmic; may be set at any time."""
-        return self._log
-
-    @log.setter
-    def log(self, value: bool) -> None:
-        with self._lock:
-            self._log = value
-            self._version += 1
-
-    @property
-    def log_q(self) -> bool:
-        """Whether q is logarithmic in radial curves; may be set at any time."""
-        return self._log_q
-
-    @log_q.setter
-    def log_q(self, value: bool) -> None:
-        with self._lock:
-            self._log_q = value
-            self._version += 1
+    def _version(self) -> tuple[int, bool, bool]:
+        """Another one where there is something new to draw."""
+        return self._changes, self.log, self.log_q
 
     def draw(self) -> None:
         """Draw what is newest, now; in the GUI's thread where the figure is in a window."""
         with self._lock:
-            self._drawn, snapshot = self._version, self._data.snapshot(log=self._log, log_q=self._log_q)
+            self._drawn, snapshot = self._version, self._data.snapshot(log=self.log, log_q=self.log_q)
         self._picture.draw(snapshot)
         self.figure.canvas.draw()
 
@@ -137,7 +122,7 @@ class LiveCurves:
             The suffix stands for no format, or the file cannot be written.
         """
         with self._lock:
-            snapshot = self._data.snapshot(log=self._log, log_q=self._log_q)
+            snapshot = self._data.snapshot(log=self.log, log_q=self.log_q)
         # On a figure of its own: that of a window belongs to the GUI's thread.
         picture = LivePicture(Figure(figsize=SIZE, layout="constrained"))
         picture.draw(snapshot)

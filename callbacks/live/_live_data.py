@@ -106,7 +106,7 @@ class LiveData:
         )
         return Snapshot(
             title=" · ".join(str(part) for part in said if part),
-            problem=problem if self._failed else "",
+            problem=problem,
             failed=bool(self._latest.failure),
             curves=self._curves,
             history=self._history(frame.stream),

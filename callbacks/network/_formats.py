@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, get_args
 
 import msgpack
@@ -28,7 +29,7 @@ def serializer(name: str) -> Callable[[Document], bytes]:
     SaxsError
         There is no such format.
     """
-    return {"msgpack": _to_msgpack, "json": _to_json}[_checked_format(name)]
+    return {"msgpack": partial(msgpack.packb, default=_packed), "json": _to_json}[_checked_format(name)]
 
 
 def deserializer(name: str) -> Callable[[bytes], Any]:
@@ -39,7 +40,8 @@ def deserializer(name: str) -> Callable[[bytes], Any]:
     SaxsError
         There is no such format.
     """
-    return {"msgpack": _from_msgpack, "json": _from_json}[_checked_format(name)]
+    from_msgpack = partial(msgpack.unpackb, object_hook=_unpacked, strict_map_key=False)
+    return {"msgpack": from_msgpack, "json": json.loads}[_checked_format(name)]
 
 
 def _checked_format(name: str) -> str:
@@ -50,19 +52,6 @@ def _checked_format(name: str) -> str:
 
 def _to_json(doc: Document) -> bytes:
     return json.dumps(doc, default=as_json).encode()
-
-
-def _from_json(content: bytes) -> Any:
-    return json.loads(content)
-
-
-def _to_msgpack(doc: Document) -> bytes:
-    packed: bytes = msgpack.packb(doc, default=_packed)
-    return packed
-
-
-def _from_msgpack(content: bytes) -> Any:
-    return msgpack.unpackb(content, object_hook=_unpacked, strict_map_key=False)
 
 
 # Arrays look as msgpack-numpy writes them, so that a session with ``msgpack_numpy.dumps`` as its serializer is

@@ -106,7 +106,7 @@ class ReducedRunComposer:
         self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
         self._curve_keys = [_CurveKeys.of(curve) for curve in self._templates]
-        self._file_keys = [f"{curve.name}_file" for curve in self._templates] if files else []
+        self._file_keys = [*(f"{curve.name}_file" for curve in self._templates), "file_failure"] if files else []
         #: What composes the events of each stream that has its descriptor.
         self.streams: dict[str, Any] = {}
         self._failed = 0
@@ -134,11 +134,11 @@ class ReducedRunComposer:
         now = time.time()
         object_keys = _object_keys(self._templates) | ({"coordinates": list(coordinates)} if coordinates else {})
         if self._file_keys:
-            object_keys["files"] = [*self._file_keys, "file_failure"]
+            object_keys["files"] = self._file_keys
         bundle = self._bundle.compose_descriptor(
             name=stream,
             data_keys=_data_keys(self._templates)
-            | {key: dict(_FILE_KEY) for key in (*self._file_keys, *(["file_failure"] if self._file_keys else []))}
+            | {key: dict(_FILE_KEY) for key in self._file_keys}
             | {key: _copied_key(entry) for key, entry in coordinates.items()},
             object_keys=object_keys,
             configuration={curve.name: _axis_configuration(curve, now) for curve in self._templates},
@@ -187,8 +187,8 @@ class ReducedRunComposer:
             for key, name in keys.integrals.items():
                 data[key] = getattr(curve.integral, name)
         if self._file_keys:
-            data |= dict(zip_longest(self._file_keys, files.curves, fillvalue=""))
-            data["file_failure"] = files.failure
+            paths = zip_longest(self._file_keys, files.curves, fillvalue="")
+            data |= dict(paths) | {"file_failure": files.failure}
         for key, entry in bundle.descriptor_doc["data_keys"].items():
             if key not in data:
                 data[key] = task.coordinates.get(key, _missing(entry))
@@ -314,27 +314,26 @@ def _provenance(reducer: Reducer) -> dict[str, Any]:
 def _data_keys(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
     keys: dict[str, dict[str, Any]] = {}
     for curve in curves:
-        array = {
-            "dtype": "array",
-            "dtype_numpy": "<f8",
-            "shape": [curve.axis.size],
-            "dims": [axis_key(curve)],
-            "units": "counts/pixel",
-            "source": _SOURCE,
-        }
         for name in _array_names(curve):
-            keys[f"{curve.name}_{name}"] = dict(array)
+            keys[f"{curve.name}_{name}"] = _array_key(curve, "counts/pixel")
         if curve.kind == "radial":
+            number = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "source": _SOURCE}
             for name, units in _INTEGRALS.items():
-                entry = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "units": units, "source": _SOURCE}
-                keys[f"{curve.name}_{name}"] = entry
-            keys[f"{curve.name}_{_COVERAGE}"] = {
-                "dtype": "number",
-                "dtype_numpy": "<f8",
-                "shape": [],
-                "source": _SOURCE,
-            }
+                keys[f"{curve.name}_{name}"] = number | {"units": units}
+            keys[f"{curve.name}_{_COVERAGE}"] = number
     return keys | {key: dict(entry) for key, entry in _FRAME_KEYS.items()}
+
+
+def _array_key(curve: Curve, units: str) -> dict[str, Any]:
+    """Data key of an array along a curve's axis, or of that axis itself."""
+    return {
+        "dtype": "array",
+        "dtype_numpy": "<f8",
+        "shape": [curve.axis.size],
+        "dims": [axis_key(curve)],
+        "units": units,
+        "source": _SOURCE,
+    }
 
 
 def _copied_key(entry: Document) -> dict[str, Any]:
@@ -361,15 +360,7 @@ def _array_names(curve: Curve) -> list[str]:
 
 
 def _axis_configuration(curve: Curve, now: float) -> dict[str, Any]:
-    key = axis_key(curve)
-    entry = {
-        "dtype": "array",
-        "dtype_numpy": "<f8",
-        "shape": [curve.axis.size],
-        "dims": [key],
-        "units": curve.axis_unit,
-        "source": _SOURCE,
-    }
+    key, entry = axis_key(curve), _array_key(curve, curve.axis_unit)
     return {"data": {key: curve.axis.tolist()}, "timestamps": {key: now}, "data_keys": {key: entry}}
 
 
