@@ -165,15 +165,15 @@ def _wait_with_its_run(folder: Path, kept: Kept, catalog: Any) -> None:
 
 def _opening(catalog: Any, run_uid: str) -> list[NamedDocument]:
     """Start, descriptors and stop of a run as the catalog tells them; empty where it does not have it."""
-    from tiled.client.container import Container
+    from saxs_bluesky.catalog.tables import child_of, find_child
 
-    try:
-        run = Container.__getitem__(catalog, run_uid).base
-    except KeyError:
+    there = find_child(catalog, run_uid)
+    if there is None:
         return []
+    run = there.base
     found = [("start", dict(run.metadata["start"]))]
     for name in run:
-        told = dict(Container.__getitem__(run, name).metadata)
+        told = dict(child_of(run, name).metadata)
         common = {
             "name": name,
             "run_start": run_uid,

@@ -298,10 +298,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _container(catalog: Any, uid: str) -> Any:
-    from tiled.client.container import Container
+    from saxs_bluesky.catalog.tables import find_child
 
-    try:
-        found = Container.__getitem__(catalog, uid)
-    except KeyError:
-        return None
+    found = find_child(catalog, uid)
     return getattr(found, "base", found)

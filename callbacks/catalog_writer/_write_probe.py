@@ -24,14 +24,13 @@ def takes_writes(catalog: Any, run: Any) -> bool:
         The run's container, in which the attempt shows least; None where the catalog does not have it.
     """
     import pyarrow as pa
-    from tiled.client.container import Container
 
-    from saxs_bluesky.catalog.tables import make_table
+    from saxs_bluesky.catalog.tables import child_of, make_table
 
     where = catalog if run is None else run
     try:
         with suppress(KeyError):
-            _remove(where, Container.__getitem__(where, _PROBE))
+            _remove(where, child_of(where, _PROBE))
         start = {"uid": _PROBE, "time": time.time(), "plan_name": "probe"}
         made = where.create_container(key=_PROBE, metadata={"start": start})
         schema = pa.schema([("seq_num", pa.int64()), ("time", pa.float64())])

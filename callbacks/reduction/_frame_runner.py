@@ -121,8 +121,14 @@ class FrameRunner:
 
     # In the thread that delivers
 
-    def result(self, item: WorkItem, run: RunState, task: FrameTask, pending: Pending) -> FrameResult:
-        """What came of a frame; waits for it, as long as the program does not end."""
+    def result(self, item: WorkItem) -> FrameResult | None:
+        """What came of a frame; waits for it, as long as the program does not end.
+
+        None where there is no frame, or nobody tried to read it.
+        """
+        run, task, pending = item.run, item.task, item.pending
+        if run is None or task is None or pending is None:
+            return None
 
         def here() -> FrameResult:
             again = partial(self.job(task), task, item.named_after, item.accepted + self._patience, run.uid)

@@ -402,7 +402,11 @@ class Reduction:
         """Deliver an item, and those that waited for it; or keep it where its frame waits for a file."""
         if self._abandoned:
             return
-        result = self._result(item)
+        try:
+            result = self._runner.result(item)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("the result of a frame cannot be known")
+            result = FrameResult(reason_of(error))
         if not self._open_files and not (result is not None and result.waits):
             self._finish(item, result)
             return
@@ -410,16 +414,6 @@ class Reduction:
             self._finish(one, found)
         with self._changed:
             self._changed.notify_all()
-
-    def _result(self, item: WorkItem) -> FrameResult | None:
-        """What came of a frame; None where there is none, or it was not tried."""
-        if item.run is None or item.task is None or item.pending is None:
-            return None
-        try:
-            return self._runner.result(item, item.run, item.task, item.pending)
-        except Exception as error:  # noqa: BLE001
-            _log.exception("the result of a frame cannot be known")
-            return FrameResult(reason_of(error))
 
     def _finish(self, item: WorkItem, result: FrameResult | None) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saxs_bluesky.catalog._values import MisfitError, array_row
-from saxs_bluesky.catalog.tables import put_source, source_of
+from saxs_bluesky.catalog.tables import child_of, put_source, source_of
 
 _BESIDE = "saxs-bluesky-array-"  # child of a run, for moments: where an array is made
 
@@ -47,7 +47,6 @@ def make_array(
 def _made_beside(
     run: Any, stream: Any, key: str, block: np.ndarray, metadata: Mapping[str, Any], dims: Sequence[str], tags: Any
 ) -> Any:
-    from tiled.client.container import Container
     from tiled.structures.core import StructureFamily
     from tiled.structures.data_source import Management
 
@@ -60,7 +59,7 @@ def _made_beside(
     node = stream.new(StructureFamily.array, [external], key=key, metadata=dict(metadata), specs=[], access_tags=tags)
     make_writable(node, source)
     _drop(run, name)
-    return Container.__getitem__(stream, key)
+    return child_of(stream, key)
 
 
 def make_writable(node: Any, source: Any | None = None) -> None:
@@ -79,12 +78,11 @@ def drop_beside(run: Any) -> None:
 
 
 def _drop(run: Any, name: str) -> None:
-    from tiled.client.container import Container
     from tiled.structures.data_source import Management
 
-    beside = Container.__getitem__(run, name)
+    beside = child_of(run, name)
     for key in list(beside):
-        node = Container.__getitem__(beside, key)
+        node = child_of(beside, key)
         put_source(node, dataclasses.replace(source_of(node), management=Management.external))
     run.delete_contents([name], recursive=True)
 

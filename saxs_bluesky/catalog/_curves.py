@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._order import in_order
-from saxs_bluesky.catalog._trouble import may_pass
+from saxs_bluesky.catalog._trouble import may_pass, patiently
 from saxs_bluesky.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -51,19 +50,17 @@ def read_curves(run: Any, stream: str | None = None) -> xr.Dataset:
     start = run.metadata["start"]
     if "original_run_uid" not in start:
         raise CatalogError(f"run {start['uid']}: wanted a reduced run, found one without original_run_uid")
-    end = time.monotonic() + _PATIENCE
-    pause = _PAUSE
-    while True:
-        try:
-            return _read(run, stream)
-        except CatalogError:
-            raise
-        # Of the databases' drivers, the client, and xarray: of whatever kind, users get one that says which run.
-        except Exception as error:
-            if not (isinstance(error, _BetweenError) or may_pass(error)) or time.monotonic() + pause > end:
-                raise CatalogError(f"run {start['uid']}: its curves cannot be read: {words(error)}") from error
-        time.sleep(pause)
-        pause *= 2
+    try:
+        return patiently(lambda: _read(run, stream), _PATIENCE, _PAUSE, _passes)
+    except CatalogError:
+        raise
+    # Of the databases' drivers, the client, and xarray: of whatever kind, users get one that says which run.
+    except Exception as error:
+        raise CatalogError(f"run {start['uid']}: its curves cannot be read: {words(error)}") from error
+
+
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, _BetweenError) or (not isinstance(error, CatalogError) and may_pass(error))
 
 
 def _read(run: Any, wanted: str | None) -> xr.Dataset:

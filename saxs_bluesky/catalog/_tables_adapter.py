@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from tiled.adapters.sql import SQLAdapter
 
-from saxs_bluesky.catalog._trouble import may_pass
+from saxs_bluesky.catalog._trouble import patiently
 
 _PATIENCE = 30.0  # seconds
 _PAUSE = 0.02  # seconds
@@ -26,21 +24,8 @@ class SharedTables(SQLAdapter):  # type: ignore[misc] # the library has no types
     @classmethod
     def init_storage(cls, *arguments: Any, **options: Any) -> Any:
         """Make the table."""
-        return _patiently(lambda: super(SharedTables, cls).init_storage(*arguments, **options))
+        return patiently(lambda: super(SharedTables, cls).init_storage(*arguments, **options), _PATIENCE, _PAUSE)
 
     def append_partition(self, *arguments: Any, **options: Any) -> None:
         """Append rows."""
-        _patiently(lambda: super(SharedTables, self).append_partition(*arguments, **options))
-
-
-def _patiently(work: Callable[[], Any]) -> Any:
-    end = time.monotonic() + _PATIENCE
-    pause = _PAUSE
-    while True:
-        try:
-            return work()
-        except Exception as error:
-            if not may_pass(error) or time.monotonic() + pause > end:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, 1.0)
+        patiently(lambda: super(SharedTables, self).append_partition(*arguments, **options), _PATIENCE, _PAUSE)

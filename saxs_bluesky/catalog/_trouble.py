@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _BUSY = re.compile(r"(?i)database (table )?is locked|database is busy|SQLITE_(BUSY|LOCKED)|cannot commit transaction")
 _SERVER_ERROR, _TOO_MANY = 500, 429  # a server in trouble answers 500, and one that a document makes fall over
 _OF_NO_DOCUMENT = (401, 403, 407, 408, 421, 423, 425, _TOO_MANY)  # permission, time, locks and too many requests
+_LONGEST_PAUSE = 1.0  # seconds
 
 # Databases and file systems in trouble, whatever is written to them.
 _DRIVERS = ("sqlite3", "sqlalchemy", "adbc_driver_manager", "asyncpg", "aiosqlite", "psycopg")
@@ -51,6 +56,33 @@ def may_pass(error: BaseException) -> bool:
         if isinstance(each, httpx.TransportError) or _BUSY.search(str(each)):
             return True
     return False
+
+
+def patiently(
+    work: Callable[[], T], seconds: float, pause: float, passes: Callable[[BaseException], bool] = may_pass
+) -> T:
+    """Do something again, after longer and longer pauses, as long as its errors may pass.
+
+    Parameters
+    ----------
+    work
+        What to do.
+    seconds
+        For how long to try.
+    pause
+        After the first try, in seconds; each further one is twice as long, up to a second.
+    passes
+        Whether an error may pass; any other is raised, and so is the last one.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if not passes(error) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def is_away(error: BaseException) -> bool:

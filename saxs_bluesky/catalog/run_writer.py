@@ -13,7 +13,7 @@ from event_model import DocumentNames, schema_validators
 
 from saxs_bluesky.catalog._arrays import drop_beside
 from saxs_bluesky.catalog._stream_writer import StreamWriter
-from saxs_bluesky.catalog.tables import drop_replacement, source_of
+from saxs_bluesky.catalog.tables import drop_replacement, find_child, source_of
 
 #: Told of a value that is left out: stream, key, number of the event, value, reason.
 LeftOut = Callable[[str, str, int, Any, str], None]
@@ -139,14 +139,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
             self._update_data_source_for_node(node, source, patch)
 
     def _child(self, node: Any, key: str) -> Any:
-        from tiled.client.container import Container
-
-        if self._is_new:
-            return None
-        try:
-            return Container.__getitem__(node, key)
-        except KeyError:
-            return None
+        return None if self._is_new else find_child(node, key)
 
     def _close_stream_tree(self) -> None:
         nodes = [*self._sres_nodes.values(), *self._desc_nodes.values(), self.root_node]

@@ -125,9 +125,8 @@ def replace_table(
 
 def drop_replacement(run: Any) -> None:
     """Remove the table apart, also one that a program left that ended in the middle; never the rows in use."""
-    try:
-        apart = child_of(run, REPLACEMENT)
-    except KeyError:
+    apart = find_child(run, REPLACEMENT)
+    if apart is None:
         return
     source, note = source_of(apart), apart.metadata
     try:
@@ -145,6 +144,14 @@ def child_of(container: Any, key: str) -> Any:
     from tiled.client.container import Container
 
     return Container.__getitem__(container, key)
+
+
+def find_child(container: Any, key: str) -> Any:
+    """A container's child; None where there is none."""
+    try:
+        return child_of(container, key)
+    except KeyError:
+        return None
 
 
 def source_of(node: Any) -> Any:
