@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from saxs_bluesky.callbacks.reduction._work_item import RunState
 from saxs_bluesky.documents import Document, FrameResult, FrameTask, NamedDocument
 from saxs_bluesky.frame_job import FrameRemarks
-from saxs_bluesky.reduction import Reducer
 
 _log = logging.getLogger(__name__)
 
@@ -47,14 +46,14 @@ class Delivery:
         self._failing: set[int] = set()
         self.reduced = self.failed = self.unwritten = self.left_out = self.sink_errors = 0
 
-    def deliver_frame(self, run: RunState, task: FrameTask, result: FrameResult, reducer: Reducer) -> None:
+    def deliver_frame(self, run: RunState, task: FrameTask, result: FrameResult) -> None:
         """Hand out the documents of a frame."""
         for what in filter(None, (result.failure, result.files.failure)):
             level = logging.INFO if result.superseded else logging.WARNING
             _frames_log.log(level, "frame %s of run %s failed: %s", task.index, run.uid, what)
         if result.remark or result.coordinates:
             self._remarks.tell(run.uid, task, result)
-        for document in run.reduced.frame(task, result, reducer):
+        for document in run.reduced.frame(task, result):
             self._hand_out(document)
         self.failed += bool(result.failure) and not result.superseded
         self.reduced += not result.failure

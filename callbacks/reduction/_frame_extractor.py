@@ -48,8 +48,8 @@ class FrameExtractor:
         Whose images count; None: all do.
     inline_limit
         How many bytes of images may wait in memory.
-    files
-        Whether the events of reduced runs tell the files of the curves.
+    reduction
+        Makes the reduced runs of a raw run, by its start document.
     handlers
         What reads files by the ``spec`` of their resource, before all that is known here.
     """
@@ -59,13 +59,13 @@ class FrameExtractor:
         put: Callable[[WorkItem], None],
         detectors: frozenset[str] | None,
         inline_limit: int,
+        reduction: Callable[[Document], RunReduction],
         *,
-        files: bool = False,
         handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         self._put = put
         self._detectors = detectors
-        self._files = files
+        self._reduction = reduction
         self._handlers = handlers
         #: Whether files must still have the content that their events describe, in runs that begin from now on.
         self.live = False
@@ -94,7 +94,7 @@ class FrameExtractor:
         if name == "start":
             if "original_run_uid" not in doc:
                 raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
-                self._runs.note(doc["uid"], RunState(doc["uid"], raw, RunReduction(doc, files=self._files)))
+                self._runs.note(doc["uid"], RunState(doc["uid"], raw, self._reduction(doc)))
             return
         if name in ASSETS:
             self._assets.note(name, doc)

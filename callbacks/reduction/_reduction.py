@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from saxs_bluesky.callbacks.reduction._open_files import OpenFiles
 from saxs_bluesky.callbacks.reduction._reducing_thread import CLOSE, END, ReducingThread
 from saxs_bluesky.callbacks.reduction._status import Status, set_aside_by
 from saxs_bluesky.callbacks.reduction._work_item import LEFT_OUT, WorkItem
-from saxs_bluesky.documents import Document, FrameResult, Handler, check_handlers, travels
+from saxs_bluesky.documents import Document, FrameResult, Handler, RunReduction, check_handlers, travels
 from saxs_bluesky.errors import CalibrationError, SaxsError, reason_of
 from saxs_bluesky.frame_job import CurveFiles, FrameJob, home_folder, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
@@ -130,7 +131,7 @@ class Reduction:
             self._items.put,
             self._detectors,
             int(inline_megabytes * 1e6),
-            files=files is not None,
+            partial(RunReduction, reducer=self.reducer, files=files is not None),
             handlers=handlers,
         )
         self._runner = FrameRunner(
@@ -422,7 +423,7 @@ class Reduction:
                 if result is LEFT_OUT:
                     self._delivery.leave_out(item.run, item.task)
                 else:
-                    self._delivery.deliver_frame(item.run, item.task, result, self.reducer(item.task.detector))
+                    self._delivery.deliver_frame(item.run, item.task, result)
                     if self._runner.content_check is not None:
                         self._runner.content_check.delivered(item.task, result)
             if item.closing and item.run is not None:

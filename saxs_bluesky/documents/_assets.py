@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from event_model import unpack_datum_page
 
@@ -25,28 +24,22 @@ class Assets:
     """
 
     def __init__(self) -> None:
-        self._resources: dict[str, Document] = {}
-        self._datums: dict[str, Document] = {}
+        #: Resources and stream resources, by uid.
+        self.resources: dict[str, Document] = {}
+        #: Datums by id; who takes one out forgets it, since one event needs it.
+        self.datums: dict[str, Document] = {}
 
     def note(self, name: str, doc: Document) -> None:
         """Take in a document, of one of the names in `ASSETS`."""
         match name:
             case "resource" | "stream_resource":
-                keep_latest(self._resources, doc["uid"], doc, _RESOURCES)
+                keep_latest(self.resources, doc["uid"], doc, _RESOURCES)
             case "datum":
-                keep_latest(self._datums, doc["datum_id"], doc, _DATUMS)
+                keep_latest(self.datums, doc["datum_id"], doc, _DATUMS)
             case "datum_page":
                 for datum in unpack_datum_page(doc):  # type: ignore[arg-type]
-                    keep_latest(self._datums, datum["datum_id"], datum, _DATUMS)
-
-    def resource(self, uid: str) -> Document | None:
-        """Resource or stream resource of that uid."""
-        return self._resources.get(uid)
+                    keep_latest(self.datums, datum["datum_id"], datum, _DATUMS)
 
     def resources_of(self, run: str) -> Iterator[Document]:
         """Those that say that they are of a run, or do not say of which."""
-        return (one for one in self._resources.values() if one.get("run_start", run) == run)
-
-    def take_datum(self, datum_id: Any) -> Document | None:
-        """Datum of that id, which is forgotten: one event needs it."""
-        return self._datums.pop(datum_id, None)
+        return (one for one in self.resources.values() if one.get("run_start", run) == run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,7 +49,7 @@ class _Stream:
     coordinate_keys: Mapping[str, Document]
     axes: tuple[str, ...]  # of those, the streamed ones
     rows: Rows
-    numbers: dict[str, Numbers] = field(default_factory=dict)  # by the data keys of images
+    numbers: defaultdict[str, Numbers] = field(default_factory=lambda: defaultdict(Numbers))  # by the keys of images
 
     def frames(self, image: ImageKey) -> int:
         """How many frames a row has of which nothing else is known."""
@@ -166,15 +167,12 @@ class RawRun:
 
     def _first(self, stream: _Stream, image: ImageKey, row: int, frames: int) -> int:
         """Number of the first frame of a row."""
-        numbers = stream.numbers.get(image.key)
-        if numbers is None:
-            numbers = stream.numbers[image.key] = Numbers()
         if frames != image.frames:
             self._warn_once(
                 f"{image.key}: its descriptor says {image.frames} images in an event, what it refers to {frames}; they "
                 "are numbered by the latter"
             )
-        return numbers.first(row, frames)
+        return stream.numbers[image.key].first(row, frames)
 
     def _warn_once(self, text: str) -> None:
         """Put into the log what is odd about the run, once."""
@@ -203,10 +201,10 @@ class RawRun:
             stack = _array(value, image.dtype)
             _check_stack(stack.shape, image)
             return [InlineFrame(stack, index) for index in range(image.frames)]
-        datum = self._assets.take_datum(value)
+        datum = self._assets.datums.pop(value, None)
         if datum is None:
             raise FrameError(f"wanted a datum {value}, found none before its event")
-        resource = self._assets.resource(datum["resource"])
+        resource = self._assets.resources.get(datum["resource"])
         if resource is None:
             raise FrameError(f"wanted a resource {datum['resource']}, found none")
         try:
@@ -228,7 +226,7 @@ class RawRun:
         """Find the frames of a range of indices, or the values of a streamed axis."""
         if doc["descriptor"] not in self._streams:
             return
-        if self._assets.resource(doc["stream_resource"]) is None:
+        if doc["stream_resource"] not in self._assets.resources:
             self._early.append(doc)  # it may follow
         else:
             self._follow_stream_datum(doc)
@@ -237,14 +235,14 @@ class RawRun:
         """Take those whose stream_resource came."""
         early, self._early = self._early, []
         for doc in early:
-            if all_of_them or self._assets.resource(doc["stream_resource"]) is not None:
+            if all_of_them or doc["stream_resource"] in self._assets.resources:
                 self._follow_one_of_several(self._follow_stream_datum, doc)
             else:
                 self._early.append(doc)
 
     def _follow_stream_datum(self, doc: Document) -> None:
         stream = self._streams[doc["descriptor"]]
-        resource = self._assets.resource(doc["stream_resource"])
+        resource = self._assets.resources.get(doc["stream_resource"])
         key = self._without_resource(stream) if resource is None else resource.get("data_key")
         image = next((image for image in stream.images if image.key == key), None)
         if image is None and key not in stream.axes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Literal
@@ -234,16 +234,19 @@ class RunReduction:
     ----------
     raw_start
         Start document of the raw run.
+    reducer
+        What makes the curves of a detector, by its name.
     files
         Whether events tell the files of the curves.
     """
 
-    def __init__(self, raw_start: Document, *, files: bool = False) -> None:
+    def __init__(self, raw_start: Document, reducer: Callable[[str], Reducer], *, files: bool = False) -> None:
         self._raw_start = raw_start
+        self._reducer = reducer
         self._files = files
         self._runs: dict[str, ReducedRunComposer] = {}
 
-    def frame(self, task: FrameTask, result: FrameResult, reducer: Reducer) -> Iterator[NamedDocument]:
+    def frame(self, task: FrameTask, result: FrameResult) -> Iterator[NamedDocument]:
         """Yield the documents of one frame: its event, after those that must come before it.
 
         Parameters
@@ -252,13 +255,11 @@ class RunReduction:
             Which frame.
         result
             What came of it.
-        reducer
-            What made its curves.
         """
         run = self._runs.get(task.detector)
         if run is None:
             run = self._runs[task.detector] = ReducedRunComposer(
-                self._raw_start, task.detector, reducer, files=self._files
+                self._raw_start, task.detector, self._reducer(task.detector), files=self._files
             )
             yield run.start
         if task.stream not in run.streams:

@@ -36,7 +36,7 @@ def reduced_documents(
     by_name = {"": reducers} if isinstance(reducers, Reducer) else dict(reducers)
     jobs = {name: FrameJob(one.calibration, reducer=one, is_called_again=False) for name, one in by_name.items()}
     raw = RawRun(start, None if isinstance(reducers, Reducer) else frozenset(reducers), handlers=handlers)
-    reduced = RunReduction(start)
+    reduced = RunReduction(start, lambda detector: reducers if isinstance(reducers, Reducer) else reducers[detector])
     remarks = FrameRemarks()
     stop: Document | None = None
 
@@ -52,5 +52,5 @@ def reduced_documents(
         detector = "" if isinstance(reducers, Reducer) else task.detector
         result = jobs[detector](task, None, 0, start["uid"])
         remarks.tell(start["uid"], task, result)
-        yield from reduced.frame(task, result, by_name[detector])
+        yield from reduced.frame(task, result)
     yield from reduced.stop(stop)
