@@ -29,7 +29,11 @@ def serializer(name: str) -> Callable[[Document], bytes]:
     SaxsError
         There is no such format.
     """
-    return {"msgpack": partial(msgpack.packb, default=_packed), "json": _to_json}[_checked_format(name)]
+    known: dict[str, Callable[[Document], bytes]] = {
+        "msgpack": partial(msgpack.packb, default=_packed),
+        "json": _to_json,
+    }
+    return known[_checked_format(name)]
 
 
 def deserializer(name: str) -> Callable[[bytes], Any]:
@@ -40,8 +44,11 @@ def deserializer(name: str) -> Callable[[bytes], Any]:
     SaxsError
         There is no such format.
     """
-    from_msgpack = partial(msgpack.unpackb, object_hook=_unpacked, strict_map_key=False)
-    return {"msgpack": from_msgpack, "json": json.loads}[_checked_format(name)]
+    known: dict[str, Callable[[bytes], Any]] = {
+        "msgpack": partial(msgpack.unpackb, object_hook=_unpacked, strict_map_key=False),
+        "json": json.loads,
+    }
+    return known[_checked_format(name)]
 
 
 def _checked_format(name: str) -> str:
