@@ -154,9 +154,7 @@ def _wait_with_its_run(folder: Path, kept: Kept, catalog: Any) -> None:
         return
     last = [document for document in opening if document[0] == "stop"]
     first = [document for document in opening if document[0] != "stop"]
-    lines = [encode(*document) for document in first]
-    lines += [encode(*document) for document in documents_in(kept)]
-    lines += [encode(*document) for document in last]
+    lines = [encode(*document) for document in (*first, *documents_in(kept), *last)]
     run = RunJournal(folder / f"{time.time_ns():020d}-{Path(uid).name}.jsonl", uid)
     run.mark_begun()
     run.append(lines, complete=bool(last), opening=lines[: len(first)])

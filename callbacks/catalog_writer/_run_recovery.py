@@ -167,8 +167,7 @@ def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, runs: RunLo
 
 def _in_order(path: Path, lines: _Lines, opening: list[bytes]) -> Iterator[bytes]:
     """The lines of a file that are of use: the start first, the stop document last."""
-    yield from (line for line in opening if Glance(line).name == "start")
-    yield from (line for line in opening if Glance(line).name != "start")
+    yield from sorted(opening, key=lambda line: Glance(line).name != "start")
     apart = set(lines.named("start", "descriptor", "stop"))
     if path.exists():
         with path.open("rb") as file:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -118,7 +119,7 @@ class LivePicture:
         last = list(self._history_panels)[-1]
         for parameter, panel in self._history_panels.items():
             with _view_kept(panel):
-                for (name, values), color in zip(history.values[parameter].items(), _cycle(), strict=False):
+                for (name, values), color in zip(history.values[parameter].items(), cycle(_COLORS), strict=False):
                     size = 5 if x.size < 100 else 2.5
                     panel.plot(x, values, ".-", color=color, linewidth=0.9, markersize=size, label=plain(name))
                     panel.plot(x[-1:], values[-1:], "o", color=color, markersize=9, fillstyle="none")
@@ -149,11 +150,6 @@ def _since_first(times: FloatArray) -> tuple[FloatArray, str]:
     span = times.max() - times.min()
     unit, seconds = ("h", 3600.0) if span > 3 * 3600 else ("min", 60.0) if span > 600 else ("s", 1.0)
     return (times - times[0]) / seconds, f"Time since {first:%H:%M:%S} ({unit})"
-
-
-def _cycle() -> Iterator[str]:
-    while True:
-        yield from _COLORS
 
 
 def _raised(unit: str) -> str:

@@ -75,11 +75,8 @@ class Delivery:
                 sink(*document)
             # One sink's fault must neither reach the others nor stop the reduction.
             except (Exception, SystemExit):  # noqa: BLE001
-                self._tell_failure(sink, document[0])
+                # It may fail for every frame of a day: the first time is told, the others are counted.
+                level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
+                self._failing.add(id(sink))
+                _log.log(level, "sink %r failed on a %s document", sink, document[0], exc_info=True)
                 self.sink_errors += 1
-
-    def _tell_failure(self, sink: Sink, name: str) -> None:
-        """Tell the first failure of a sink, which may fail for every frame of a day; the others are counted."""
-        level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
-        self._failing.add(id(sink))
-        _log.log(level, "sink %r failed on a %s document", sink, name, exc_info=True)

@@ -39,7 +39,7 @@ class FrameRunner:
     specs_here
         Specs of the handlers that other processes cannot have.
     hurry
-        Set when the program ends: no frame is waited for any more.
+        Set when the program ends: no frame is begun or waited for any more.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class FrameRunner:
         self._registry = OutputNameRegistry(files.names, keep=not files.overwrite) if files else None
         self._home = home_folder()  # a program may change its directory while it runs
         self._patience = patience
-        self._limit = limit
+        self.limit = limit
         self._specs_here = specs_here
-        self._hurry = hurry
+        self.hurry = hurry
         #: Compares the content of files with what their events describe, where that is asked for.
         self.content_check: ContentCheck | None = None
         self._writing: dict[Path, Future[FrameResult]] = {}  # by what the files are named after
@@ -137,7 +137,7 @@ class FrameRunner:
         if isinstance(pending, FrameResult):
             result = pending
         else:
-            while not (pending.done() or self._hurry.is_set()):
+            while not (pending.done() or self.hurry.is_set()):
                 wait([pending], _POLL_SECONDS)
             if not pending.done():
                 return LEFT_OUT
@@ -156,8 +156,8 @@ class FrameRunner:
 
     def hung(self, path: str) -> FrameResult:
         """What comes of a frame that is given up."""
-        _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self._limit)
-        text = f"{path}: not reduced within {self._limit:g} s and given up: its file system may not answer"
+        _log.warning("%s is given up after %.0f s, with the thread that hangs in it", path, self.limit)
+        text = f"{path}: not reduced within {self.limit:g} s and given up: its file system may not answer"
         return FrameResult(text)
 
     def _result_aside(self, work: Callable[[], FrameResult], path: str) -> FrameResult:
@@ -172,7 +172,7 @@ class FrameRunner:
 
         threading.Thread(target=do, name="saxs-bluesky-aside", daemon=True).start()
         try:
-            return result.result(None if self._limit == inf else self._limit)
+            return result.result(None if self.limit == inf else self.limit)
         except TimeoutError:
             return result.result() if result.done() else self.hung(path)
 

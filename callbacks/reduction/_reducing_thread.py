@@ -41,10 +41,6 @@ class ReducingThread:
         Frames that wait for their file.
     window
         How many items may be handed on and not yet taken.
-    limit
-        For how long a frame may keep the thread, in seconds; ``inf``: no limit.
-    program_ends
-        Set when the program ends: frames that are not begun are left out.
     replace
         Starts another thread of `run`, where this one hangs.
     """
@@ -56,15 +52,11 @@ class ReducingThread:
         open_files: OpenFiles,
         *,
         window: int,
-        limit: float,
-        program_ends: threading.Event,
         replace: Callable[[], None],
     ) -> None:
         self._items = items
         self._runner = runner
         self._open_files = open_files
-        self._limit = limit
-        self._program_ends = program_ends
         self._replace = replace
         #: True where nobody takes items any more: then nothing waits for room.
         self.is_abandoned = False
@@ -91,7 +83,7 @@ class ReducingThread:
         """Have a frame reduced; None where there is none, or those before it wait for their file."""
         if item.task is None or item.run is None:
             return None
-        if self._program_ends.is_set():
+        if self._runner.hurry.is_set():
             return LEFT_OUT
         if isinstance(item.task.reference, Hdf5Frame) and self._open_files.must_wait(item):
             return None
@@ -104,11 +96,9 @@ class ReducingThread:
     def hand_on(self, item: Any) -> None:
         """Let an item be taken; waits for room."""
         while not self.is_abandoned:
-            try:
+            with suppress(queue.Full):
                 self._begun.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
+                return
         with suppress(queue.Full):
             self._begun.put_nowait(item)
 
@@ -144,13 +134,13 @@ class ReducingThread:
             seen, waited = now, waited + pause if now is seen else pause
             if seen is None or seen.task is None:
                 continue
-            if self._program_ends.is_set() and self._give_up(seen):
+            if self._runner.hurry.is_set() and self._give_up(seen):
                 seen.pending = LEFT_OUT
                 return seen
             path = self._runner.job(seen.task).describe(seen.task)
             if before < _SECONDS_TO_TELL <= waited:
                 _log.warning("this process has been busy with %s for %.0f s", path, _SECONDS_TO_TELL)
-            if waited >= self._limit and self._give_up(seen):
+            if waited >= self._runner.limit and self._give_up(seen):
                 seen.pending = self._runner.hung(path)
                 return seen
 

@@ -149,8 +149,6 @@ class Reduction:
             self._runner,
             self._open_files,
             window=window,
-            limit=limit,
-            program_ends=self._program_ends,
             replace=self._replace_reducing,
         )
         self._delivery = Delivery(self.sinks)

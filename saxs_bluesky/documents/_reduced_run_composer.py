@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -59,22 +59,14 @@ _FRAME_KEYS: dict[str, dict[str, Any]] = {
 _FILE_KEY: dict[str, Any] = {"dtype": "string", "shape": [], "source": _SOURCE}
 
 
-@dataclass(frozen=True)
 class _CurveKeys:
     """Data keys of a curve, by what they are of its values."""
 
-    template: Curve
-    arrays: dict[str, str]
-    integrals: dict[str, str]
-
-    @classmethod
-    def of(cls, curve: Curve) -> _CurveKeys:
-        integrals = (*_INTEGRALS, _COVERAGE) if curve.kind == "radial" else ()
-        return cls(
-            curve,
-            {f"{curve.name}_{name}": name for name in _array_names(curve)},
-            {f"{curve.name}_{name}": name for name in integrals},
-        )
+    def __init__(self, template: Curve) -> None:
+        integrals = (*_INTEGRALS, _COVERAGE) if template.kind == "radial" else ()
+        self.template = template
+        self.arrays = {f"{template.name}_{name}": name for name in _array_names(template)}
+        self.integrals = {f"{template.name}_{name}": name for name in integrals}
 
     def failed(self) -> CurveValues:
         """Values of a frame without curves."""
@@ -105,7 +97,7 @@ class ReducedRunComposer:
     def __init__(self, raw_start: Document, detector: str, reducer: Reducer, *, files: bool = False) -> None:
         self._bundle = compose_run(metadata=_start_metadata(raw_start, detector, reducer))
         self._templates = reducer.template
-        self._curve_keys = [_CurveKeys.of(curve) for curve in self._templates]
+        self._curve_keys = [_CurveKeys(curve) for curve in self._templates]
         self._file_keys = [*(f"{curve.name}_file" for curve in self._templates), "file_failure"] if files else []
         #: What composes the events of each stream that has its descriptor.
         self.streams: dict[str, Any] = {}
