@@ -258,11 +258,11 @@ class CatalogWriter:
         self.close()
 
     def _append_to_journal(self, batch: Batch) -> None:
-        appended = self._journal.append(batch)
+        new, stray, lost = self._journal.append(batch)
         with self._changed:
-            self._uploads += [RunUpload(file, self._journal) for file in appended.new]
-            self._rejected += appended.stray
-            self._lost += appended.lost
+            self._uploads += [RunUpload(file, self._journal) for file in new]
+            self._rejected += stray
+            self._lost += lost
 
     def _count_lost(self, batch: Batch, error: Exception) -> None:
         _log.error("%d documents are lost: the journal could not take them (%s)", len(batch), words(error))

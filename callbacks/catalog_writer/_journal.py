@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,15 +19,6 @@ from saxs_bluesky.support.locks import locked, pids_of
 
 _log = logging.getLogger(__name__)
 _DISK_PAUSE = 1.0  # seconds between tries at a full disk
-
-
-@dataclass(frozen=True)
-class Appended:
-    """What became of a batch: runs that began in it, and how many documents belong to none or were lost."""
-
-    new: list[RunJournal]
-    stray: int
-    lost: int
 
 
 class Journal:
@@ -74,8 +64,13 @@ class Journal:
         paths = sorted({*self.folder.glob("*.jsonl"), *beside})
         return [run for path in paths if (run := recovered(path, self.rejected, self._runs)) is not None]
 
-    def append(self, batch: Sequence[tuple[str, Document]]) -> Appended:
-        """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set."""
+    def append(self, batch: Sequence[tuple[str, Document]]) -> tuple[list[RunJournal], int, int]:
+        """Add documents to the files of their runs; while the disk is full, wait until `abandoned` is set.
+
+        Returns
+        -------
+        Runs that began in the batch, and how many documents belong to none and how many were lost.
+        """
         lines: dict[RunJournal, list[bytes]] = {}
         openings: dict[RunJournal, list[bytes]] = {}
         stray, complete, new = [], set(), []
@@ -103,7 +98,7 @@ class Journal:
                 lost += len(own)
         if stray:
             lost += self._set_aside(stray)
-        return Appended([run for run in new if run.lines], len(stray), lost)
+        return [run for run in new if run.lines], len(stray), lost
 
     def _set_aside(self, stray: list[bytes]) -> int:
         """Keep documents of no known run; return how many are lost."""

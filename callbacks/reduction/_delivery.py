@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from saxs_bluesky.callbacks.reduction._work_item import RunState
-from saxs_bluesky.documents import Document, FrameResult, FrameTask, NamedDocument
+from saxs_bluesky.documents import FrameResult, FrameTask, NamedDocument
 from saxs_bluesky.frame_job import FrameRemarks
 
 _log = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ class Delivery:
             _frames_log.log(level, "frame %s of run %s failed: %s", task.index, run.uid, what)
         if result.remark or result.coordinates:
             self._remarks.tell(run.uid, task, result)
-        for document in run.reduced.frame(task, result):
-            self._hand_out(document)
+        self.hand_out(run.reduced.frame(task, result))
         self.failed += bool(result.failure) and not result.superseded
         self.reduced += not result.failure
         self.unwritten += bool(result.files.failure)
@@ -64,19 +63,16 @@ class Delivery:
         run.reduced.leave_out(task)
         self.left_out += 1
 
-    def deliver_stop(self, run: RunState, stop: Document | None) -> None:
-        """Hand out the stop documents of the reduced runs of a raw run."""
-        for document in run.reduced.stop(stop):
-            self._hand_out(document)
-
-    def _hand_out(self, document: NamedDocument) -> None:
-        for sink in self._sinks:
-            try:
-                sink(*document)
-            # One sink's fault must neither reach the others nor stop the reduction.
-            except (Exception, SystemExit):  # noqa: BLE001
-                # It may fail for every frame of a day: the first time is told, the others are counted.
-                level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
-                self._failing.add(id(sink))
-                _log.log(level, "sink %r failed on a %s document", sink, document[0], exc_info=True)
-                self.sink_errors += 1
+    def hand_out(self, documents: Iterable[NamedDocument]) -> None:
+        """Hand documents to the sinks."""
+        for document in documents:
+            for sink in self._sinks:
+                try:
+                    sink(*document)
+                # One sink's fault must neither reach the others nor stop the reduction.
+                except (Exception, SystemExit):  # noqa: BLE001
+                    # It may fail for every frame of a day: the first time is told, the others are counted.
+                    level = logging.DEBUG if id(sink) in self._failing else logging.WARNING
+                    self._failing.add(id(sink))
+                    _log.log(level, "sink %r failed on a %s document", sink, document[0], exc_info=True)
+                    self.sink_errors += 1

@@ -425,7 +425,7 @@ class Reduction:
                     if self._runner.content_check is not None:
                         self._runner.content_check.delivered(item.task, result)
             if item.closing and item.run is not None:
-                self._delivery.deliver_stop(item.run, item.stop)
+                self._delivery.hand_out(item.run.reduced.stop(item.stop))
         # A fault here must not end the thread: the frames behind this one would be lost.
         except Exception:  # noqa: BLE001
             _log.exception("a step of the reduction failed")

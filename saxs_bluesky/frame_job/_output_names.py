@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,16 +87,6 @@ def _beside(images: Path, relative: str, within: Path | None) -> Path:
     """Output folder relative to a folder of images."""
     folder = images / relative
     if within is not None and folder.is_relative_to(within):
-        folder = within.joinpath(*_below(folder.relative_to(within).parts))
+        # As below the root of all, above which is the root.
+        folder = within / os.path.normpath(f"/{folder.relative_to(within)}")[1:]
     return Path(os.path.normpath(folder))
-
-
-def _below(parts: Sequence[str]) -> list[str]:
-    """Parts of a path below a folder, without those that lead up; above the folder is the folder."""
-    below: list[str] = []
-    for part in parts:
-        if part == "..":
-            del below[-1:]
-        else:
-            below.append(part)
-    return below
