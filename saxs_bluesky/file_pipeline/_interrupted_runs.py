@@ -152,12 +152,8 @@ class Interrupted:
 
     def complete(self, begun: Interrupted) -> None:
         """Take over what a copy of the beginning of the journal says, where the journal does not."""
-        self.identity = self.identity or begun.identity
-        self.generation = self.generation or begun.generation
-        self.before = self.before or begun.before
-        self.start = self.start or begun.start
-        self.descriptor = self.descriptor or begun.descriptor
-        self.asked = self.asked or begun.asked
+        for name in ("identity", "generation", "before", "start", "descriptor", "asked"):
+            setattr(self, name, getattr(self, name) or getattr(begun, name))
 
     def know(self, listed: Interrupted) -> None:
         """Take over the list of known files."""
@@ -201,8 +197,7 @@ class Interrupted:
             case ["before", int(number)] if number >= 0:
                 self.before = number
             case ["known", str(path), int(stamp)]:  # of the first version: one file a line
-                folder, name = os.path.split(path)
-                self.known.setdefault(folder, {})[name] = stamp
+                self.remember(path, stamp)
                 self.before += 1
             case ["known", str(folder), str(names), str(stamps)]:
                 return self._read_known(folder, names.split("/"), stamps)
@@ -244,10 +239,7 @@ class Interrupted:
             numbers = struct.unpack(f">{len(names)}Q", bytes.fromhex(stamps))
         except (ValueError, struct.error):
             return False
-        files = self.known.get(folder)
-        if files is None:
-            files = self.known[folder] = {}
-        files.update(zip(names, numbers, strict=True))
+        self.known.setdefault(folder, {}).update(zip(names, numbers, strict=True))
         return True
 
     def _add_asked(self, folder: str, recursive: bool) -> None:
@@ -294,8 +286,5 @@ def known_lines(files: Iterable[tuple[str, int]]) -> Iterator[bytes]:
 
 
 def _known(folder: str, names: list[str], stamps: list[int]) -> bytes:
-    return journal_lines.made("known", folder, "/".join(names), _stamps(stamps).hex())
-
-
-def _stamps(stamps: list[int]) -> bytes:
-    return struct.pack(f">{len(stamps)}Q", *(stamp & _MASK for stamp in stamps))
+    packed = struct.pack(f">{len(stamps)}Q", *(stamp & _MASK for stamp in stamps))
+    return journal_lines.made("known", folder, "/".join(names), packed.hex())

@@ -250,15 +250,16 @@ class FilePipeline:
 
     def _send_stop(self, stop: dict[str, Any], writer: CatalogWriter | None) -> None:
         """Send the stop document when all else is safe: after a crash, a run with a stop document is complete."""
-        if not self._reduction.wait_for_frames():
-            raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
-        if self._writer is not None:
-            self._writer.wait_for_journal()
+        self._wait_until_safe()
         if self._progress is not None:
             self._progress.note_end()
         if writer is not None:
             writer("stop", stop)
         self._reduction("stop", stop)
+        self._wait_until_safe()
+
+    def _wait_until_safe(self) -> None:
+        """Wait until all documents so far are reduced, and stored where a crash does not undo them."""
         if not self._reduction.wait_for_frames():
             raise PipelineError(f"the reduction has ended: {self._reduction.ended}")
         if self._writer is not None:

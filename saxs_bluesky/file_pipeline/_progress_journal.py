@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
@@ -81,27 +81,25 @@ class ProgressJournal:
         self.interrupted = read_interrupted(folder)
         self._generation_is_void = False
         self._run_id = ""
-        self._asked: list[tuple[str, bool]] = []
+        #: Folders whose images were asked for again, and whether those below belong to it.
+        self.asked: list[tuple[str, bool]] = []
         if self.interrupted is not None:
-            self._asked = list(self.interrupted.asked)
+            self.asked = list(self.interrupted.asked)
             self._generation, self._last = self.interrupted.generation, self.interrupted.last
         self._forgets = False  # all was asked for again, while what was left is being completed
 
     def adopt(self, identity_before: str, identity: str) -> None:
         """Take a journal of the first version for one of this task, whose identity was another text then."""
-        if (
-            self.interrupted is not None
-            and not self.interrupted.run_id
-            and self.interrupted.identity == identity_before
-        ):
-            self.interrupted.identity = identity
+        interrupted = self.interrupted
+        if interrupted is not None and not interrupted.run_id and interrupted.identity == identity_before:
+            interrupted.identity = identity
 
     # What is done
 
     def begin(
         self,
         identity: str,
-        known: Iterable[tuple[str, int]] = (),
+        known: Collection[tuple[str, int]] = (),
         *,
         before: int | None = None,
         asked: Iterable[tuple[str, bool]] = (),
@@ -119,11 +117,10 @@ class ProgressJournal:
         asked
             Folders whose images were asked for again, and whether those below belong to it.
         """
-        counted, count = _counted(known)
         with self._using:
             try:
-                self._generation = self._write_known(known_lines(counted))
-                self._begin(identity, count() if before is None else before, asked)
+                self._generation = self._write_known(known_lines(known))
+                self._begin(identity, len(known) if before is None else before, asked)
             except OSError as error:
                 self._warn(error)
 
@@ -131,13 +128,13 @@ class ProgressJournal:
         """Begin another run of the same task: the files of the last one are known."""
         with self._using:
             if self._forgets:
-                self.begin(identity, before=before, asked=self._asked)
+                self.begin(identity, before=before, asked=self.asked)
             elif not interrupted.generation or interrupted.forgets or self._is_bloated(interrupted):
-                self.begin(identity, interrupted.files, before=before, asked=self._asked)
+                self.begin(identity, interrupted.files, before=before, asked=self.asked)
             else:
                 try:
                     self._add_known(known_lines(interrupted.accepted()))
-                    self._begin(identity, before, self._asked)
+                    self._begin(identity, before, self.asked)
                 except OSError as error:
                     self._warn(error)
 
@@ -150,7 +147,7 @@ class ProgressJournal:
         return size > _BLOATED * (1000 + sum(len(names) for names in interrupted.known.values()))
 
     def _begin(self, identity: str, before: int, asked: Iterable[tuple[str, bool]]) -> None:
-        self._asked, self._forgets = list(asked), False
+        self.asked, self._forgets = list(asked), False
         self._run_id = uuid4().hex
         self._header = {"identity": made("identity", identity), "before": made("before", before)}
         self._tail.clear()
@@ -173,8 +170,7 @@ class ProgressJournal:
                 self._tail.append((self._last, *accepted_in(doc["data"]), line))
             else:
                 self._header[name] = line
-        if name == "descriptor":
-            with self._using:
+            if name == "descriptor":
                 try:
                     self._write_begun()
                 except OSError as error:
@@ -199,13 +195,8 @@ class ProgressJournal:
             self._void = self._last
             self._generation_is_void = True
             self._forgets |= self.interrupted is not None
-            if (str(folder), recursive) not in self._asked:
-                self._asked.append((str(folder), recursive))
-
-    @property
-    def asked(self) -> list[tuple[str, bool]]:
-        """Folders whose images were asked for again, and whether those below belong to it."""
-        return list(self._asked)
+            if (str(folder), recursive) not in self.asked:
+                self.asked.append((str(folder), recursive))
 
     def note_end(self) -> None:
         """Note that nothing but stop documents is to come."""
@@ -228,7 +219,7 @@ class ProgressJournal:
                 if path.exists() and ".damaged-" not in path.name:
                     journal_lines.set_aside(path, why)
             self._generation = ""
-            self._asked = []
+            self.asked = []
 
     def close(self) -> None:
         """Release the folder for another program."""
@@ -315,7 +306,7 @@ class ProgressJournal:
     @property
     def _opening(self) -> list[bytes]:
         journal = made("journal", VERSION, self._generation, self._run_id)
-        asked = [made("asked", folder, recursive) for folder, recursive in self._asked]
+        asked = [made("asked", folder, recursive) for folder, recursive in self.asked]
         return [journal, *self._header.values(), *asked]
 
     def _write_tail(self, lines: Iterable[bytes]) -> None:
@@ -356,16 +347,3 @@ class ProgressJournal:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _counted(files: Iterable[tuple[str, int]]) -> tuple[Iterator[tuple[str, int]], Callable[[], int]]:
-    """The same files, and how many there were when they have gone through."""
-    number = 0
-
-    def counted() -> Iterator[tuple[str, int]]:
-        nonlocal number
-        for file in files:
-            number += 1
-            yield file
-
-    return counted(), lambda: number

@@ -103,6 +103,7 @@ class Recovery:
         self._interrupted = interrupted
         seen = [one for run in runs or () if (one := _Seen.of(run)) is not None]
         self._raw = self._find_raw(seen)
+        self._raw_numbers = self._raw.numbers if self._raw else set[int]()
         #: Of the raw run; empty if it is not known.
         self.uid: str = self._raw.run.uid if self._raw else self._uid_told
         self._reduced = [one for one in seen if self.uid and one.original == self.uid]
@@ -112,9 +113,9 @@ class Recovery:
             self.start = self.start or dict(self._raw.start)
             self.descriptor = self.descriptor or next(iter(self._raw.descriptors.values()), None)
         self._events = self._all_events()
-        numbers = [*self._events, *(self._raw.numbers if self._raw else ()), *self._reduced_numbers]
+        reduced = [max(one.frames) + 1 for one in self._reduced if one.frames]
         #: How many events the run had, as far as is known.
-        self.accepted: int = max([interrupted.last, *numbers])
+        self.accepted: int = max([interrupted.last, *self._events, *self._raw_numbers, *reduced])
         self.safe = self._safe_frames(runs is not None)
 
     @property
@@ -135,15 +136,11 @@ class Recovery:
         # The journal of progress is lost, but for what was to be done.
         return candidates[-1] if candidates and self._interrupted.is_damaged and self._interrupted.identity else None
 
-    @property
-    def _reduced_numbers(self) -> list[int]:
-        return [max(one.frames) + 1 for one in self._reduced if one.frames]
-
     def _all_events(self) -> dict[int, dict[str, Any]]:
         """Events of the raw run, with those that only the catalog's journal has, as far as they may be needed."""
         events = dict(self._interrupted.events)
         if self._raw is not None:
-            numbers = self._raw.numbers - events.keys()
+            numbers = self._raw_numbers - events.keys()
             if not self._interrupted.is_damaged:
                 numbers = {
                     number
@@ -171,8 +168,7 @@ class Recovery:
     @property
     def _bound(self) -> int:
         """No more frames than these were there."""
-        numbers: set[int] = self._raw.numbers if self._raw else set()
-        return max([self._interrupted.last, *numbers])
+        return max([self._interrupted.last, *self._raw_numbers])
 
     def _safe_frames(self, catalog: bool) -> set[int]:
         if not catalog:
@@ -248,18 +244,15 @@ class Recovery:
         """Documents of the raw run that the catalog's journal does not have."""
         if self.start is None or self.descriptor is None or not self.raw_is_open:
             return []
-        if self._raw is None:
-            documents: list[NamedDocument] = [("start", self.start), ("descriptor", self.descriptor)]
-            there: set[int] = set()
-        else:
-            there = self._raw.numbers
-            documents = [] if self._raw.descriptors else [("descriptor", self.descriptor)]
-        return documents + [("event", self._events[number]) for number in sorted(self._events.keys() - there)]
+        documents: list[NamedDocument] = [("start", self.start), ("descriptor", self.descriptor)]
+        if self._raw is not None:
+            documents = [] if self._raw.descriptors else documents[1:]
+        missing = sorted(self._events.keys() - self._raw_numbers)
+        return documents + [("event", self._events[number]) for number in missing]
 
     def stop(self) -> NamedDocument:
         """Stop document of the raw run."""
-        there = self._raw.numbers if self._raw else set()
-        return stop_of(self.uid, INTERRUPTED, {"primary": len(self._events.keys() | there)})
+        return stop_of(self.uid, INTERRUPTED, {"primary": len(self._events.keys() | self._raw_numbers)})
 
     def unstopped(self) -> Iterator[NamedDocument]:
         """Stop documents for all runs that get no more documents, except the raw run."""
