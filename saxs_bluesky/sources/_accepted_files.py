@@ -158,10 +158,8 @@ class AcceptedFiles:
             self._set_aside(folder, names)
 
     def _look(self, folder: str) -> Names | None:
-        try:
-            return self.at(folder, os.stat(folder).st_ino)
-        except OSError:
-            return None
+        inode = _inode(folder)
+        return None if inode is None else self.at(folder, inode)
 
     def _found_again(self, inode: int) -> Names | None:
         """Files of a folder that has another name now, or is back."""

@@ -49,9 +49,6 @@ class NameOrder(Generic[Item]):
         self._ends: list[tuple[float, int, str]] = []
         self._numbers = count()
 
-    def __contains__(self, item: Item) -> bool:
-        return item in self._ready
-
     @property
     def next_deadline(self) -> float | None:
         """When the next file has waited for long enough, by the clock; None if none waits."""

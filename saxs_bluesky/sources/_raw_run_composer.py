@@ -20,7 +20,6 @@ from saxs_bluesky.sources._readiness import FoundFile
 
 DETECTOR = "pilatus"
 _NUMBERS = {"exposure_time": "s", "exposure_period": "s", "wavelength": "nm", "image_time": "s", "file_time": "s"}
-_TEXTS = ("detector_model",)
 _LONGEST_TEXT = 1000  # letters
 # What programs that show times can show: pandas' times in nanoseconds end in 2262.
 _YEARS = range(1970, 2262)
@@ -144,8 +143,7 @@ def _data_keys() -> dict[str, dict[str, Any]]:
     for name, units in _NUMBERS.items():
         source = "file system" if name == "file_time" else "file header"
         keys[name] = {"dtype": "number", "shape": [], "units": units, "source": source}
-    for name in _TEXTS:
-        keys[name] = {"dtype": "string", "shape": [], "source": "file header"}
+    keys["detector_model"] = {"dtype": "string", "shape": [], "source": "file header"}
     keys[FILE_FAILURE] = {"dtype": "string", "shape": [], "source": "file system"}
     return keys
 
