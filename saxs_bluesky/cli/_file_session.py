@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from saxs_bluesky.callbacks import CatalogWriter
 from saxs_bluesky.cli._command import print_error, print_status
 from saxs_bluesky.cli._file_ends import files_not_done, no_image
-from saxs_bluesky.cli._not_done import images_not_done, results_not_delivered
+from saxs_bluesky.cli._not_done import counted, images_not_done, progress_of, results_not_delivered
 from saxs_bluesky.cli._options import task_limit
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._profiling import Profiling
@@ -35,7 +35,6 @@ from saxs_bluesky.workers import WorkerPool
 from saxs_bluesky.workers.dask_cluster import DaskExecutor
 
 if TYPE_CHECKING:
-    from saxs_bluesky.callbacks import LiveCurves
     from saxs_bluesky.cli._window import Window
 
 _log = logging.getLogger(__name__)
@@ -70,10 +69,7 @@ class Session:
         files = _curve_files(options, overwrite=bool(calibration.document["OverwriteFiles"]))
         progress, journal = open_progress_journal(options, calibration, source.directory, files, stack)
         self._writer = open_writer(options.catalog, None if journal is None else journal / "catalog", stack)
-        live: LiveCurves | None = None
-        self._window: Window | None = None
-        if options.plotmonitor:
-            live, self._window = _live_window()
+        self._window = _live_window() if options.plotmonitor else None
         self._profiling = Profiling() if options.profile else None
         executor, workers = self._executor(calibration, stack)
         self._work = FileReduction(
@@ -92,7 +88,7 @@ class Session:
                 progress=progress,
                 task_seconds=options.task_timeout,
             ),
-            sinks=[self._print_frame, *([] if live is None else [live])],
+            sinks=[self._print_frame, *([] if self._window is None else [self._window.live])],
             skipped=self._print_skipped,
         )
         stack.callback(self._work.reduction.abandon)
@@ -213,13 +209,11 @@ class Session:
         return bool(self.not_done or self._files_not_done)
 
 
-def _live_window() -> tuple[LiveCurves, Window]:
+def _live_window() -> Window:
     # What draws is loaded where there is something to draw: it takes a third of the command's start.
-    from saxs_bluesky.callbacks import LiveCurves
     from saxs_bluesky.cli._window import Window
 
-    live = LiveCurves()
-    return live, Window(live)
+    return Window()
 
 
 def _source_settings(options: argparse.Namespace) -> SourceSettings:
@@ -256,21 +250,17 @@ def _curve_files(options: argparse.Namespace, *, overwrite: bool) -> CurveFiles:
 
 def _described(numbers: Statistics, writer: CatalogWriter | None) -> str:
     """The status in one line; rare numbers only if they are not 0."""
-    text = (
-        f"done {numbers.done}, queue {numbers.queue}, failed {numbers.failed}, {numbers.rate:.1f} frames/s, "
-        f"lag {numbers.lag:.1f} s"
-    )
     rare = {
-        "skipped": numbers.skipped,
-        "not written": numbers.unwritten,
-        "overwritten before they were reduced": numbers.superseded,
-        "documents wait for the catalog": writer.counters.journaled if writer else 0,
+        "skipped {}": numbers.skipped,
+        "not written {}": numbers.unwritten,
+        "overwritten before they were reduced {}": numbers.superseded,
+        "documents wait for the catalog {}": writer.counters.journaled if writer else 0,
     }
-    return ", ".join([text, *(f"{what} {number}" for what, number in rare.items() if number)])
+    return ", ".join([f"{progress_of(numbers)}, lag {numbers.lag:.1f} s", *counted(rare)])
 
 
 def _summary(numbers: Statistics) -> str:
     total = numbers.done + numbers.skipped + numbers.failed
     text = f"{total} images: {numbers.done} reduced, {numbers.skipped} skipped, {numbers.failed} failed"
-    rare = {"not written": numbers.unwritten, "overwritten before they were reduced": numbers.superseded}
-    return ", ".join([text, *(f"{number} {what}" for what, number in rare.items() if number)])
+    rare = {"{} not written": numbers.unwritten, "{} overwritten before they were reduced": numbers.superseded}
+    return ", ".join([text, *counted(rare)])

@@ -1,7 +1,8 @@
-"""Sentences on what a command has not done, for its last line and its exit code."""
+"""Sentences on what a command has done and not done, for its status, its last line and its exit code."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from saxs_bluesky.errors import printable
@@ -11,14 +12,25 @@ if TYPE_CHECKING:
     from saxs_bluesky.file_pipeline import Statistics
 
 
+def counted(numbers: Mapping[str, int]) -> list[str]:
+    """Sentences, or parts of one, each with its number in place of ``{}``, of which those with 0 are left out."""
+    return [text.replace("{}", str(number), 1) for text, number in numbers.items() if number]
+
+
+def progress_of(numbers: Statistics) -> str:
+    """How far a reduction is, as a part of a status line."""
+    return f"done {numbers.done}, queue {numbers.queue}, failed {numbers.failed}, {numbers.rate:.1f} frames/s"
+
+
 def images_not_done(numbers: Statistics) -> list[str]:
     """Sentences on images; the command's summary has the first two numbers too."""
-    told = {
-        "{} images failed, each named above": numbers.failed,
-        "files of {} images were not written (saxsdog -r writes them when there is room)": numbers.unwritten,
-        "{} images have newer content that was not reduced (start again)": numbers.outdated,
-    }
-    return [sentence.format(number) for sentence, number in told.items() if number]
+    return counted(
+        {
+            "{} images failed, each named above": numbers.failed,
+            "files of {} images were not written (saxsdog -r writes them when there is room)": numbers.unwritten,
+            "{} images have newer content that was not reduced (start again)": numbers.outdated,
+        }
+    )
 
 
 def results_not_delivered(
@@ -30,8 +42,7 @@ def results_not_delivered(
     if curves is not None and curves.failed:
         where = printable(str(curves.path))
         sentences.append(f"{curves.failed} lines were not written to {where} (the curves are on disk all the same)")
-    if status.sink_errors:
-        sentences.append(f"{status.sink_errors} documents were not taken by a sink, named above")
+    sentences += counted({"{} documents were not taken by a sink, named above": status.sink_errors})
     return sentences + not_catalogued(writer)
 
 
@@ -39,20 +50,14 @@ def not_catalogued(writer: CatalogWriter | None) -> list[str]:
     """Sentences on what the catalog does not have, each with its remedy."""
     if writer is None:
         return []
-    sentences = []
     counters, journal = writer.counters, printable(str(writer.journal))
-    remedy = f"saxs-bluesky journal list {journal} tells why"
-    if counters.rejected:
-        where = f"{journal}/rejected"
-        sentences.append(
-            f"{counters.rejected} documents were refused by the catalog and are kept in {where} ({remedy})"
-        )
-    if counters.left_out:
-        where = f"{journal}/rejected"
-        sentences.append(f"{counters.left_out} values of events were left out and are kept in {where} ({remedy})")
-    if counters.lost:
-        sentences.append(f"{counters.lost} documents for the catalog are lost, see above")
-    if counters.journaled:
-        text = "documents are not in the catalog yet and wait in"
-        sentences.append(f"{counters.journaled} {text} {journal} (the next start with the same options delivers them)")
-    return sentences
+    kept = f"are kept in {journal}/rejected (saxs-bluesky journal list {journal} tells why)"
+    waiting = f"wait in {journal} (the next start with the same options delivers them)"
+    return counted(
+        {
+            f"{{}} documents were refused by the catalog and {kept}": counters.rejected,
+            f"{{}} values of events were left out and {kept}": counters.left_out,
+            "{} documents for the catalog are lost, see above": counters.lost,
+            f"{{}} documents are not in the catalog yet and {waiting}": counters.journaled,
+        }
+    )

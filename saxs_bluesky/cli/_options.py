@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 _SCALES = ("linear", "log", "symlog")
 # Spellings of deployed versions, understood but not shown in the help.
@@ -14,12 +17,32 @@ _OTHER_SPELLINGS = MappingProxyType(
 )
 
 
+def in_range(number: Number, text: str, wanted: str, *, fits: bool) -> Number:
+    """Return a number that fits; one that does not is wrong usage.
+
+    Parameters
+    ----------
+    number, text
+        An argument, and how it was written.
+    wanted
+        Which numbers fit, in words.
+    fits
+        True if this one does.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It does not.
+    """
+    if not fits:
+        raise argparse.ArgumentTypeError(f"wanted {wanted}, found {text}")
+    return number
+
+
 def positive(text: str) -> int:
     """A number of things as an argument: 1 or more."""
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text}")
-    return number
+    return in_range(number, text, "a number from 1 up", fits=number >= 1)
 
 
 def not_negative(text: str) -> int:
@@ -32,9 +55,7 @@ def not_negative(text: str) -> int:
 def seconds(text: str) -> float:
     """A time as an argument: 0 or more, in seconds."""
     number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a time from 0 s up, found {text}")
-    return number
+    return in_range(number, text, "a time from 0 s up", fits=0 <= number < math.inf)
 
 
 _SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

@@ -9,13 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from saxs_bluesky.cli._command import Exit, print_error, print_status
-from saxs_bluesky.cli._not_done import not_catalogued
+from saxs_bluesky.cli._not_done import counted, not_catalogued, progress_of
 from saxs_bluesky.cli._options import task_limit
 from saxs_bluesky.cli._output import is_terminal
 from saxs_bluesky.cli._service import StatusLine, complaints, default_workers, open_writer, stop_signals
@@ -63,14 +63,13 @@ def serve(options: argparse.Namespace, state: Path, ready: Callable[[], None]) -
         for server in servers:
             server.begin()
         ready()
-        while not stop.asked and all(server.is_alive for server in servers):
+        while not stop.asked and all(served.server.is_alive for served in servers):
             line.show(_stamped("; ".join(server.described for server in servers)))
             time.sleep(_POLL_SECONDS)
         died = not stop.asked
         for server in servers:
             server.end()
-        line.show(_stamped("; ".join(server.described for server in servers)), now=True)
-        line.end()
+        line.end(_stamped("; ".join(server.described for server in servers)))
         set_aside = [server.set_aside for server in servers if server.set_aside]
         for sentence in set_aside:
             print_error(f"saxsdogserver: not done: {sentence}")
@@ -96,7 +95,7 @@ class _Served:
         self._writer = open_writer(options.catalog, folder.folder / "catalog", stack)
         services = replace(shared, writer=self._writer, progress=progress)
         self._handler = CommandHandler(_settings(options, entry), services, folder)
-        self._server = LeashServer(
+        self.server = LeashServer(
             address,
             entry.secret,
             self._handler,
@@ -111,20 +110,15 @@ class _Served:
     def begin(self) -> None:
         """Go on with the last queue, and begin to answer."""
         self._handler.resume()
-        self._server.start()
+        self.server.start()
         print_status(_stamped(f"serving {self._name}"))
-
-    @property
-    def is_alive(self) -> bool:
-        """True while it answers."""
-        return self._server.is_alive
 
     def end(self) -> None:
         """Stop answering, finish the images at work, and remember the queue."""
         if self._ended:
             return
         self._ended = True
-        self._server.stop()
+        self.server.stop()
         self._handler.suspend()
         if self._writer is not None:
             self._writer.close(_CATALOG_SECONDS)
@@ -140,15 +134,15 @@ class _Served:
     @property
     def described(self) -> str:
         """The status in one line."""
-        counters, numbers = self._server.counters, self._handler.statistics
+        counters, numbers = self.server.counters, self._handler.statistics
         text = f"{self._name}: requests {counters.served}, refused {counters.refused}, {self._handler.description}"
         if numbers is not None:
-            text += (
-                f": done {numbers.done}, queue {numbers.queue}, failed {numbers.failed}, {numbers.rate:.1f} frames/s"
-            )
-            text += f", not written {numbers.unwritten}" if numbers.unwritten else ""
-        waiting = self._writer.counters.journaled if self._writer else 0
-        return f"{text}, documents wait for the catalog {waiting}" if waiting else text
+            text += f": {progress_of(numbers)}"
+        rare = {
+            "not written {}": numbers.unwritten if numbers else 0,
+            "documents wait for the catalog {}": self._writer.counters.journaled if self._writer else 0,
+        }
+        return ", ".join([text, *counted(rare)])
 
 
 def _entries(options: argparse.Namespace) -> list[NetworkEntry]:
@@ -190,11 +184,8 @@ def _is_here(host: str) -> bool:
     except OSError:
         return False
     for family, kind, _, _, address in found:
-        with socket.socket(family, kind) as probe:
-            try:
-                probe.bind(address)
-            except OSError:
-                continue
+        with socket.socket(family, kind) as probe, suppress(OSError):
+            probe.bind(address)
             return True
     return False
 

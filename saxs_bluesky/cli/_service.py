@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -48,12 +49,12 @@ class StatusLine:
         self._since = -seconds
         self._terminal = is_terminal()
 
-    def show(self, text: str, *, now: bool = False) -> None:
-        """Show a text, if it is another and the time has come, or ``now``."""
-        moment = time.monotonic()
-        if text == self._shown or (moment - self._since < self._seconds and not now):
+    def show(self, text: str) -> None:
+        """Show a text, if it is another and the time has come."""
+        now = time.monotonic()
+        if text == self._shown or now - self._since < self._seconds:
             return
-        self._shown, self._since = text, moment
+        self._shown, self._since = text, now
         if self._terminal:
             write_to_terminal(_CLEAR + text)
         else:
@@ -65,8 +66,10 @@ class StatusLine:
             write_to_terminal(_CLEAR)
         self._shown = "" if self._terminal else self._shown
 
-    def end(self) -> None:
-        """Leave the text where it is."""
+    def end(self, text: str) -> None:
+        """Show the last text at once, and leave it where it is."""
+        self._since = -math.inf
+        self.show(text)
         if self._terminal and self._shown:
             print_status("")
 

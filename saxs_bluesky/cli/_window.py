@@ -15,24 +15,21 @@ _PAUSE = 0.05  # seconds
 class Window:
     """Shows the latest curves; used in the main thread.
 
-    Parameters
-    ----------
-    live
-        What draws them.
-
     Raises
     ------
     SaxsError
         There is no display, or no toolkit for windows.
     """
 
-    def __init__(self, live: LiveCurves) -> None:
+    def __init__(self) -> None:
         if not can_open_windows():
             raise SaxsError("no display, or no toolkit for a window (Tk, or pip install pyside6)")
         import matplotlib.pyplot as plt  # only here, since it chooses a toolkit
 
         self._plt = plt
-        self._figure = live.show()
+        #: What draws the curves: a sink.
+        self.live = LiveCurves()
+        self._figure = self.live.show()
 
     @property
     def is_open(self) -> bool:

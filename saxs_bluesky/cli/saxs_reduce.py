@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks import ChiFiles, Reduction
 from saxs_bluesky.callbacks.network import FORMATS, DocumentProxy, DocumentReceiver, LossDetector
 from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
-from saxs_bluesky.cli._not_done import results_not_delivered
+from saxs_bluesky.cli._not_done import counted, results_not_delivered
 from saxs_bluesky.cli._options import add_shared, not_negative, seconds, task_limit
 from saxs_bluesky.cli._service import StatusLine, complaints, open_writer, stop_signals
 from saxs_bluesky.errors import SaxsError
@@ -25,7 +25,6 @@ from saxs_bluesky.workers import WorkerPool
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks.catalog_writer import CatalogWriter
     from saxs_bluesky.callbacks.reduction import Sink
-    from saxs_bluesky.callbacks.sinks import ChiFiles
 
 _POLL_SECONDS = 0.25
 _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command ends
@@ -98,17 +97,17 @@ class _Parts:
         """The status in one line; rare numbers only if they are not 0."""
         now, seen, counters = self.reduction.status, self.guard.report, self.receiver.counters
         rare = {
-            "lost": seen.lost,
-            "passed over": seen.passed_over,
-            "duplicates": seen.duplicates,
-            "senseless": seen.senseless,
-            "unreadable": counters.unreadable,
-            "with another prefix": counters.foreign,
-            "to be catalogued": self.writer.counters.journaled if self.writer else 0,
-            "not delivered": self.undelivered,
+            "lost {}": seen.lost,
+            "passed over {}": seen.passed_over,
+            "duplicates {}": seen.duplicates,
+            "senseless {}": seen.senseless,
+            "unreadable {}": counters.unreadable,
+            "with another prefix {}": counters.foreign,
+            "to be catalogued {}": self.writer.counters.journaled if self.writer else 0,
+            "not delivered {}": self.undelivered,
         }
         text = f"reduced {now.reduced}, failed {now.failed}, waiting {now.waiting}, lag {now.lag:.1f} s"
-        return ", ".join([text, *(f"{what} {number}" for what, number in rare.items() if number)])
+        return ", ".join([text, *counted(rare)])
 
     @property
     def not_done(self) -> list[str]:
@@ -120,11 +119,8 @@ class _Parts:
             "{} documents were senseless": seen.senseless,
             "{} messages were unreadable (do both sides have the same --serializer?)": unreadable,
         }
-        sentences = [sentence.format(number) for sentence, number in told.items() if number]
-        sentences += results_not_delivered(self.reduction, self.writer)
-        if self.chi is not None and self.chi.failed:
-            sentences.append(f"{self.chi.failed} files of curves were not written, see above")
-        return sentences
+        unwritten = {"{} files of curves were not written, see above": self.chi.failed if self.chi else 0}
+        return counted(told) + results_not_delivered(self.reduction, self.writer) + counted(unwritten)
 
     @property
     def undelivered(self) -> int:
@@ -163,8 +159,7 @@ def _saxs_reduce(options: argparse.Namespace) -> int:
         while finishing.is_alive():
             line.show(parts.status())
             finishing.join(_POLL_SECONDS)
-        line.show(parts.status(), now=True)
-        line.end()
+        line.end(parts.status())
         not_done = parts.not_done
         if not_done:
             print_error(f"saxs-reduce: not done: {'; '.join(not_done)}")
@@ -179,7 +174,7 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
     writer = open_writer(options.catalog, options.journal, stack)
     if writer is not None:
         writer.end_left_over()  # nobody publishes the rest of a run a second time
-    chi = None if options.chi is None else _chi_files(options.chi)
+    chi = None if options.chi is None else ChiFiles(options.chi)
     # Only to be called and not to be waited for: a catalog that is away must not keep the reduction from its end.
     sinks: list[Sink] = [sink.__call__ for sink in (writer, chi) if sink is not None]
     reduction = Reduction(
@@ -188,12 +183,6 @@ def _start(options: argparse.Namespace, calibration: Calibration | dict[str, Cal
     stack.callback(reduction.abandon)
     guard = LossDetector(reduction)
     return _Parts(reduction, guard, _receiver(options, guard, stack), writer, chi)
-
-
-def _chi_files(folder: Path) -> ChiFiles:
-    from saxs_bluesky.callbacks.sinks import ChiFiles
-
-    return ChiFiles(folder)
 
 
 def _calibration(texts: Sequence[str]) -> Calibration | dict[str, Calibration]:

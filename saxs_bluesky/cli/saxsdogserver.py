@@ -10,7 +10,7 @@ from pathlib import Path
 
 from saxs_bluesky.cli._command import Exit, make_parser, print_error, run
 from saxs_bluesky.cli._daemon import Background, go_to_background
-from saxs_bluesky.cli._options import add_shared
+from saxs_bluesky.cli._options import add_shared, in_range
 from saxs_bluesky.cli._output import flush
 from saxs_bluesky.errors import SaxsError
 
@@ -64,9 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     number = int(text)
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError(f"wanted a port from 1 to 65535, found {text}")
-    return number
+    return in_range(number, text, "a port from 1 to 65535", fits=0 < number < 65536)
 
 
 def _saxsdogserver(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from saxs_bluesky.cli._command import Exit, make_parser, print_status, run
 from saxs_bluesky.cli._file_ends import check_folder
-from saxs_bluesky.cli._options import add_shared, positive, seconds
+from saxs_bluesky.cli._options import add_shared, in_range, positive, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
 from saxs_bluesky.errors import OutputError, SaxsError, printable
 from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Readiness, SourceCounters, WatchSource
@@ -89,9 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _rate(text: str) -> float:
     number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a rate above 0 Hz, found {text}")
-    return number
+    return in_range(number, text, "a rate above 0 Hz", fits=0 < number < math.inf)
 
 
 def _saxsfeeder(options: argparse.Namespace) -> int:
@@ -117,8 +116,7 @@ def _saxsfeeder(options: argparse.Namespace) -> int:
         source.stop()
         work.result()
         if not options.silent:
-            line.show(feed.status(), now=True)
-            line.end()
+            line.end(feed.status())
     return Exit.SOME_FAILED if feed.failed and options.simulate else Exit.DONE
 
 
