@@ -24,6 +24,15 @@ type_words = {
     "null": "null",
 }
 
+_LIMITS = {
+    "minimum": "a number not below {}",
+    "maximum": "a number not above {}",
+    "exclusiveMinimum": "a number above {}",
+    "exclusiveMaximum": "a number below {}",
+    "minItems": "at least {} entries",
+    "maxItems": "at most {} entries",
+}
+
 
 def _is_finite_number(_: Any, instance: Any) -> bool:
     if isinstance(instance, bool) or not isinstance(instance, int | float):
@@ -115,18 +124,8 @@ def _wanted(error: ValidationError) -> str:
             return type_words[value]
         case "enum":
             return "one of " + ", ".join(map(_shown, value))
-        case "minimum":
-            return f"a number not below {value}"
-        case "maximum":
-            return f"a number not above {value}"
-        case "exclusiveMinimum":
-            return f"a number above {value}"
-        case "exclusiveMaximum":
-            return f"a number below {value}"
-        case "minItems":
-            return f"at least {value} entries"
-        case "maxItems":
-            return f"at most {value} entries"
+        case str(limit) if limit in _LIMITS:
+            return _LIMITS[limit].format(value)
         case _:
             return f"what {error.validator} {_shown(value)} says"
 

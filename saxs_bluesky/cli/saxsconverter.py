@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
-from saxs_bluesky.errors import CalibrationError, OutputError
+from saxs_bluesky.errors import CalibrationError, OutputError, system_errors_as
 from saxs_bluesky.reduction import Conversion, conversion, image_shape, poni_text
 from saxs_bluesky.support.replacing import replacing
 
@@ -94,10 +94,8 @@ def _template(path: Path | None) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> str:
-    try:
+    with system_errors_as(CalibrationError, lambda reason: f"{path}: wanted a file to read, found {reason}"):
         content = path.read_bytes()
-    except OSError as error:
-        raise CalibrationError(f"{path}: wanted a file to read, found {error.strerror}") from error
     if b"\0" in content:
         raise CalibrationError(f"{path}: wanted text, found binary data")
     try:
@@ -108,11 +106,11 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise OutputError(f"{path}: the calibration cannot be written ({error.strerror or error})") from error
+    with (
+        system_errors_as(OutputError, lambda reason: f"{path}: the calibration cannot be written ({reason})"),
+        replacing(path) as temporary,
+    ):
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _summary(options: argparse.Namespace, base: Path | None, converted: Conversion) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_errors_as
 from saxs_bluesky.support.replacing import replacing
 
 _FORMATS = ("eps", "jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff")
@@ -48,11 +48,11 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         wanted = ", ".join(f".{known}" for known in _FORMATS)
         raise OutputError(f"{path}: wanted a picture's suffix ({wanted}), found {path.suffix or 'none'}")
     content = figure_bytes(figure, kind)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"{path}: the picture cannot be written ({error.strerror or error})") from error
+    with (
+        system_errors_as(OutputError, lambda reason: f"{path}: the picture cannot be written ({reason})"),
+        replacing(path) as temporary,
+    ):
+        temporary.write_bytes(content)
     return path
 
 

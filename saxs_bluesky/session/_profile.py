@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_errors_as
 
 
 def copy_profile(folder: Path) -> list[Path]:
@@ -32,10 +32,8 @@ def copy_profile(folder: Path) -> list[Path]:
     there = [str(path) for path in targets if path.exists()]
     if there:
         raise OutputError(f"{folder}: wanted a folder without start-up files, found {', '.join(there)}")
-    try:
+    with system_errors_as(OutputError, lambda reason: f"{folder}: the profile cannot be written ({reason})"):
         (folder / "startup").mkdir(parents=True, exist_ok=True)
         for path, content in targets.items():
             path.write_bytes(content.read_bytes())
-    except OSError as error:
-        raise OutputError(f"{folder}: the profile cannot be written ({error.strerror})") from error
     return list(targets)

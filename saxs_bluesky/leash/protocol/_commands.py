@@ -103,13 +103,7 @@ _SPECS = (
     ),
     CommandSpec(Command.LISTDIR, "listdir", frozenset({"dircontent", "directory"}), argument="listdir"),
     CommandSpec(Command.FILESLIST, "resultfileslists", frozenset({"fileslist"}), otherwise=("no queue",)),
-    CommandSpec(
-        Command.MERGEDATA,
-        "merge started",
-        frozenset(),
-        argument="mergedata",
-        attached=Attached.LOGS,
-    ),
+    CommandSpec(Command.MERGEDATA, "merge started", frozenset(), argument="mergedata", attached=Attached.LOGS),
     CommandSpec(Command.MERGESTAT, "stat", frozenset({"mergeinfo"}), aliases=("getmergestat",)),
     CommandSpec(Command.GETMERGEDATA, "mergedata", frozenset({"syncplot", "fileslist"})),
 )
