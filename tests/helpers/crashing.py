@@ -67,7 +67,7 @@ def is_stop(name: str, *_: Any) -> bool:
 
 MOMENTS: dict[str, Callable[[int], None]] = {
     "event noted": lambda count: after(ProgressJournal, "note_document", count, is_event),
-    "frame has its curves": lambda count: before(Delivery, "_hand_out", count, lambda document: is_event(*document)),
+    "frame has its curves": lambda count: before(Delivery, "deliver_frame", count),
     "event in the catalog": lambda count: before(CurveList, "__call__", count, is_event),
     "half of the curves listed": lambda count: after(FileList, "append", CURVES * count - 1),
     "curves listed": lambda count: before(ProgressJournal, "note_done", count),
