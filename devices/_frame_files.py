@@ -14,7 +14,7 @@ from event_model import ComposeDatum, compose_resource
 from numpy.typing import NDArray
 
 from saxs_bluesky.documents import NamedDocument
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.reduction import PilatusHeader, write_frame
 
 DATASET = "/entry/data/data"
@@ -48,7 +48,7 @@ class TiffFiles:
         try:
             write_frame(path, image, header)
         except OSError as error:
-            raise OutputError(f"{path}: wanted to write a frame, found {error.strerror or error}") from error
+            raise OutputError(f"{path}: wanted to write a frame, found {system_reason(error)}") from error
 
     def close(self) -> None:
         """Nothing is open between frames."""
@@ -85,7 +85,7 @@ class Hdf5File:
             dataset[index] = image
             dataset.flush()
         except OSError as error:
-            raise OutputError(f"{self._path}: wanted to write a frame, found {error.strerror or error}") from error
+            raise OutputError(f"{self._path}: wanted to write a frame, found {system_reason(error)}") from error
 
     def _create(self, shape: tuple[int, ...]) -> h5py.File:
         file = h5py.File(self._path, "x", libver="latest")
@@ -174,4 +174,4 @@ def writable_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(f"{folder}: wanted a folder to write frames to, found {error.strerror or error}") from error
+        raise OutputError(f"{folder}: wanted a folder to write frames to, found {system_reason(error)}") from error

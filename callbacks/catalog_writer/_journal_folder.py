@@ -17,7 +17,7 @@ from saxs_bluesky.callbacks.catalog_writer._journal import Journal
 from saxs_bluesky.callbacks.catalog_writer._refused_documents import RefusedDocuments
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.documents import Document, NamedDocument, as_json
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 
 _DOCUMENTS, _VALUES = "-documents.jsonl", "-values.jsonl"
 _NO_RUN = f"no-run{_DOCUMENTS}"
@@ -210,4 +210,4 @@ def _lines(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             yield from file
     except OSError as error:
-        raise OutputError(f"{path}: the file of the journal cannot be read ({error.strerror or error})") from error
+        raise OutputError(f"{path}: the file of the journal cannot be read ({system_reason(error)})") from error

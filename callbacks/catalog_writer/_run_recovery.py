@@ -12,7 +12,7 @@ from pathlib import Path
 from saxs_bluesky.callbacks.catalog_writer._document_lines import CUT_OFF, Glance, numbers_of
 from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.documents import REFERRED_TO, RUN_REFERENCES, Document, RunLookup
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.support.journal_lines import Damage, keep, whole_lines, write_synced
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _looked_through(path: Path) -> tuple[_Lines, str]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        return lines, f"the documents of the run cannot be read ({error.strerror or error})"
+        return lines, f"the documents of the run cannot be read ({system_reason(error)})"
     return lines, ""
 
 
@@ -156,7 +156,7 @@ def _mended(path: Path, rejected: Path, lines: _Lines, kept: _Lines, runs: RunLo
         elif lines.damage.cut:
             os.truncate(path, path.stat().st_size - lines.damage.cut)
     except OSError as error:
-        raise OutputError(f"{path}: the journal of a run cannot be mended ({error.strerror or error})") from error
+        raise OutputError(f"{path}: the journal of a run cannot be mended ({system_reason(error)})") from error
     run.lines = lines.good + len(missing)
     run.complete = lines.complete
     for name, doc, _ in [*lines.documents, *kept.documents]:
@@ -183,6 +183,6 @@ def _move(path: Path, rejected: Path, why: str) -> None:
         rejected.mkdir(exist_ok=True)
         path.rename(target)
     except OSError as error:
-        _log.warning("%s: %s; it cannot be set aside (%s)", path, why, error.strerror or error)
+        _log.warning("%s: %s; it cannot be set aside (%s)", path, why, system_reason(error))
     else:
         _log.warning("%s: %s; it is set aside in %s", path, why, rejected)

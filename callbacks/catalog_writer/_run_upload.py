@@ -13,7 +13,7 @@ from saxs_bluesky.callbacks.catalog_writer._run_journal import RunJournal
 from saxs_bluesky.callbacks.catalog_writer._write_probe import takes_writes
 from saxs_bluesky.catalog import is_away, words
 from saxs_bluesky.documents import REFERRED_TO
-from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.errors import CatalogError, system_reason
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class RunUpload:
         try:
             shift = self.file.trim(line, is_cut)
         except OSError as error:
-            _log.warning("%s: the journal cannot be shortened now (%s)", self.file.path, error.strerror or error)
+            _log.warning("%s: the journal cannot be shortened now (%s)", self.file.path, system_reason(error))
         else:
             self._written -= shift
             self._position -= shift

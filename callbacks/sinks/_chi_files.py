@@ -10,7 +10,7 @@ from pathlib import Path
 
 from saxs_bluesky.callbacks.sinks._curve_list import CurveList
 from saxs_bluesky.documents import Document, ReducedFrame, ReducedRunReader
-from saxs_bluesky.errors import OutputError, SaxsError
+from saxs_bluesky.errors import OutputError, SaxsError, system_reason
 from saxs_bluesky.frame_job import CurveFiles, FrameName, OutputNameRegistry, OutputNames, home_folder, in_a_name
 from saxs_bluesky.reduction import Calibration, CurveProvenance
 
@@ -161,6 +161,6 @@ class ChiFiles:
             except OSError as error:
                 raise OutputError(
                     f"{directory}: the list of curves cannot be written in {directory.parent / 'results'} "
-                    f"({error.strerror or error})"
+                    f"({system_reason(error)})"
                 ) from error
         return self._lists[directory]

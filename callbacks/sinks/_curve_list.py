@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from saxs_bluesky.documents import Document, ReducedRunReader
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.reduction import Curve, FileList
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class CurveList:
             _log.warning(
                 "%s: the list of curves cannot be read (%s); curves may be listed twice, or not at all",
                 path,
-                error.strerror or error,
+                system_reason(error),
             )
         else:
             if cut:

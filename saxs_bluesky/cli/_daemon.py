@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from saxs_bluesky.cli._output import flush
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 
 _READY = b"\0"
 
@@ -76,7 +76,7 @@ def go_to_background(folder: Path, name: str) -> tuple[Background | None, str]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise OutputError(f"{folder}: the folder for the log cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{folder}: the folder for the log cannot be written: {system_reason(error)}") from error
     listen, descriptor = os.pipe()
     flush()
     child = os.fork()

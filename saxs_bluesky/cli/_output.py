@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from saxs_bluesky.errors import printable_lines
+from saxs_bluesky.errors import printable_lines, system_reason
 
 
 class UndeliveredError(Exception):
@@ -47,7 +47,7 @@ def print_result(text: str) -> None:
     if isinstance(error, BrokenPipeError):
         raise error
     if error is not None:
-        raise UndeliveredError(f"standard output cannot be written ({error.strerror or error})") from error
+        raise UndeliveredError(f"standard output cannot be written ({system_reason(error)})") from error
 
 
 def print_status(text: str) -> None:

@@ -19,7 +19,7 @@ from saxs_bluesky.cli._command import Exit, make_parser, print_status, run
 from saxs_bluesky.cli._file_ends import check_folder
 from saxs_bluesky.cli._options import add_shared, in_range, positive, seconds
 from saxs_bluesky.cli._service import StatusLine, complaints, stop_signals
-from saxs_bluesky.errors import OutputError, SaxsError, printable
+from saxs_bluesky.errors import OutputError, SaxsError, printable, system_reason
 from saxs_bluesky.sources import DirectorySource, FeederAnnouncer, FoundFile, Readiness, SourceCounters, WatchSource
 
 _log = getLogger(__name__)
@@ -271,7 +271,7 @@ def _write(path: Path, origin: Path) -> None:
     except FileExistsError as error:
         raise OutputError(f"{path}: the file exists already; the image is not replayed") from error
     except OSError as error:
-        raise OutputError(f"{path}: {origin} cannot be replayed to it: {error.strerror or error}") from error
+        raise OutputError(f"{path}: {origin} cannot be replayed to it: {system_reason(error)}") from error
 
 
 if __name__ == "__main__":

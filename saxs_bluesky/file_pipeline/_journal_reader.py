@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from saxs_bluesky.errors import system_reason
 from saxs_bluesky.file_pipeline._interrupted_runs import Interrupted, NewerVersionError
 from saxs_bluesky.support import journal_lines
 from saxs_bluesky.support.journal_lines import Damage
@@ -75,7 +76,7 @@ def _mend(path: Path, damage: Damage) -> None:
         else:
             os.truncate(path, path.stat().st_size - damage.cut)
     except OSError as error:
-        where += f"; the file cannot be mended ({error.strerror or error})"
+        where += f"; the file cannot be mended ({system_reason(error)})"
     if damage.lines:
         _log.warning("%s: %d lines are damaged, %s", path, damage.lines, where)
     if damage.cut:

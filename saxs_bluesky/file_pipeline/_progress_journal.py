@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.file_pipeline._interrupted_runs import VERSION, Interrupted, known_lines
 from saxs_bluesky.file_pipeline._journal_reader import BEGUN, TAIL, read_interrupted
 from saxs_bluesky.sources import accepted_in
@@ -67,7 +67,7 @@ class ProgressJournal:
                 f"{folder}: the journal folder is used by another process{pids_of(folder / _LOCK)}"
             ) from error
         except OSError as error:
-            raise OutputError(f"{folder}: the journal cannot be written here: {error.strerror or error}") from error
+            raise OutputError(f"{folder}: the journal cannot be written here: {system_reason(error)}") from error
         self._file: IO[bytes] | None = None
         self._using = threading.RLock()
         self._header: dict[str, bytes] = {}
@@ -258,7 +258,7 @@ class ProgressJournal:
             except OSError as error:
                 self._generation = generation
                 self._long *= 2
-                _log.warning("%s: the journal cannot be compacted (%s), and grows", self._path, error.strerror or error)
+                _log.warning("%s: the journal cannot be compacted (%s), and grows", self._path, system_reason(error))
                 return
             self._generation_is_void = False
             self._sizes = deque(sizes)
@@ -340,7 +340,7 @@ class ProgressJournal:
             _log.warning(
                 "%s: the journal cannot be written (%s): after a crash, more images are done again than needed",
                 self._path,
-                error.strerror or error,
+                system_reason(error),
             )
 
     def _close_file(self) -> None:

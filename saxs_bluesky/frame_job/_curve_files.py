@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.frame_job._curve_condition import Condition, condition_of
 from saxs_bluesky.frame_job._frame_names import page_image
 from saxs_bluesky.frame_job._output_names import OutputNames
@@ -151,7 +151,7 @@ class CurveFiles:
                 try:
                     folder.write(chi.name, chi_bytes(curve, calibration, provenance))
                 except OSError as error:
-                    failure = OutputError(f"{chi}: the curve cannot be written ({error.strerror or error})")
+                    failure = OutputError(f"{chi}: the curve cannot be written ({system_reason(error)})")
                     failure.__cause__ = error
             yield chi, failure
 
@@ -161,7 +161,7 @@ class CurveFiles:
         try:
             return open_folder(folder, self.names.rule, check=None if self.names.folder else check)
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise OutputError(f"{folder}: wanted a folder to write curves to, found {reason}") from error
 
     def _draw(self, named_after: Path, image: Image, curves: Sequence[Curve], check: Callable[[], None] | None) -> None:
@@ -177,7 +177,7 @@ class CurveFiles:
             try:
                 self._folder(target, check).write(target.name, figure_bytes(figure, suffix))
             except OSError as error:
-                raise OutputError(f"{target}: the picture cannot be written ({error.strerror or error})") from error
+                raise OutputError(f"{target}: the picture cannot be written ({system_reason(error)})") from error
 
     def clean_up(self, named_after: Path, curve_names: Iterable[str]) -> None:
         """Remove temporary files that a killed writer left for this frame, and for no other."""

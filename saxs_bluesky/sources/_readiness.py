@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-from saxs_bluesky.errors import FrameError, printable, reason_of
+from saxs_bluesky.errors import FrameError, printable, reason_of, system_reason
 from saxs_bluesky.reduction import (
     FrameFile,
     PilatusHeader,
@@ -303,7 +303,7 @@ class Readiness:
             self._schedule(file, min(now + file.pause, file.still_since + self._deadline))
         else:
             self._forget(file)
-            self._never_came.append(_failed(file.path, f"wanted a TIFF image, found {error.strerror or error}"))
+            self._never_came.append(_failed(file.path, f"wanted a TIFF image, found {system_reason(error)}"))
 
 
 def _pages_after_all(path: str) -> list[Page]:

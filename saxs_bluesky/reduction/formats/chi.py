@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.errors import CurveFileError, OutputError
+from saxs_bluesky.errors import CurveFileError, OutputError, system_reason
 from saxs_bluesky.reduction._calibration import PROVENANCE, Calibration
 from saxs_bluesky.reduction._curve import Curve, CurveKind, IntegralParameters
 from saxs_bluesky.reduction.arrays import FloatArray
@@ -80,7 +80,7 @@ def write_chi(
         with replacing(path) as temporary:
             temporary.write_bytes(chi_bytes(curve, calibration, provenance))
     except OSError as error:
-        raise OutputError(f"{path}: the curve cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{path}: the curve cannot be written ({system_reason(error)})") from error
 
 
 def chi_bytes(curve: Curve, calibration: Calibration, provenance: CurveProvenance | None = None) -> bytes:

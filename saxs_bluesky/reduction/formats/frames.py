@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from saxs_bluesky.errors import FrameError, SupersededError
+from saxs_bluesky.errors import FrameError, SupersededError, system_reason
 from saxs_bluesky.reduction.arrays import Image
 from saxs_bluesky.reduction.formats._other_layouts import layout_of, texts_of, tiff_page
 from saxs_bluesky.reduction.formats._pages import PagePosition, PageTable, page_table
@@ -255,7 +255,7 @@ def _opened(path: Path) -> Iterator[int]:
         finally:
             os.close(file)
     except OSError as error:
-        raise FrameError(f"{path}: wanted a TIFF image, found {error.strerror or error}") from error
+        raise FrameError(f"{path}: wanted a TIFF image, found {system_reason(error)}") from error
 
 
 def _changed(path: Path) -> FrameError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import fabio
 import h5py
 
-from saxs_bluesky.errors import FrameError
+from saxs_bluesky.errors import FrameError, system_reason
 from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5
 from saxs_bluesky.reduction.formats._unreadable import unreadable_as
 from saxs_bluesky.reduction.formats.frames import read_header
@@ -39,7 +39,7 @@ def image_shape(source: str | Path) -> tuple[int, int]:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise FrameError(f"{path}: wanted an image, found {error.strerror or error}") from error
+        raise FrameError(f"{path}: wanted an image, found {system_reason(error)}") from error
     if format_of(head) == "TIFF":
         return read_header(path).shape
     with unreadable_as(FrameError, f"{source}: wanted an image"):

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from saxs_bluesky.errors import MaskError
+from saxs_bluesky.errors import MaskError, system_reason
 from saxs_bluesky.reduction.arrays import BoolImage
 from saxs_bluesky.reduction.formats._bounded_masks import format_of, is_hdf5, only_image, read_bounded, unpacked
 from saxs_bluesky.reduction.formats._unreadable import unreadable_as
@@ -67,7 +67,7 @@ def read_mask(source: str | Path | bytes, filename: str = "", limit: int | None 
                 return _of_hdf5(path, where)
         return _of_content(path.read_bytes(), where, limit)
     except OSError as error:
-        raise MaskError(f"{where}: wanted a mask file, found {error.strerror or error}") from error
+        raise MaskError(f"{where}: wanted a mask file, found {system_reason(error)}") from error
 
 
 def _of_content(content: bytes, where: str, limit: int | None) -> BoolImage:
