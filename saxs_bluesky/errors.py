@@ -81,6 +81,10 @@ class CatalogError(SaxsError):
     """A catalog cannot be opened, or does not hold what was asked of it."""
 
 
+class MergeError(SaxsError):
+    """Images and logs cannot be merged as asked."""
+
+
 class PlanError(SaxsError):
     """A plan was asked for what cannot be done."""
 

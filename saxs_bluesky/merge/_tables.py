@@ -53,6 +53,10 @@ class LogTable:
         ones None.
     offset
         Seconds: the logger's clock minus the images' clock; **subtracted** from ``times`` in the join.
+    drift
+        Seconds by which ``offset`` grows in a second of the logger's clock: 1e-6 is 1 ppm.
+    reference
+        ns by the logger's clock: when ``offset`` holds. Without a drift it does not matter.
     method
         How values at images are found. Columns of text, and all columns of steps, have ``previous`` instead of
         ``linear`` and ``mean``.
@@ -70,11 +74,24 @@ class LogTable:
     times: Times
     columns: pd.DataFrame
     offset: float = 0.0
+    drift: float = 0.0
+    reference: int = 0
     method: Method = Method.AUTO
     tolerance: float | None = None
     steps: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+
+    @property
+    def image_times(self) -> Times:
+        """The times of the entries by the images' clock, ns, ascending, shape ``(n,)``.
+
+        ``times - offset - drift * (times - reference)``, each correction rounded to whole ns: without a drift, exact.
+        """
+        times = self.times - round(self.offset * NS)
+        if self.drift:
+            times -= np.rint(self.drift * (self.times - self.reference)).astype(np.int64)
+        return times
 
     @property
     def interval(self) -> float:
