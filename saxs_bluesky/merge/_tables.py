@@ -23,7 +23,7 @@ NS = 1_000_000_000  # nanoseconds in a second
 class Method(StrEnum):
     """How a column of a logger gets its value at an image."""
 
-    #: ``previous``, and ``mean`` for exposures of at least `LONG_EXPOSURE` seconds: the default for logged values.
+    #: ``previous``, and ``mean`` for exposures of at least `LONG_EXPOSURE` seconds other than of steps: the default.
     AUTO = "auto"
     #: The closest entry at or before mid-exposure.
     PREVIOUS = "previous"
@@ -31,7 +31,8 @@ class Method(StrEnum):
     LINEAR = "linear"
     #: The entry that is closest to mid-exposure.
     NEAREST = "nearest"
-    #: The mean over the exposure, weighted by time; ``previous`` for exposures shorter than the logging interval.
+    #: The mean over the exposure, weighted by time, of the line between entries, or of what steps hold; ``previous``
+    #: for exposures shorter than the logging interval, other than of steps.
     MEAN = "mean"
 
 
@@ -58,8 +59,8 @@ class LogTable:
     reference
         ns by the logger's clock: when ``offset`` holds. Without a drift it does not matter.
     method
-        How values at images are found. Columns of text, and all columns of steps, have ``previous`` instead of
-        ``linear`` and ``mean``.
+        How values at images are found. Columns of text have ``previous`` instead of ``linear`` and ``mean``, and
+        steps instead of ``linear``.
     tolerance
         Seconds: for how long an entry holds, and how far apart the neighbours of a value may be. None: without limit.
     steps
