@@ -121,7 +121,7 @@ def _wanted(error: ValidationError) -> str:
     value: Any = error.validator_value
     match error.validator:
         case "type":
-            return type_words[value]
+            return " or ".join(type_words[kind] for kind in ([value] if isinstance(value, str) else value))
         case "enum":
             return "one of " + ", ".join(map(_shown, value))
         case str(limit) if limit in _LIMITS:

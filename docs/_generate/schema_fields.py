@@ -87,6 +87,8 @@ def _type(entry: Schema) -> str:
     if "enum" in entry:
         return "choice"
     kind = entry.get("type", "any")
+    if isinstance(kind, list):
+        return " or ".join(_type({**entry, "type": one}) for one in kind)
     if kind != "array":
         return str(kind)
     of = f"{_type(entry['items'])}s" if "items" in entry else "values"

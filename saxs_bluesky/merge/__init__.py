@@ -1,23 +1,30 @@
 """Data merge: images and the logs of a beam time in, one table with a row for each image out."""
 
+from saxs_bluesky.merge._clocks import Epoch
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
 from saxs_bluesky.merge._offsets import first_image_offset, zero_image_offset
+from saxs_bluesky.merge._settings import FileSettings, MergeSettings, TableSettings, remote_parts
 from saxs_bluesky.merge._tables import LONG_EXPOSURE, Images, LogTable, Method, Times
 from saxs_bluesky.merge._values import ImageValues, Lack, image_values
 
 __all__ = [
     "LONG_EXPOSURE",
+    "Epoch",
+    "FileSettings",
     "ImageValues",
     "Images",
     "Lack",
     "LogTable",
+    "MergeSettings",
     "Merged",
     "Method",
     "TableReport",
+    "TableSettings",
     "Times",
     "first_image_offset",
     "image_values",
     "join",
+    "remote_parts",
     "wall_times",
     "zero_image_offset",
 ]

@@ -588,6 +588,15 @@ def _merges() -> Rows:
         (["LogDataTables", 0, "Files"], Gone, ERROR),
         (["LogDataTables", 0, "FirstImageCorrelation"], 1, ERROR),
         (["LogDataTables", 0, "ZeroImageCorrelation"], True, None),
+        (["LogDataTables", 1, "ZeroImageCorrelation"], True, ERROR),
+        (["LogDataTables", 1, "FirstImageCorrelation"], True, ERROR),
+        (["LogDataTables", 1, "Name"], "Peak", ERROR),
+        (["LogDataTables", 1, "Name"], "../Data", ERROR),
+        (["LogDataTables", 0, "TimeZone"], "../UTC", ERROR),
+        (["LogDataTables", 0, "Tolerance"], 0, ERROR),
+        (["LogDataTables", 0, "Tolerance"], None, None),
+        (["ImageTimeZone"], "Europe/Nowhere", ERROR),
+        (["ZeroImageName"], "", ERROR),
         ([*file, "RemotePath"], [], ERROR),
         ([*file, "RemotePath"], Gone, ERROR),
         ([*file, "RemotePath"], ["."], ERROR),
@@ -596,6 +605,10 @@ def _merges() -> Rows:
         ([*file, "RemotePath"], ["", "etc", "passwd"], ERROR),
         ([*file, "RemotePath"], ["user/../.."], ERROR),
         ([*file, "RemotePath"], ["a\0"], ERROR),
+        ([*file], {"Path": "user/peak.log"}, None),
+        ([*file], {"Path": "/etc/passwd"}, ERROR),
+        ([*file], {"Path": "../peak.log"}, ERROR),
+        ([*file], {"Path": 5}, ERROR),
         ([*file, "LocalPath"], "/other.log", ERROR),
         ([*file, "LocalPath"], 5, ERROR),
         ([*file, "LocalPath"], "", None),
@@ -619,6 +632,8 @@ def _merges() -> Rows:
         (["Unknown"], 1, None),
     ]:
         yield f"{path} {repr(value)[:30]}", merge(path, value), kind
+    both = [{**MERGE["LogDataTables"][0], "FirstImageCorrelation": True, "ZeroImageCorrelation": True}]
+    yield "first and zero image", merge(["LogDataTables"], both, ()), ERROR
     yield "none attached", merge([], None, ()), None
     yield "two attached", merge([], None, (LOG, LOG)), ERROR
     yield "not an object", signed("mergedata", {"mergeconf": []}, (LOG,)), ERROR

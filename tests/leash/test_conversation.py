@@ -115,9 +115,16 @@ def test_merge_gets_its_defaults_and_one_name(validator: RequestValidator) -> No
     merge = request.argument["mergeconf"]
     assert merge["OutputFileName"] == "merged"
     assert "OutputFileBaseName" not in merge
-    assert merge["OutputFormats"] == {"csv": True, "hdf": False, "exel": False, "json": False}
+    assert [name for name, wanted in merge["OutputFormats"].items() if wanted] == ["csv"]
     assert merge["LogDataTables"][0]["FirstImageCorrelation"] is False
     assert request.attachments == (Attachment("data.log", "1\t2\n"),)
+
+
+@pytest.mark.parametrize(("path", "parts"), [("logs//peak.log", ["logs", "peak.log"]), (["peak.log"], ["peak.log"])])
+def test_path_of_the_shipped_template_is_a_remote_path(validator: RequestValidator, path: Any, parts: Any) -> None:
+    conf = {"LogDataTables": [{"Name": "Peak", "Files": [{"Path": path, "LocalPath": ""}]}]}
+    request = validator.validate(ask(Command.MERGEDATA, {"mergeconf": conf}))
+    assert request.argument["mergeconf"]["LogDataTables"][0]["Files"] == [{"RemotePath": parts, "LocalPath": ""}]
 
 
 def test_listdir_gets_its_names_tidied(validator: RequestValidator) -> None:

@@ -31,7 +31,9 @@ def test_schema_is_valid_and_every_key_is_described(name: str) -> None:
 def test_default_merge_is_valid() -> None:
     document = default_document(load_schema("merge"))
     validate(document, load_schema("merge"), "merge")
-    assert document["OutputFormats"] == {"csv": True, "hdf": False, "exel": False, "json": False}
+    assert document["OutputFormats"] == {
+        "csv": True, "hdf": False, "exel": False, "json": False, "parquet": False, "netcdf": False,
+    }  # fmt: skip
     assert document["HDFOptions"] == {"IncludeCHI": False, "IncludeTIF": False}
 
 
@@ -43,9 +45,11 @@ def test_merge_has_every_documented_key() -> None:
     merge = load_schema("merge")["properties"]
     assert set(merge) == {
         "TimeOffset", "LogDataTables", "OutputFormats", "OutputFileName", "OutputFileBaseName", "HDFOptions",
+        "ImageTimeZone", "ZeroImageName",
     }  # fmt: skip
     table = merge["LogDataTables"]["items"]["properties"]
     assert set(table) == {
         "TimeEpoch", "TimeOffset", "FirstImageCorrelation", "ZeroImageCorrelation", "Name", "Files",
+        "TimeZone", "Method", "Tolerance", "Steps", "Correlate",
     }  # fmt: skip
-    assert set(table["Files"]["items"]["properties"]) == {"RemotePath", "LocalPath"}
+    assert set(table["Files"]["items"]["properties"]) == {"RemotePath", "Path", "LocalPath"}

@@ -154,17 +154,13 @@ def _check_effort(calibration: Calibration, limits: Limits) -> None:
 def _merge_configuration(
     document: dict[str, Any], attachments: Sequence[Attachment], unknown: list[str], *, lenient: bool
 ) -> dict[str, Any]:
+    from saxs_bluesky.merge import MergeSettings, remote_parts  # pandas takes a while
+
     schema = load_schema("merge")
     document = drop_unknown_keys(document, schema, "mergeconf", unknown) if lenient else document
-    validate(document, schema, "mergeconf")
-    both = dict(document)
-    if "OutputFileBaseName" in both:
-        name = both.pop("OutputFileBaseName")
-        if both.setdefault("OutputFileName", name) != name:
-            raise LeashError(
-                Kind.VALIDATION, "mergeconf: wanted one of OutputFileName and OutputFileBaseName, found two names"
-            )
-    merge: dict[str, Any] = fill_defaults(both, schema)
+    settings = MergeSettings.from_dict(document, "mergeconf")
+    merge: dict[str, Any] = fill_defaults(document, schema) | {"OutputFileName": settings.output_name}
+    merge.pop("OutputFileBaseName", None)
     # Deployed clients send ".//results//logs//": a folder below that of the queue.
     if not checked_parts(str(merge["OutputFileName"]).split("/"), "mergeconf: OutputFileName"):
         raise LeashError(Kind.VALUE, "mergeconf: OutputFileName: wanted a name, found none")
@@ -172,11 +168,11 @@ def _merge_configuration(
     for i, table in enumerate(merge["LogDataTables"]):
         for j, file in enumerate(table["Files"]):
             where = f"mergeconf: LogDataTables[{i}].Files[{j}]"
-            remote = checked_parts(file.get("RemotePath", []), f"{where}.RemotePath")
-            if file.get("LocalPath"):
-                local += 1
-            elif not remote:
-                raise LeashError(Kind.VALIDATION, f"{where}: wanted a LocalPath or a RemotePath, found neither")
+            remote = checked_parts(remote_parts(file), f"{where}.RemotePath")
+            file.pop("Path", None)
+            if remote:
+                file["RemotePath"] = list(remote)
+            local += bool(file.get("LocalPath"))
     _check_count(attachments, (local, 0) if lenient else (local,))
     return merge
 
