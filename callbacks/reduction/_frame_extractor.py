@@ -26,6 +26,7 @@ from saxs_bluesky.documents import (
     RunLookup,
     RunReduction,
     SpilledFrame,
+    is_merged,
 )
 from saxs_bluesky.errors import reason_of
 
@@ -92,7 +93,7 @@ class FrameExtractor:
 
     def _items(self, accepted: float, name: str, doc: Document) -> Iterator[WorkItem]:
         if name == "start":
-            if "original_run_uid" not in doc:
+            if "original_run_uid" not in doc and not is_merged(doc):
                 raw = RawRun(doc, self._detectors, live=self.live, assets=self._assets, handlers=self._handlers)
                 self._runs.note(doc["uid"], RunState(doc["uid"], raw, self._reduction(doc)))
             return

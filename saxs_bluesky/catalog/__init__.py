@@ -3,14 +3,17 @@
 from saxs_bluesky.catalog._curves import read_curves
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._keys import split_key, without_key
+from saxs_bluesky.catalog._merge import merge
 from saxs_bluesky.catalog._open import close_catalog, open_catalog, why_away
 from saxs_bluesky.catalog._reduce import reduce_run
-from saxs_bluesky.catalog._runs import reduced_runs
+from saxs_bluesky.catalog._runs import merged_runs, reduced_runs
 from saxs_bluesky.catalog._trouble import is_away
 
 __all__ = [
     "close_catalog",
     "is_away",
+    "merge",
+    "merged_runs",
     "open_catalog",
     "read_curves",
     "reduce_run",

@@ -10,6 +10,7 @@ import numpy as np
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._order import in_order
 from saxs_bluesky.catalog._trouble import may_pass, patiently
+from saxs_bluesky.documents import is_merged
 from saxs_bluesky.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def read_curves(run: Any, stream: str | None = None) -> xr.Dataset:
     start = run.metadata["start"]
     if "original_run_uid" not in start:
         raise CatalogError(f"run {start['uid']}: wanted a reduced run, found one without original_run_uid")
+    if is_merged(start):
+        raise CatalogError(f"run {start['uid']}: wanted a reduced run, found a merged one, which has no curves")
     try:
         return patiently(lambda: _read(run, stream), _PATIENCE, _PAUSE, _passes)
     except CatalogError:

@@ -9,9 +9,8 @@ from urllib.parse import unquote, urlparse
 
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
 from saxs_bluesky.catalog._root_map import RootMap, root_map_of
-from saxs_bluesky.catalog._runs import is_ours, reduced_runs
+from saxs_bluesky.catalog._runs import is_ours, raw_run, reduced_runs
 from saxs_bluesky.documents import FILE_SOURCE, difference
-from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.frame_job import reduced_documents, warn
 from saxs_bluesky.reduction import Calibration, Integrator, Reducer
 from saxs_bluesky.support.former_names import former_argument
@@ -58,12 +57,7 @@ def reduce_run(
     CatalogError
         There is no such run, or it is a reduced run itself.
     """
-    try:
-        raw = catalog[uid]
-    except KeyError as error:
-        raise CatalogError(f"wanted run {uid}, found none of that uid in the catalog") from error
-    if "original_run_uid" in raw.start:
-        raise CatalogError(f"run {uid}: wanted a raw run, found one reduced from {raw.start['original_run_uid']}")
+    raw = raw_run(catalog, uid)
     by_name = calibration if isinstance(calibration, Mapping) else {"": calibration}
     reducers = {
         name: Reducer(one, extra_integrators=extra_integrators, deviation=deviation) for name, one in by_name.items()

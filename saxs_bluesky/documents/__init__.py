@@ -5,13 +5,30 @@ programs build on.
 """
 
 from saxs_bluesky.documents._assets import ASSETS, Assets
+from saxs_bluesky.documents._clean_names import clean_names
 from saxs_bluesky.documents._codec import as_exact_json, as_json, from_exact_json
-from saxs_bluesky.documents._data_keys import FILE_SOURCE, inline_keys
+from saxs_bluesky.documents._data_keys import FILE_SOURCE, ImageKey, image_keys, inline_keys
 from saxs_bluesky.documents._dimensions import dimensions_of
 from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, WrittenFiles
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handlers, travels
+from saxs_bluesky.documents._image_times import (
+    Seconds,
+    companions,
+    exposure_keys,
+    frame_ends,
+    spread_evenly,
+    stamp_key,
+)
 from saxs_bluesky.documents._key_descriptions import KEY_DESCRIPTIONS
+from saxs_bluesky.documents._merged_run_composer import (
+    Listed,
+    MergeCounts,
+    MergedColumn,
+    MergedLogger,
+    MergedRunComposer,
+    is_merged,
+)
 from saxs_bluesky.documents._moved import holds, moved_to
 from saxs_bluesky.documents._provenance import difference
 from saxs_bluesky.documents._raw_run import FILE_FAILURE, RawRun
@@ -54,8 +71,14 @@ __all__ = [
     "Handler",
     "HandlerFrame",
     "Hdf5Frame",
+    "ImageKey",
     "InlineFrame",
+    "Listed",
     "LoadedFrame",
+    "MergeCounts",
+    "MergedColumn",
+    "MergedLogger",
+    "MergedRunComposer",
     "NamedDocument",
     "RawRun",
     "ReducedFrame",
@@ -64,6 +87,7 @@ __all__ = [
     "ReducedStream",
     "RunLookup",
     "RunReduction",
+    "Seconds",
     "SpilledFrame",
     "StreamedValue",
     "TiffFrame",
@@ -72,17 +96,25 @@ __all__ = [
     "as_json",
     "axis_key",
     "check_handlers",
+    "clean_names",
+    "companions",
     "difference",
     "dimensions_of",
+    "exposure_keys",
+    "frame_ends",
     "from_exact_json",
     "holds",
+    "image_keys",
     "inline_keys",
+    "is_merged",
     "is_reduced",
     "load",
     "moved_to",
     "new_uid",
     "page_of",
     "read_values",
+    "spread_evenly",
+    "stamp_key",
     "travels",
     "values_read",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from event_model import compose_run
 
-from saxs_bluesky.documents._dimensions import dimensions_of
+from saxs_bluesky.documents._copied_metadata import copied_metadata
 from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, WrittenFiles
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._references import page_of
@@ -23,24 +23,6 @@ from saxs_bluesky.reduction import Curve, IntegralParameters, Reducer
 
 _SOURCE = "saxs_bluesky.reduction"
 _NO_FILES = WrittenFiles()
-# What belongs to the plan and to the raw run itself, and not to what the user said of the sample.
-_NOT_COPIED = {
-    "uid",
-    "time",
-    "scan_id",
-    "plan_type",
-    "plan_name",
-    "plan_args",
-    "plan_pattern",
-    "plan_pattern_args",
-    "plan_pattern_module",
-    "detectors",
-    "motors",
-    "num_points",
-    "num_intervals",
-    "versions",
-    "hints",
-}
 _INTEGRALS = {
     "I0": "counts/pixel/nm",
     "I1": "counts/pixel/nm^2",
@@ -279,14 +261,7 @@ def axis_key(curve: Curve) -> str:
 
 
 def _start_metadata(raw_start: Document, detector: str, reducer: Reducer) -> dict[str, Any]:
-    metadata = {key: value for key, value in raw_start.items() if key not in _NOT_COPIED}
-    # bluesky's LiveTable wants all three. A scan_id of 0 is no scan's: catalog[scan_id] finds the raw run.
-    metadata |= {"plan_type": "reduction", "plan_name": "reduction", "scan_id": 0}
-    metadata["original_run_uid"] = raw_start["uid"]
-    if "scan_id" in raw_start:
-        metadata["original_scan_id"] = raw_start["scan_id"]
-    metadata["hints"] = {"dimensions": dimensions_of(raw_start) or [[["time"], "primary"]]}
-    metadata["analysis_stage"] = "reduction"
+    metadata = copied_metadata(raw_start, "reduction")
     metadata["detector"] = detector
     metadata["provenance"] = _provenance(reducer)
     return metadata
