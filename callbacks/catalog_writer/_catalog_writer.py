@@ -123,12 +123,12 @@ class CatalogWriter:
 
     @property
     def is_away(self) -> bool:
-        """Whether the catalog took nothing at the last attempt."""
+        """True if the catalog took nothing at the last attempt."""
         return self._is_away
 
     @property
     def has_room(self) -> bool:
-        """Whether the disk keeps up: half the memory for documents that wait for it is free."""
+        """True if the disk keeps up: half the memory for documents that wait for it is free."""
         return self._buffer.has_room
 
     def runs(self) -> list[JournaledRun]:
@@ -147,7 +147,7 @@ class CatalogWriter:
         return self._buffer.put_so_far
 
     def is_journaled(self, mark: int) -> bool:
-        """Whether all that was accepted before a `mark` is on disk."""
+        """True if all that was accepted before a `mark` is on disk."""
         return self._buffer.handled_so_far >= mark and not self._lost
 
     def wait_for_journal(self, timeout: float | None = None) -> bool:
@@ -227,7 +227,7 @@ class CatalogWriter:
             end_at_once_after(_SECONDS_TO_HANG)  # a request to a catalog that never answers would keep the program
 
     def _is_in_safety(self) -> bool:
-        """Whether the catalog has everything; or the journal has, and the catalog is not to be had."""
+        """True if the catalog has everything; or the journal has, and the catalog is not to be had."""
         return self._settled() or (not self._buffer.waiting and (self._is_away or self._link.catalog is None))
 
     def _end_threads(self, seconds: float) -> None:
@@ -248,7 +248,7 @@ class CatalogWriter:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its threads are through: until then the catalog must not be closed, since one may be asking it."""
+        """True if its threads are through: until then the catalog must not be closed, since one may be asking it."""
         return self._buffer.has_ended and not self._thread.is_alive()
 
     def __enter__(self) -> CatalogWriter:

@@ -54,7 +54,7 @@ class DocumentBuffer:
 
     @property
     def has_room(self) -> bool:
-        """Whether half the memory is free."""
+        """True if half the memory is free."""
         return self._bytes < self._memory / 2
 
     def put(self, name: str, doc: Document) -> bool:
@@ -78,7 +78,7 @@ class DocumentBuffer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it takes no more, and the last batch is handled."""
+        """True if it takes no more, and the last batch is handled."""
         return not self._thread.is_alive()
 
     def _empty(self) -> None:

@@ -80,7 +80,7 @@ class Glance:
 
     @property
     def is_of_frame(self) -> bool:
-        """Whether an event tells which frame it is of."""
+        """True if an event tells which frame it is of."""
         return self._line.find(_FRAME) >= 0 or "frame_index" in self.doc["data"]
 
     @property

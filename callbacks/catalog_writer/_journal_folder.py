@@ -57,7 +57,7 @@ class Kept:
 
     @property
     def is_run(self) -> bool:
-        """Whether it holds a run from its start."""
+        """True if it holds a run from its start."""
         return bool(self.documents["start"])
 
 

@@ -44,7 +44,7 @@ class RunJournal:
 
     @property
     def begun(self) -> bool:
-        """Whether this journal's owner has begun to write the run to the catalog."""
+        """True if this journal's owner has begun to write the run to the catalog."""
         return self.path.with_suffix(".begun").exists()
 
     def mark_begun(self) -> None:

@@ -112,7 +112,7 @@ def _looked_through(path: Path) -> tuple[_Lines, str]:
 
 
 def _look_at(line: bytes, lines: _Lines, numbers: Mapping[str, set[int]]) -> bool:
-    """Whether a line is to be kept."""
+    """True if a line is to be kept."""
     try:
         glance = Glance(line)
         name = glance.name

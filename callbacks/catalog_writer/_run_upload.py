@@ -69,7 +69,7 @@ class RunUpload:
         return self.file.cut + self.file.lines
 
     def is_due(self, count: int) -> bool:
-        """Whether one of the run's first so many documents waits, and may be tried."""
+        """True if one of the run's first so many documents waits, and may be tried."""
         return not self._refused and self.file.cut + self._written < count and self.retry_at <= time.monotonic()
 
     @property
@@ -91,12 +91,12 @@ class RunUpload:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has stopped and nothing of it waits."""
+        """True if the run has stopped and nothing of it waits."""
         return self.file.complete and not self.pending
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will become of it: it has stopped and is in the catalog, or is refused."""
+        """True if nothing more will become of it: it has stopped and is in the catalog, or is refused."""
         return self.finished or self._refused
 
     def write_batch(self, catalog: Any, count: int, limit: int) -> None:
@@ -289,7 +289,7 @@ class AlreadyThereError(CatalogError):
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether it makes no sense to try the same again."""
+    """True if it makes no sense to try the same again."""
     import httpx
 
     if isinstance(error, httpx.HTTPStatusError):

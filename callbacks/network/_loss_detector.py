@@ -162,7 +162,7 @@ class LossDetector:
         return self._runs.run_of(name, doc)
 
     def _is_of_any_run(self, name: str, doc: Document) -> bool:
-        """Whether a document is of use though its run has stopped, or it names none.
+        """True if a document is of use though its run has stopped, or it names none.
 
         A detector that is staged once for two runs tells of its resource in the first and of its datums in both.
         """

@@ -36,7 +36,7 @@ class RunTally:
         self._streams: dict[str, dict[str, SequenceGaps]] = {}
 
     def is_new(self, doc: Document) -> bool:
-        """Whether a document was not seen before, as far as its uid tells."""
+        """True if a document was not seen before, as far as its uid tells."""
         self.touched = time.monotonic()
         uid = doc.get("uid") or doc.get("datum_id")
         if not isinstance(uid, str):

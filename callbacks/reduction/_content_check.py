@@ -86,7 +86,7 @@ class ContentCheck:
         return result
 
     def _is_replaced(self, folder: str) -> bool:
-        """Whether another folder has the name now; cheap, since files may be overwritten all the time."""
+        """True if another folder has the name now; cheap, since files may be overwritten all the time."""
         return folder in self._folders and self._folders[folder] != _inode(folder)
 
     def _look_where_it_moved(self, path: str, content: FileContent) -> None:

@@ -98,7 +98,7 @@ class FrameRunner:
         return self.job(task)(*arguments)
 
     def _may_travel(self, task: FrameTask) -> bool:
-        """Whether the frame is read by what other processes can have too."""
+        """True if the frame is read by what other processes can have too."""
         return not (isinstance(task.reference, HandlerFrame) and task.reference.spec in self._specs_here)
 
     def _named_after(self, run: RunState, task: FrameTask) -> Path | None:

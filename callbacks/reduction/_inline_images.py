@@ -74,7 +74,7 @@ def _copy(value: Any) -> Any:
 
 
 def _nobody_writes_to(array: Any) -> bool:
-    """Whether what an array shows can never change: the bytes of a message, for example."""
+    """True if what an array shows can never change: the bytes of a message, for example."""
     while isinstance(array, np.ndarray):
         if array.flags.writeable:
             return False

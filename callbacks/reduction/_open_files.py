@@ -66,7 +66,7 @@ class OpenFiles:
         return bool(self._lines)
 
     def must_wait(self, item: WorkItem) -> bool:
-        """Whether nobody need try to read a frame, since those before it wait; from any thread."""
+        """True if nobody need try to read a frame, since those before it wait; from any thread."""
         line = self._lines.get(_key(item)) if self._lines else None
         return line is not None and item not in line.asked
 

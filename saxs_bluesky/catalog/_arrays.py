@@ -94,7 +94,7 @@ def refused_key(key: str) -> str:
 
 
 def fits(value: Any, there: Any) -> bool:
-    """Whether a value can be a row of an array that is there."""
+    """True if a value can be a row of an array that is there."""
     try:
         array_row(value, there.dtype, there.shape[1:])
     except MisfitError:

@@ -74,7 +74,7 @@ def _runs_of(catalog: Any, raw_uid: str) -> list[Any]:
 
 
 def is_ours(start: Mapping[str, Any]) -> bool:
-    """Whether a start document is that of a reduced run of this package."""
+    """True if a start document is that of a reduced run of this package."""
     return "detector" in start and isinstance(start.get("provenance"), Mapping)
 
 

@@ -90,7 +90,7 @@ class StreamWriter:
 
     @property
     def is_internal(self) -> bool:
-        """Whether all its data are in events."""
+        """True if all its data are in events."""
         return not any("external" in entry for entry in self._entries.values())
 
     @property
@@ -99,7 +99,7 @@ class StreamWriter:
         return itertools.chain(self._arrays.values(), self._tables.values())
 
     def has(self, number: int) -> bool:
-        """Whether the catalog has an event; asked once for each."""
+        """True if the catalog has an event; asked once for each."""
         if not self._there[number]:
             return False
         self._there[number] -= 1
@@ -229,7 +229,7 @@ class StreamWriter:
             self._schemas[name] = schema if order in schema.names else schema.append(pa.field(order, _COUNT))
 
     def _has_gaps(self, key: str, given: Sequence[Any]) -> bool:
-        """Whether the first events lack arrays of whole numbers, in which nothing can stand for one."""
+        """True if the first events lack arrays of whole numbers, in which nothing can stand for one."""
         arrays = [values.as_array(one) for one in given if isinstance(one, list | tuple | np.ndarray)]
         small = sum(array.nbytes for array in arrays) <= _MOST_CONVERTED
         return len(arrays) < len(self._rows) and self._dtype(key, given[0]).kind not in "fc" and small
@@ -243,7 +243,7 @@ class StreamWriter:
         self._schemas = {}
 
     def _suits(self, key: str) -> bool:
-        """Whether an array that has no rows yet is of the kind that the first events bring."""
+        """True if an array that has no rows yet is of the kind that the first events bring."""
         first = next((row[key] for row in self._rows if isinstance(row.get(key), list | tuple | np.ndarray)), None)
         if first is None:
             return True

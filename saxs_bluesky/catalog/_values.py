@@ -40,7 +40,7 @@ def kind_of(entry: Mapping[str, Any], values: Sequence[Any]) -> str:
 
 
 def are_alike(values: Iterable[Any]) -> bool:
-    """Whether arrays are there, none is empty, and all have one shape."""
+    """True if arrays are there, none is empty, and all have one shape."""
     try:
         shapes = {as_array(value).shape for value in values if isinstance(value, list | tuple | np.ndarray)}
     except MisfitError:
@@ -185,7 +185,7 @@ def _is_whole(value: float) -> bool:
 
 
 def is_exact(numbers: np.ndarray) -> bool:
-    """Whether floating point can tell these whole numbers apart."""
+    """True if floating point can tell these whole numbers apart."""
     return not len(numbers) or bool(np.abs(numbers.astype(float)).max() <= _EXACT)
 
 

@@ -92,7 +92,7 @@ class RunWriter(_RunWriter):  # type: ignore[misc] # the library has no types
             stream.add(doc)
 
     def has(self, descriptor: str, number: int) -> bool:
-        """Whether the catalog has all of an event, which then need not be handed over; asked once for each."""
+        """True if the catalog has all of an event, which then need not be handed over; asked once for each."""
         stream = self._streams.get(descriptor)
         return stream is not None and stream.is_internal and stream.has(number)
 

@@ -95,5 +95,5 @@ def _shape(entry: Document) -> tuple[Any, ...]:
 
 
 def is_streamed(entry: Document) -> bool:
-    """Whether the values of a data key are never in events."""
+    """True if the values of a data key are never in events."""
     return str(entry.get("external", "")).startswith("STREAM")

@@ -86,7 +86,7 @@ class HandlerFrame:
 
 
 def travels(handler: Handler) -> bool:
-    """Whether other processes can have a handler: not so where it was defined in a session itself."""
+    """True if other processes can have a handler: not so where it was defined in a session itself."""
     try:
         return b"__main__" not in pickle.dumps(handler)
     # Whatever an object's own pickling raises.

@@ -118,12 +118,12 @@ def not_yet(path: str, text: str) -> FrameError:
 
 
 def is_open(path: str, error: StillOpenError) -> bool:
-    """Whether a file that cannot be read is known to be open, and not only of no use as it is."""
+    """True if a file that cannot be read is known to be open, and not only of no use as it is."""
     return _OPEN in str(error) or is_written_to(path)
 
 
 def is_written_to(path: str) -> bool:
-    """Whether some program on this computer has a file open for writing, without SWMR; by the lock that HDF5 takes."""
+    """True if some program on this computer has a file open for writing, without SWMR; by the lock that HDF5 takes."""
     try:
         inode = str(os.stat(path).st_ino)  # noqa: PTH116
         locks = Path(_LOCKS).read_text("ascii", "replace")

@@ -40,7 +40,7 @@ class ExposureKeys:
 
     @property
     def is_known(self) -> bool:
-        """Whether the exposure is told at all."""
+        """True if the exposure is told at all."""
         return bool(self.exposure) or bool(self.configured_exposure > 0)
 
 

@@ -22,7 +22,7 @@ _MOST_LISTED = 100  # images or log entries of one kind, in the stop document
 
 
 def is_merged(start: Document) -> bool:
-    """Whether a start document is that of a merged run."""
+    """True if a start document is that of a merged run."""
     return start.get("analysis_stage") == _STAGE
 
 

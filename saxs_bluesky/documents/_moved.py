@@ -13,7 +13,7 @@ _MOST_LOOKS = 1000  # at folders beside those of the path
 
 
 def holds(path: str | Path, content: FileContent) -> bool:
-    """Whether a file is there and has this content."""
+    """True if a file is there and has this content."""
     try:
         return content.is_in(Path(path).stat())
     except OSError:

@@ -377,7 +377,7 @@ def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
 
 
 def _check_stack(shape: tuple[int, ...], image: ImageKey) -> None:
-    """Whether an array holds as many images as its data key says; that they fit the calibration is seen later."""
+    """True if an array holds as many images as its data key says; that they fit the calibration is seen later."""
     if len(shape) < 2 or math.prod(shape[:-2]) != image.frames:
         wanted = "(" + ", ".join(map(str, image.shape)) + ")"
         raise FrameError(f"wanted an array of shape {wanted} as its descriptor says, found shape {shape}")

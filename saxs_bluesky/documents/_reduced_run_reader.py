@@ -20,7 +20,7 @@ _KINDS: dict[str, CurveKind] = {"phi": "azimuthal", "q_h": "slice", "q_v": "slic
 
 
 def is_reduced(start: Document) -> bool:
-    """Whether a start document is that of a reduced run."""
+    """True if a start document is that of a reduced run."""
     return start.get("analysis_stage") == "reduction" and "original_run_uid" in start
 
 

@@ -104,7 +104,7 @@ class FileContent:
     by_stamp: bool = True
 
     def is_in(self, status: os.stat_result) -> bool:
-        """Whether the file with this status holds it."""
+        """True if the file with this status holds it."""
         if self.by_stamp:
             return has_stamp(status, self.stamp)
         return status.st_size == self.size and status.st_mtime in (self.modified, math.floor(self.modified))

@@ -106,11 +106,11 @@ class Rows:
         self._streamed = {key: Ranges() for key in (*self._images, *self._axes)}
 
     def is_new(self, key: str, number: int) -> bool:
-        """Whether the image or value of a row comes for the first time; from now on it does not."""
+        """True if the image or value of a row comes for the first time; from now on it does not."""
         return self._streamed[key].add(number)
 
     def has(self, key: str, number: int) -> bool:
-        """Whether the image or value of a row came."""
+        """True if the image or value of a row came."""
         return number in self._streamed[key]
 
     def event(

@@ -42,12 +42,12 @@ def condition_of(line: bytes, image: Path, reducer: Reducer) -> Condition:
 
 
 def is_of(provenance: CurveProvenance, file: Path) -> bool:
-    """Whether curves are of the image, or of one of the images, in a file."""
+    """True if curves are of the image, or of one of the images, in a file."""
     return provenance.image == str(file) or are_one(provenance.image, file)
 
 
 def are_one(one: str | Path, other: Path) -> bool:
-    """Whether two paths lead to one file, through links of folders or another mount; not where it has two names."""
+    """True if two paths lead to one file, through links of folders or another mount; not where it has two names."""
     try:
         first, second = Path(one).stat(), other.stat()
     except (OSError, ValueError):

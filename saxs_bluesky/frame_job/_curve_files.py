@@ -80,7 +80,7 @@ class CurveFiles:
         return found
 
     def are_current(self, image: Path, reducer: Reducer) -> bool:
-        """Whether all curves of an image have files that are whole and were made as a reducer would make them now.
+        """True if all curves of an image have files that are whole and were made as a reducer would make them now.
 
         They say that they were made of this content of this image, with this calibration and these masks.
         """

@@ -73,7 +73,7 @@ class OutputNameRegistry:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether a file is surely not there any more; not where that cannot be found out."""
+    """True if a file is surely not there any more; not where that cannot be found out."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):

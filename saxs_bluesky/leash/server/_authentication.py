@@ -1,4 +1,4 @@
-"""Whether a request comes from somebody who knows the secret, in time and for the first time."""
+"""Checks that a request comes from somebody who knows the secret, in time and for the first time."""
 
 from __future__ import annotations
 

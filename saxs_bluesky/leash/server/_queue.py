@@ -111,7 +111,7 @@ class Queue:
 
     @property
     def state(self) -> QueueState:
-        """Whether the queue is open, closed or aborted."""
+        """State of the queue: open, closed or aborted."""
         return self._record.state
 
     @property

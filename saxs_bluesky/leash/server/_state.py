@@ -43,7 +43,7 @@ class QueueRecord:
     base
         The server's base directory.
     state
-        Whether the queue is open, closed or aborted.
+        Open, closed or aborted.
     began
         When it was opened, in seconds since 1970.
     processed
