@@ -3,6 +3,7 @@
 from saxs_bluesky.merge._clocks import Epoch
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
 from saxs_bluesky.merge._offsets import first_image_offset, zero_image_offset
+from saxs_bluesky.merge._outputs import Outputs, OutputSettings, write_outputs
 from saxs_bluesky.merge._settings import FileSettings, MergeSettings, TableSettings, remote_parts
 from saxs_bluesky.merge._tables import LONG_EXPOSURE, Images, LogTable, Method, Times
 from saxs_bluesky.merge._values import ImageValues, Lack, image_values
@@ -18,6 +19,8 @@ __all__ = [
     "MergeSettings",
     "Merged",
     "Method",
+    "OutputSettings",
+    "Outputs",
     "TableReport",
     "TableSettings",
     "Times",
@@ -26,5 +29,6 @@ __all__ = [
     "join",
     "remote_parts",
     "wall_times",
+    "write_outputs",
     "zero_image_offset",
 ]

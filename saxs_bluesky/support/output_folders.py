@@ -17,15 +17,16 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from saxs_bluesky.errors import OutputError
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_IN_DRAFT = 200  # bytes of a name that a temporary name holds whole
 _MOST_LINKS = 40  # on one path, as Linux has it
 _REMEMBERED = 64  # folders that stay open
@@ -140,6 +141,25 @@ class OutputFolder:
         OSError
             It cannot be written; what was there stays.
         """
+        with self._draft(name) as file:
+            _write_all(file, content)
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[BinaryIO]:
+        """Give a new file, open for writing, that takes the name when the block ends, or goes when it fails.
+
+        Libraries that want a path open it by `path_of_open`.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; what was there stays.
+        """
+        with self._draft(name) as draft, os.fdopen(draft, "w+b", closefd=False) as file:
+            yield file
+
+    @contextmanager
+    def _draft(self, name: str) -> Iterator[int]:
         folder, draft = self._descriptor, draft_name(name)
         try:
             file = os.open(draft, _NEW_FILE, 0o666, dir_fd=folder)
@@ -148,7 +168,7 @@ class OutputFolder:
             file = os.open(draft, _NEW_FILE, 0o666, dir_fd=folder)
         try:
             try:
-                _write_all(file, content)
+                yield file
             finally:
                 os.close(file)
             os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -171,6 +191,11 @@ class OutputFolder:
             for name in left:
                 with suppress(OSError):
                     os.unlink(name, dir_fd=self._descriptor)
+
+
+def path_of_open(file: BinaryIO) -> str:
+    """Path that opens the same file once more, wherever its name leads by then."""
+    return f"/proc/self/fd/{file.fileno()}"
 
 
 def draft_name(name: str) -> str:
