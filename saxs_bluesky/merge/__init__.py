@@ -2,6 +2,7 @@
 
 from saxs_bluesky.merge._clocks import Epoch
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
+from saxs_bluesky.merge._log_files import Logs, LogSource, read_log, read_logs
 from saxs_bluesky.merge._offsets import first_image_offset, zero_image_offset
 from saxs_bluesky.merge._outputs import Outputs, OutputSettings, write_outputs
 from saxs_bluesky.merge._settings import FileSettings, MergeSettings, TableSettings, remote_parts
@@ -15,7 +16,9 @@ __all__ = [
     "ImageValues",
     "Images",
     "Lack",
+    "LogSource",
     "LogTable",
+    "Logs",
     "MergeSettings",
     "Merged",
     "Method",
@@ -27,6 +30,8 @@ __all__ = [
     "first_image_offset",
     "image_values",
     "join",
+    "read_log",
+    "read_logs",
     "remote_parts",
     "wall_times",
     "write_outputs",
