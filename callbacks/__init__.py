@@ -13,6 +13,7 @@ from saxs_bluesky.support.former_names import former_names
 
 if TYPE_CHECKING:
     from saxs_bluesky.callbacks.live import LiveCurves
+    from saxs_bluesky.callbacks.merge import LiveMerge
 
 __all__ = [
     "CUT_OFF",
@@ -24,6 +25,7 @@ __all__ = [
     "DocumentReceiver",
     "JournaledRun",
     "LiveCurves",
+    "LiveMerge",
     "LossDetector",
     "ReducedFrame",
     "ReducedRunReader",
@@ -33,9 +35,10 @@ __all__ = [
     "publish",
 ]
 
-# Plots bring Matplotlib, a third of what commands take to start: only those that draw load it.
+# Plots bring Matplotlib, and merges pandas, each a third of what commands take to start: only those that need them load
+# them.
 __getattr__ = former_names(
     __name__,
     {"DocumentGuard": f"{__name__}.LossDetector", "ReducedRuns": f"{__name__}.ReducedRunReader"},
-    loaded_late={"LiveCurves": f"{__name__}.live.LiveCurves"},
+    loaded_late={"LiveCurves": f"{__name__}.live.LiveCurves", "LiveMerge": f"{__name__}.merge.LiveMerge"},
 )

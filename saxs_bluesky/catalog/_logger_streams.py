@@ -1,49 +1,24 @@
-"""Streams of events as tables of loggers."""
+"""Streams of events in a catalog as tables of loggers."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from saxs_bluesky.catalog._streams import Stream
+from saxs_bluesky.documents import LoggerTable, first_entry, is_monitor, log_column, loggable
 from saxs_bluesky.merge import LogTable, Method, Times
 
-MONITOR = "_monitor"
-"""How the RunEngine ends the names of the streams of monitored signals."""
-
 _NS = 1e9
-_CLOCK_OFF = 1.0  # seconds by which a device's timestamps may differ from those of its events without a remark
+_CLOCK_OFF = 1.0  # seconds by which a device's timestamps may differ from those of its events
 
 
-@dataclass(frozen=True, eq=False)
-class StreamTable:
-    """A table of a logger, and where it comes from.
-
-    Parameters
-    ----------
-    table
-        The entries.
-    source
-        ``stream`` and ``run``, or whatever tells where they come from.
-    sources
-        Of each column, what its data key says.
-    """
-
-    table: LogTable
-    source: Mapping[str, Any]
-    sources: Mapping[str, str]
-
-
-def logger_table(stream: Stream, run_uid: str) -> StreamTable:
+def logger_table(stream: Stream, run_uid: str) -> LoggerTable:
     """Make a table of a stream: its numbers and texts, not its arrays.
 
     A monitored signal holds its value until the next one is sent; before the first one that of the descriptor's
-    configuration, which the RunEngine reads when it begins to listen. Entries of a monitored signal have the timestamps
-    of the device, which says when the value changed; those of streams of several keys have the times of their events.
+    configuration. Its entries have the timestamps of the device, which says when the value changed; those of streams of
+    several keys have the times of their events.
 
     Parameters
     ----------
@@ -52,17 +27,18 @@ def logger_table(stream: Stream, run_uid: str) -> StreamTable:
     run_uid
         Of its run.
     """
-    keys = {key: entry for key, entry in stream.descriptor["data_keys"].items() if key in stream.rows}
-    plain = {key: entry for key, entry in keys.items() if entry.get("dtype") != "array"}
-    monitored = stream.name.endswith(MONITOR)
-    announced = stream.descriptor["data_keys"] if monitored and not len(stream.rows) else plain
-    columns = {key: _column(stream.rows.get(key, pd.Series(dtype=object)), entry) for key, entry in announced.items()}
-    times, remarks = _times(stream, list(columns), monitored=monitored)
-    frame = pd.DataFrame(columns, columns=list(columns))
-    if monitored:
-        times, frame = _with_first(stream.descriptor, times, frame)
+    monitored = is_monitor(stream.name)
+    keys = {key: entry for key, entry in loggable(stream.descriptor).items() if monitored or key in stream.rows}
+    nothing = [None] * len(stream.rows)
+    frame = pd.DataFrame({key: log_column(stream.rows.get(key, nothing), entry) for key, entry in keys.items()})
+    times, remarks = _times(stream, list(keys), monitored=monitored)
+    first = first_entry(stream.descriptor)
+    if first is not None and (not len(times) or _ns(np.array([first[0]]))[0] < times.min()):
+        told = pd.DataFrame({key: log_column([first[1][key]], entry) for key, entry in keys.items()})
+        frame = pd.concat([told, frame], ignore_index=True) if len(frame) else told
+        times = np.concatenate([_ns(np.array([first[0]])), times])
     order = np.argsort(times, kind="stable")
-    left_out = [key for key in stream.descriptor["data_keys"] if key not in columns]
+    left_out = [key for key in stream.descriptor["data_keys"] if key not in keys]
     if left_out:
         remarks.append(f"stream {stream.name}: {', '.join(left_out)} left out: wanted numbers or texts in events")
     table = LogTable(
@@ -71,18 +47,11 @@ def logger_table(stream: Stream, run_uid: str) -> StreamTable:
         columns=frame.iloc[order].reset_index(drop=True),
         method=Method.MEAN if monitored else Method.AUTO,
         steps=monitored,
-        units={key: str(entry["units"]) for key, entry in announced.items() if entry.get("units")},
+        units={key: str(entry["units"]) for key, entry in keys.items() if entry.get("units")},
         remarks=tuple(remarks),
     )
-    sources = {key: str(entry.get("source", "")) for key, entry in announced.items()}
-    return StreamTable(table, {"stream": stream.name, "run": run_uid}, sources)
-
-
-def _column(values: pd.Series[Any], entry: Mapping[str, Any]) -> pd.Series[Any]:
-    if entry.get("dtype") == "string":
-        texts = values.astype(object)
-        return texts.where(texts.notna(), None)
-    return pd.to_numeric(values, errors="coerce").astype(np.float64)
+    sources = {key: str(entry.get("source", "")) for key, entry in keys.items()}
+    return LoggerTable(table, {"stream": stream.name, "run": run_uid}, sources)
 
 
 def _times(stream: Stream, keys: list[str], *, monitored: bool) -> tuple[Times, list[str]]:
@@ -92,7 +61,7 @@ def _times(stream: Stream, keys: list[str], *, monitored: bool) -> tuple[Times, 
         return _ns(times), []
     stamps = stream.rows[stamp].to_numpy(dtype=np.float64)
     stamps = np.where(np.isfinite(stamps), stamps, times)
-    # The first value may be an old one; and what comes late may have waited in a network.
+    # The first value may be an old one; what comes late may have waited in a network.
     behind = float(np.median(times[1:] - stamps[1:])) if len(times) > 1 else 0.0
     if abs(behind) <= _CLOCK_OFF:
         return _ns(stamps), []
@@ -101,26 +70,6 @@ def _times(stream: Stream, keys: list[str], *, monitored: bool) -> tuple[Times, 
         "latter are used"
     )
     return _ns(times), [remark]
-
-
-def _with_first(descriptor: Mapping[str, Any], times: Times, frame: pd.DataFrame) -> tuple[Times, pd.DataFrame]:
-    """Put the value that the configuration tells before the first event."""
-    for owner in descriptor["configuration"].values():
-        told = {key: owner["data"][key] for key in frame if key in (owner.get("data") or {})}
-        if not told or len(told) < len(frame.columns):
-            continue
-        stamps = [float(owner["timestamps"].get(key, np.nan)) for key in told]
-        since = _ns(np.array([min(max(stamps), descriptor["time"])]))
-        if not np.isfinite(stamps).all() or (len(times) and since[0] >= times.min()):
-            continue
-        first = pd.DataFrame({key: _column(pd.Series([value]), _kind(frame[key])) for key, value in told.items()})
-        both = first if not len(frame) else pd.concat([first, frame], ignore_index=True)
-        return np.concatenate([since, times]), both
-    return times, frame
-
-
-def _kind(column: pd.Series[Any]) -> dict[str, str]:
-    return {"dtype": "number" if pd.api.types.is_float_dtype(column.dtype) else "string"}
 
 
 def _ns(seconds: np.ndarray) -> Times:

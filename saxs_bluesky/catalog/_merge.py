@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saxs_bluesky.catalog._exposures import images_in
-from saxs_bluesky.catalog._logger_streams import StreamTable, logger_table
+from saxs_bluesky.catalog._logger_streams import logger_table
 from saxs_bluesky.catalog._merged_frames import MergedFrames, frames_of, joined
 from saxs_bluesky.catalog._reduced_writing import ReducedWriting
 from saxs_bluesky.catalog._runs import is_ours, raw_run, reduced_runs
 from saxs_bluesky.catalog._streams import Stream, streams_of
+from saxs_bluesky.documents import LoggerTable
 from saxs_bluesky.errors import CatalogError
 from saxs_bluesky.merge import LogTable, Method
 
@@ -120,7 +121,7 @@ def _detectors(raw: Any, stream: Stream, wanted: str | None) -> list[str]:
 
 def _tables(
     catalog: Any, raw: Any, streams: Mapping[str, Stream], wanted: Sequence[str | LogTable] | None
-) -> list[StreamTable]:
+) -> list[LoggerTable]:
     """Tables of the loggers that are wanted, monitored signals first: of two of one name those keep it."""
     if wanted is None:
         logs = [one for one in streams.values() if not images_in(one)]
@@ -129,7 +130,7 @@ def _tables(
     found = []
     for one in wanted:
         if isinstance(one, LogTable):
-            found.append(StreamTable(one, {"table": one.name}, {}))
+            found.append(LoggerTable(one, {"table": one.name}, {}))
         elif one in streams:
             found.append(logger_table(streams[one], raw.start["uid"]))
         else:
@@ -137,7 +138,7 @@ def _tables(
     return found
 
 
-def _tables_of_run(catalog: Any, raw: Any, streams: Mapping[str, Stream], uid: str) -> list[StreamTable]:
+def _tables_of_run(catalog: Any, raw: Any, streams: Mapping[str, Stream], uid: str) -> list[LoggerTable]:
     try:
         run = catalog[uid]
     except KeyError as error:
@@ -149,11 +150,11 @@ def _tables_of_run(catalog: Any, raw: Any, streams: Mapping[str, Stream], uid: s
 
 
 def _adjusted(
-    tables: Sequence[StreamTable],
+    tables: Sequence[LoggerTable],
     method: str | Mapping[str, str] | None,
     tolerance: float | Mapping[str, float] | None,
     offsets: Mapping[str, float] | None,
-) -> list[StreamTable]:
+) -> list[LoggerTable]:
     """Tables with the methods, tolerances and offsets that were asked for."""
     names = {one.table.name for one in tables}
     for what, told in (("method", method), ("tolerance", tolerance), ("offsets", offsets)):
@@ -183,7 +184,7 @@ def _method(name: str) -> Method:
 
 
 def _written(catalog: Any, merged: MergedFrames) -> MergedFrames:
-    with ReducedWriting(catalog) as writing:
+    with ReducedWriting(catalog, of_scalars=True) as writing:
         for name, doc in merged.documents():
             writing(name, doc)
     (uid,) = writing.uids

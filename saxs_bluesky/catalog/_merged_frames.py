@@ -12,16 +12,17 @@ import pandas as pd
 from saxs_bluesky.catalog._curves import read_curves
 from saxs_bluesky.catalog._errors import words
 from saxs_bluesky.catalog._exposures import Exposures, exposures_of
-from saxs_bluesky.catalog._logger_streams import StreamTable
 from saxs_bluesky.catalog._streams import Stream
 from saxs_bluesky.documents import (
     Listed,
+    LoggerTable,
     MergeCounts,
     MergedColumn,
     MergedLogger,
     MergedRunComposer,
     NamedDocument,
     clean_names,
+    logged_columns,
 )
 from saxs_bluesky.merge import Images, Lack, Merged, join
 
@@ -203,7 +204,7 @@ def _with_scalars(
     return dataset.assign_coords(dict(zip(names, made.values(), strict=True)))
 
 
-def joined(frames: Frames, tables: Sequence[StreamTable]) -> MergedFrames:
+def joined(frames: Frames, tables: Sequence[LoggerTable]) -> MergedFrames:
     """Join the logged quantities to the images of a detector.
 
     Parameters
@@ -218,7 +219,7 @@ def joined(frames: Frames, tables: Sequence[StreamTable]) -> MergedFrames:
     back = np.empty(len(order), dtype=np.intp)
     back[order[merged.order]] = np.arange(len(order))  # rows of the merged table by frames
     dataset = _with_times(frames)
-    columns = _columns(tables, [str(name) for name in [*dataset.variables, *dataset.dims]])
+    columns = logged_columns(tables, [str(name) for name in [*dataset.variables, *dataset.dims]])
     values = [merged.table.iloc[back, position] for position in range(len(columns))]
     coordinates = {}
     for column, found in zip(columns, values, strict=True):
@@ -228,7 +229,7 @@ def joined(frames: Frames, tables: Sequence[StreamTable]) -> MergedFrames:
         coordinates[column.key] = ("frame", _texts(found) if column.dtype == "string" else found.to_numpy(), told)
     counts = _counts(frames, tables, merged, order)
     dataset = dataset.assign_coords(coordinates).assign_attrs(_remarks(counts.remarks))
-    loggers = [_logger(one) for one in tables]
+    loggers = [one.logger for one in tables]
     methods = {one.name: one.method for one in loggers}
     for column in columns:
         dataset[column.key].attrs["method"] = methods[column.object_name]
@@ -258,48 +259,7 @@ def _with_times(frames: Frames) -> xr.Dataset:
     return dataset.assign_coords(exposure_time=("frame", exposure, {"units": "s"}))
 
 
-def _columns(tables: Sequence[StreamTable], taken: Sequence[str]) -> list[MergedColumn]:
-    """Columns of the merged table: named as their data keys, those of one name after their stream too."""
-    wanted, given = [], set(taken)
-    for one in tables:
-        for label in map(str, one.table.columns.columns):
-            plain = label if "stream" in one.source else f"{label} ({one.table.name})"
-            wanted.append(plain if plain not in given else f"{plain}_{one.table.name}")
-            given.add(wanted[-1])
-    keys = iter(zip(clean_names(wanted, taken), wanted, strict=True))
-    columns = []
-    for one in tables:
-        for label, values in one.table.columns.items():
-            key, name = next(keys)
-            number = pd.api.types.is_numeric_dtype(values.dtype)
-            columns.append(
-                MergedColumn(
-                    key=key,
-                    dtype="number" if number else "string",
-                    object_name=one.table.name,
-                    source=one.sources.get(str(label)) or f"logger {one.table.name}",
-                    name=name,
-                    units=one.table.units.get(str(label), ""),
-                    is_hinted=number,
-                )
-            )
-    return columns
-
-
-def _logger(one: StreamTable) -> MergedLogger:
-    table = one.table
-    return MergedLogger(
-        name=table.name,
-        source=dict(one.source),
-        method=str(table.method),
-        offset=table.offset,
-        tolerance=table.tolerance,
-        steps=table.steps,
-        entries=len(table.times),
-    )
-
-
-def _counts(frames: Frames, tables: Sequence[StreamTable], merged: Merged, order: np.ndarray) -> MergeCounts:
+def _counts(frames: Frames, tables: Sequence[LoggerTable], merged: Merged, order: np.ndarray) -> MergeCounts:
     numbers = frames.dataset["frame_index"].to_numpy()[order[merged.order]]
 
     def listed(rows_of: Any) -> Listed:

@@ -4,6 +4,10 @@ No threads, no catalog, no RunEngine: functions and small classes that callbacks
 programs build on.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from saxs_bluesky.documents._assets import ASSETS, Assets
 from saxs_bluesky.documents._clean_names import clean_names
 from saxs_bluesky.documents._codec import as_exact_json, as_json, from_exact_json
@@ -13,6 +17,7 @@ from saxs_bluesky.documents._frame_result import CurveValues, FrameResult, Writt
 from saxs_bluesky.documents._frame_task import FrameTask
 from saxs_bluesky.documents._handlers import Handler, HandlerFrame, check_handlers, travels
 from saxs_bluesky.documents._image_times import (
+    ExposureKeys,
     Seconds,
     companions,
     exposure_keys,
@@ -21,6 +26,7 @@ from saxs_bluesky.documents._image_times import (
     stamp_key,
 )
 from saxs_bluesky.documents._key_descriptions import KEY_DESCRIPTIONS
+from saxs_bluesky.documents._logger_keys import first_entry, is_monitor, is_text, loggable
 from saxs_bluesky.documents._merged_run_composer import (
     Listed,
     MergeCounts,
@@ -53,6 +59,11 @@ from saxs_bluesky.documents._run_lookup import REFERRED_TO, RUN_REFERENCES, RunL
 from saxs_bluesky.documents._streamed_values import StreamedValue, read_values, values_read
 from saxs_bluesky.documents._types import Document, NamedDocument
 from saxs_bluesky.documents._uids import new_uid
+from saxs_bluesky.support.former_names import former_names
+
+if TYPE_CHECKING:
+    from saxs_bluesky.documents._logger_tables import LoggerTable, log_column, logged_columns
+    from saxs_bluesky.documents._merged_run import merged_run
 
 __all__ = [
     "ASSETS",
@@ -64,6 +75,7 @@ __all__ = [
     "Assets",
     "CurveValues",
     "Document",
+    "ExposureKeys",
     "FileContent",
     "FrameReference",
     "FrameResult",
@@ -75,6 +87,7 @@ __all__ = [
     "InlineFrame",
     "Listed",
     "LoadedFrame",
+    "LoggerTable",
     "MergeCounts",
     "MergedColumn",
     "MergedLogger",
@@ -101,14 +114,21 @@ __all__ = [
     "difference",
     "dimensions_of",
     "exposure_keys",
+    "first_entry",
     "frame_ends",
     "from_exact_json",
     "holds",
     "image_keys",
     "inline_keys",
     "is_merged",
+    "is_monitor",
     "is_reduced",
+    "is_text",
     "load",
+    "log_column",
+    "loggable",
+    "logged_columns",
+    "merged_run",
     "moved_to",
     "new_uid",
     "page_of",
@@ -118,3 +138,15 @@ __all__ = [
     "travels",
     "values_read",
 ]
+
+# Merges bring pandas, a third of what commands take to start: only those that merge load it.
+__getattr__ = former_names(
+    __name__,
+    {},
+    loaded_late={
+        "LoggerTable": f"{__name__}._logger_tables.LoggerTable",
+        "log_column": f"{__name__}._logger_tables.log_column",
+        "logged_columns": f"{__name__}._logger_tables.logged_columns",
+        "merged_run": f"{__name__}._merged_run.merged_run",
+    },
+)

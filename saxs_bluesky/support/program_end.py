@@ -23,10 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 class Turn(IntEnum):
-    """Who ends first: what makes documents, then what writes them."""
+    """Who ends first: what makes documents, then what makes others of them, then what writes them."""
 
     REDUCTIONS = 0
-    WRITERS = 1
+    MERGES = 1
+    WRITERS = 2
 
 
 _SECONDS = {Turn.REDUCTIONS: 1.5, Turn.WRITERS: 2.5}  # since the end began: people leave a session, and wait
@@ -100,7 +101,7 @@ def _end() -> None:
     is_script = not (_signalled or hasattr(sys, "ps1"))
     begin = time.monotonic()
     until = begin + _SECONDS[Turn.REDUCTIONS]
-    for leave in leavers[Turn.REDUCTIONS]:
+    for leave in [*leavers[Turn.REDUCTIONS], *leavers[Turn.MERGES]]:
         _call(leave, until, begin + _SECONDS_OF_SCRIPTS if is_script else until)
     now = time.monotonic()
     until = max((now if is_script else begin) + _SECONDS[Turn.WRITERS], now + _SECONDS_OF_WRITERS)

@@ -63,6 +63,7 @@ def measuring(catalog: Any, calibration: Calibration | dict[str, Calibration], *
         writer.close()
         engine.loop.call_soon_threadsafe(engine.loop.stop)
         engine._th.join()
+        engine.loop.close()
 
 
 def held_mean(entries: list[tuple[float, float]], start: float, end: float) -> float:
