@@ -1,9 +1,10 @@
 """Data merge: images and the logs of a beam time in, one table with a row for each image out."""
 
 from saxs_bluesky.merge._clocks import Epoch
+from saxs_bluesky.merge._estimate import OffsetEstimate, assess_offset, estimate_offset
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
 from saxs_bluesky.merge._log_files import Logs, LogSource, read_log, read_logs
-from saxs_bluesky.merge._offsets import first_image_offset, zero_image_offset
+from saxs_bluesky.merge._offsets import first_image_offset, offset_table, synchronised, zero_image_offset
 from saxs_bluesky.merge._outputs import Outputs, OutputSettings, write_outputs
 from saxs_bluesky.merge._settings import FileSettings, MergeSettings, TableSettings, remote_parts
 from saxs_bluesky.merge._tables import LONG_EXPOSURE, Images, LogTable, Method, Times
@@ -22,17 +23,22 @@ __all__ = [
     "MergeSettings",
     "Merged",
     "Method",
+    "OffsetEstimate",
     "OutputSettings",
     "Outputs",
     "TableReport",
     "TableSettings",
     "Times",
+    "assess_offset",
+    "estimate_offset",
     "first_image_offset",
     "image_values",
     "join",
+    "offset_table",
     "read_log",
     "read_logs",
     "remote_parts",
+    "synchronised",
     "wall_times",
     "write_outputs",
     "zero_image_offset",

@@ -1,4 +1,4 @@
-"""The clock of a logger against the images' clock: by the first image, or by the zero image.
+"""The clock of a logger against the images' clock by the first or the zero image, and what all clocks are then.
 
 An offset is the logger's clock minus the images' clock, in seconds. It is found from a table's own times: an offset
 that the table has already does not count.
@@ -6,14 +6,17 @@ that the table has already does not count.
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import pandas as pd
-from numpy.typing import NDArray
 
 from saxs_bluesky.errors import MergeError
+from saxs_bluesky.merge._estimate import OffsetEstimate
+from saxs_bluesky.merge._exposure_events import is_opening
 from saxs_bluesky.merge._tables import NS, Images, LogTable
 
-DURATION = "Duration"  # the column of a shutter's table: seconds at an opening, 0 at a closing
 FILE_NAME = "File Name (Img)"
 ZERO_IMAGE = "zero_1M_00000.tif"
 
@@ -75,6 +78,79 @@ def zero_image_offset(images: Images, table: LogTable, name: str = ZERO_IMAGE) -
     return _seconds(_first_opening(table) - int(images.start[called].min()))
 
 
+def synchronised(
+    tables: Sequence[LogTable], shutter: str, offset: float, drift: float = 0.0, reference: int = 0
+) -> list[LogTable]:
+    """Give all tables the offset that was found for the shutter's: loggers share a clock.
+
+    The shutter's own offset by hand does not count any more. A table whose offset by hand differs from the shutter's
+    keeps the difference, since its clock is off by that from the shutter's.
+
+    Parameters
+    ----------
+    tables
+        The tables of a merge, the shutter's among them, with their offsets by hand.
+    shutter
+        Name of the shutter's table.
+    offset, drift, reference
+        Of the shutter's clock: what `first_image_offset` or `zero_image_offset` returns, or the fields of an
+        `OffsetEstimate`. A table's drift is replaced.
+
+    Returns
+    -------
+    The tables, in their order.
+
+    Raises
+    ------
+    MergeError
+        There is no table of the shutter's name.
+    """
+    by_hand = next((table.offset for table in tables if table.name == shutter), None)
+    if by_hand is None:
+        raise MergeError(f"the offset wants the table {shutter}, found {', '.join(table.name for table in tables)}")
+    return [
+        replace(
+            table,
+            offset=offset + (table.offset - by_hand),
+            drift=drift,
+            reference=reference + round((table.offset - by_hand) * NS),
+        )
+        for table in tables
+    ]
+
+
+def offset_table(tables: Sequence[LogTable], estimates: Mapping[str, OffsetEstimate] | None = None) -> str:
+    """Offset and scatter of each device, as text: a heading, and one line for each table.
+
+    Parameters
+    ----------
+    tables
+        The tables of a merge, with the offsets that count.
+    estimates
+        By name of a table: what `estimate_offset` or `assess_offset` found.
+
+    Returns
+    -------
+    Lines of equal columns, without a line end at the last one; ``-`` where nothing is known.
+    """
+    head = ("device", "entries", "offset s", "drift ppm", "scatter s", "matched", "confidence")
+    lines = [head, *(_offset_line(table, (estimates or {}).get(table.name)) for table in tables)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    )
+
+
+def _offset_line(table: LogTable, estimate: OffsetEstimate | None) -> tuple[str, ...]:
+    described = (table.name, str(len(table.times)), f"{table.offset:.3f}", f"{table.drift * 1e6:.1f}")
+    if estimate is None:
+        return (*described, "-", "-", "-")
+    scatter = f"{estimate.scatter:.4f}" if estimate.matched else "-"
+    confidence = "-" if math.isnan(estimate.confidence) else f"{estimate.confidence:.2f}"
+    doubt = "" if estimate.sure or confidence == "-" else " unsure"
+    return (*described, scatter, f"{estimate.matched} of {estimate.images}", confidence + doubt)
+
+
 def _first_opening(table: LogTable) -> int:
     """The time of the first opening in a table, ns by its own clock."""
     opening = is_opening(table)
@@ -82,14 +158,6 @@ def _first_opening(table: LogTable) -> int:
         found = f"{len(table.times)} entries, all with Duration 0 or without" if len(table.times) else "no entry"
         raise MergeError(f"{table.name}: wanted at least one opening of the shutter, found {found}")
     return int(table.times[opening][0])
-
-
-def is_opening(table: LogTable) -> NDArray[np.bool_]:
-    """Which entries of a shutter's table are openings; all of a table without a column ``Duration``, shape (n,)."""
-    if DURATION not in table.columns:
-        return np.ones(len(table.times), dtype=np.bool_)
-    durations = pd.to_numeric(table.columns[DURATION], errors="coerce").to_numpy(dtype=np.float64)
-    return np.asarray(durations > 0, dtype=np.bool_)
 
 
 def _seconds(ns: int) -> float:
