@@ -2,6 +2,8 @@
 
 from saxs_bluesky.merge._clocks import Epoch
 from saxs_bluesky.merge._estimate import OffsetEstimate, assess_offset, estimate_offset
+from saxs_bluesky.merge._folder import FolderFiles, curve_files, find_files
+from saxs_bluesky.merge._images import read_images
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
 from saxs_bluesky.merge._log_files import Logs, LogSource, read_log, read_logs
 from saxs_bluesky.merge._offsets import first_image_offset, offset_table, synchronised, zero_image_offset
@@ -14,6 +16,7 @@ __all__ = [
     "LONG_EXPOSURE",
     "Epoch",
     "FileSettings",
+    "FolderFiles",
     "ImageValues",
     "Images",
     "Lack",
@@ -30,11 +33,14 @@ __all__ = [
     "TableSettings",
     "Times",
     "assess_offset",
+    "curve_files",
     "estimate_offset",
+    "find_files",
     "first_image_offset",
     "image_values",
     "join",
     "offset_table",
+    "read_images",
     "read_log",
     "read_logs",
     "remote_parts",

@@ -71,7 +71,7 @@ class Localised:
     absent: int = 0
 
 
-def from_wall(wall: Times, zone: ZoneInfo) -> Localised:
+def from_wall(wall: Times, zone: ZoneInfo, *, in_order: bool = True) -> Localised:
     """Times of a wall clock.
 
     At the end of daylight saving a wall clock shows an hour twice. A time in it is the second one from where the clock
@@ -84,6 +84,8 @@ def from_wall(wall: Times, zone: ZoneInfo) -> Localised:
         ns from 1970-01-01 00:00 on the wall clock, shape ``(n,)``, in the order in which they were written.
     zone
         Of the clock.
+    in_order
+        False if the order tells nothing: all times in an hour that was shown twice are the first ones then.
 
     Returns
     -------
@@ -96,7 +98,8 @@ def from_wall(wall: Times, zone: ZoneInfo) -> Localised:
     first, second = np.minimum(one.times, other.times), np.maximum(one.times, other.times)
     ambiguous = first != second
     repeated = np.zeros(len(wall), bool)
-    repeated[ambiguous] = _shown_again(wall[ambiguous])
+    if in_order:
+        repeated[ambiguous] = _shown_again(wall[ambiguous])
     return Localised(np.where(repeated, second, first), int(ambiguous.sum()), one.absent)
 
 

@@ -32,12 +32,13 @@ def by_kind(curves: Iterable[Path]) -> Mapping[str, Sequence[Path]]:
     return dict(sorted(kinds.items()))
 
 
-def file_id(path: Path) -> str:
+def file_id(path: str | Path) -> str:
     """Name of an image in HDF5 files: ``h`` and the SHA-224 of its path without suffix.
 
     SAXSdog ends the path at its first dot, which is the same where no other part of it has one.
     """
-    return f"h{hashlib.sha224(os.fsencode(path.with_suffix(''))).hexdigest()}"
+    stem, _ = os.path.splitext(path)  # noqa: PTH122, of texts: there are many
+    return f"h{hashlib.sha224(os.fsencode(stem)).hexdigest()}"
 
 
 class ImageFinder:
