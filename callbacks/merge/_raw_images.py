@@ -58,12 +58,16 @@ class ImageStream:
         Its latest descriptor.
     images
         By the names of detectors.
+    before
+        Time of the latest event, or of the start of the run; seconds since 1970.
+    rows
+        Images that have not been taken, by the detector and the number of the event from 0.
     """
 
     descriptor: Document
     images: Mapping[str, ImageKey]
+    before: float  # time of the latest event, or of the start
     rows: OrderedDict[tuple[str, int], list[ImageTimes]] = field(default_factory=OrderedDict)
-    before: float = -np.inf  # time of the latest event
 
     @property
     def scalars(self) -> dict[str, Document]:
@@ -93,7 +97,6 @@ class ImageStream:
         time = float(event["time"])
         if image.kind == "file":
             return [float(stamps.get(image.key, time))] * image.frames
-        # The timestamp of an image itself is that of its trigger, or of its end, and no catalog keeps it.
         known = [float(stamps[key]) for key in companions(self.descriptor, image) if key in stamps]
         period = _number(event["data"].get(told.period), told.configured_period)
         ends = frame_ends(
@@ -102,7 +105,7 @@ class ImageStream:
             np.array([exposure]),
             np.array([period]),
             image.frames,
-            before=self.before,
+            begin=self.before,
         )
         found: list[float] = ends.tolist()
         return found
@@ -154,7 +157,7 @@ class RawImages:
         if images:
             stream = self.streams.get(name)
             if stream is None:
-                stream = self.streams[name] = ImageStream(descriptor, images)
+                stream = self.streams[name] = ImageStream(descriptor, images, float(self.start["time"]))
             stream.descriptor = descriptor
             self._by_descriptor[descriptor["uid"]] = stream
         elif self._wanted(name):

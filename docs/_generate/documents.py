@@ -1,4 +1,4 @@
-"""Keys of the documents, from a raw run of files and its reduced run that the product itself composes."""
+"""Keys of the documents, from a raw run of files, its reduced run and a merged run that the product itself composes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saxs_bluesky.callbacks import Reduction
+from saxs_bluesky.callbacks import LiveMerge, Reduction
 from saxs_bluesky.documents import KEY_DESCRIPTIONS
 from saxs_bluesky.frame_job import CurveFiles
 from saxs_bluesky.reduction import Calibration
@@ -20,7 +20,9 @@ from saxs_bluesky.sources import DirectorySource, describe_session
 
 Documents = Mapping[str, Mapping[str, Any]]
 
-RUNS = ("raw run", "reduced run")
+RUNS = ("raw run", "reduced run", "merged run")
+
+_THERMOMETER = "thermometer_temperature"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class DocumentKey:
     Parameters
     ----------
     name
-        The key; ``<curve>`` stands for the name of a curve, ``<axis>`` for that of its axis.
+        The key; ``<curve>`` stands for the name of a curve, ``<axis>`` for that of its axis, ``<quantity>`` for that of
+        a logged quantity.
     type
         What a value looks like: of a data key its dtype.
     unit
@@ -53,9 +56,10 @@ class DocumentKey:
 
 @cache
 def composed() -> Mapping[str, Documents]:
-    """Documents by run and kind: those of an image file, and those of its reduction."""
+    """Documents by run and kind: those of an image file, of its reduction, and of both with a monitored thermometer."""
     raw: dict[str, Mapping[str, Any]] = {}
     reduced: dict[str, Mapping[str, Any]] = {}
+    merged: dict[str, Mapping[str, Any]] = {}
     with TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         images.mkdir()
@@ -63,15 +67,36 @@ def composed() -> Mapping[str, Documents]:
         pilatus = SimulatedPilatus(calibration.geometry)
         rate = pilatus.rate(SilverBehenate())
         write_simulated_frame(images / "behenate_00000.tif", pilatus, rate, 1.0, np.random.default_rng(1))
-        reduction = Reduction(calibration, sinks=[reduced.__setitem__], files=CurveFiles(), deviation=True)
+        live = LiveMerge(sinks=[merged.__setitem__])
+        reduction = Reduction(calibration, sinks=[reduced.__setitem__, live], files=CurveFiles(), deviation=True)
         source = DirectorySource(
             images, metadata=describe_session("folder", images, str(calibration.document["Title"]))
         )
         for name, doc in source.documents():
             raw[name] = doc
-            reduction(name, dict(doc, scan_id=1) if name == "start" else doc)
+            scanned = dict(doc, scan_id=1) if name == "start" else doc
+            live(name, scanned)
+            reduction(name, scanned)
+            if name == "start":
+                live("descriptor", _monitored(scanned["uid"], scanned["time"]))
         reduction.close()
-    return {"raw run": raw, "reduced run": reduced}
+        live.close()
+    return {"raw run": raw, "reduced run": reduced, "merged run": merged}
+
+
+def _monitored(run: str, since: float) -> dict[str, Any]:
+    """Descriptor of a thermometer that the RunEngine monitors, and that has not changed since."""
+    keys = {_THERMOMETER: {"dtype": "number", "shape": [], "source": "SIM:thermometer_temperature", "units": "degC"}}
+    told = {"data": {_THERMOMETER: 25.0}, "timestamps": {_THERMOMETER: 0.0}, "data_keys": keys}
+    return {
+        "uid": "thermometer",
+        "run_start": run,
+        "time": since,
+        "name": f"{_THERMOMETER}_monitor",
+        "data_keys": keys,
+        "object_keys": {_THERMOMETER: [_THERMOMETER]},
+        "configuration": {_THERMOMETER: told},
+    }
 
 
 def document_keys(run: str, part: str) -> tuple[DocumentKey, ...]:
@@ -132,9 +157,11 @@ def _data_keys(keys: Documents, described: Mapping[str, str]) -> Iterator[Docume
 
 
 def _general(key: str, entry: Mapping[str, Any]) -> str:
-    """The key without the name of this curve, and an axis without its own name."""
+    """The key without the name of this curve or quantity, and an axis without its own name."""
     if key == next(iter(entry.get("dims", ())), ""):
         return "<curve>_<axis>"
+    if key == _THERMOMETER:
+        return "<quantity>"
     curve, _, rest = key.partition("_")
     return f"<curve>_{rest}" if curve[1:].isdigit() else key
 

@@ -3,7 +3,7 @@
 from bluesky import RunEngine
 from bluesky.callbacks.best_effort import BestEffortCallback
 
-from saxs_bluesky.catalog import open_catalog, read_curves, reduce_run, reduced_runs
+from saxs_bluesky.catalog import merge, merged_runs, open_catalog, read_curves, reduce_run, reduced_runs
 from saxs_bluesky.session import LiveWindows, open_writer
 
 RE = RunEngine({}, during_task=LiveWindows())

@@ -77,11 +77,11 @@ def exposures_of(
     """
     image = images_in(stream)[detector]
     if len(stream.rows):
-        return _with_events(stream, image)
+        return _with_events(stream, image, begin)
     return _without_events(stream, image, begin, end, arrivals)
 
 
-def _with_events(stream: Stream, image: ImageKey) -> Exposures:
+def _with_events(stream: Stream, image: ImageKey, begin: float) -> Exposures:
     rows, frames = stream.rows, image.frames
     times = rows["time"].to_numpy(dtype=np.float64)
     exposure, period = _told(stream, image.detector, times)
@@ -90,7 +90,9 @@ def _with_events(stream: Stream, image: ImageKey) -> Exposures:
         stamps = _stamps(stream, [image.key])
         ends = np.repeat(np.where(np.isfinite(stamps), stamps, times), frames)
     else:
-        ends = frame_ends(times, _stamps(stream, companions(stream.descriptor, image)), exposure, period, frames)
+        ends = frame_ends(
+            times, _stamps(stream, companions(stream.descriptor, image)), exposure, period, frames, begin=begin
+        )
     remarks = [] if (exposure > 0).any() or not len(times) else [_NO_NUMBERS.format(image.detector)]
     first = (rows["seq_num"].to_numpy(dtype=np.int64) - 1) * frames
     index = (first[:, None] + np.arange(frames)).ravel()

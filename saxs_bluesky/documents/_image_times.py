@@ -68,6 +68,8 @@ def exposure_keys(descriptor: Document, detector: str) -> ExposureKeys:
 def companions(descriptor: Document, image: ImageKey) -> list[str]:
     """Data keys that a detector reads together with its image: their timestamps tell when it was ready.
 
+    That of the image itself may be the time of the trigger, as ophyd's area detectors have it.
+
     Parameters
     ----------
     descriptor
@@ -87,14 +89,13 @@ def stamp_key(descriptor: Document, detector: str) -> str:
 
 
 def frame_ends(
-    times: Seconds, stamps: Seconds, exposure: Seconds, period: Seconds, frames: int, *, before: float = -np.inf
+    times: Seconds, stamps: Seconds, exposure: Seconds, period: Seconds, frames: int, *, begin: float
 ) -> Seconds:
     """Ends of the exposures of the frames of events.
 
-    An event comes when all that is in it has been read, so the last exposure ended at its time or earlier. A timestamp
-    of the detector that is younger than its series of exposures is the time of the end; an older one is that of the
-    trigger: either way the end found is no farther from the truth than the event's time is. Where the timestamp belongs
-    to an event before, or to another clock, the event's time is taken.
+    An event comes when all that is in it has been read, slower detectors too. The timestamp of what a detector makes of
+    its images, such as their total, is closer to the end of the last exposure. Where the timestamp belongs to an event
+    before, or to another clock, the event's time is taken.
 
     Parameters
     ----------
@@ -108,21 +109,16 @@ def frame_ends(
         From one exposure of an event to the next, seconds; NaN where it is not known.
     frames
         How many frames an event has.
-    before
-        Time of the event before the first one.
+    begin
+        Time of the event before the first one, or of the beginning of the run.
 
     Returns
     -------
     Seconds since 1970, shape (events * frames,).
     """
-    exposure = np.nan_to_num(exposure)
-    period = np.fmax(np.nan_to_num(period), exposure)
-    length = exposure + (frames - 1) * period
-    age = times - stamps
-    ends = np.where(age < length, stamps, stamps + length)
-    ends = np.where(exposure > 0, ends, stamps)
-    fits = (age >= 0) & (ends >= np.concatenate([[before], times[:-1]]))  # False where NaN
-    last = np.where(fits, ends, times)
+    period = np.fmax(np.nan_to_num(period), np.nan_to_num(exposure))
+    before = np.concatenate([[begin], times[:-1]])
+    last = np.where((stamps <= times) & (stamps > before), stamps, times)  # NaN does not fit
     earlier = np.arange(frames - 1, -1, -1)
     spread: Seconds = (last[:, None] - earlier * period[:, None]).ravel()
     return spread

@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from bluesky.plans import count
+from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
+from ophyd_async.sim import SimBlobDetector
 
 from saxs_bluesky.catalog import merge, merged_runs, read_curves, reduced_runs
 from saxs_bluesky.devices import SimDiode, SimIonChamber, SimPilatus, SimShutter, SimThermometer
 from saxs_bluesky.errors import CatalogError
+from saxs_bluesky.merge import LogTable
 from saxs_bluesky.plans import saxs_time_series
+from saxs_bluesky.reduction import Calibration
+from tests.helpers.calibrations import small_document
 from tests.helpers.measuring import Measurement, held_mean, measuring, previous
 
 EXPOSURE = 0.25
@@ -116,3 +126,149 @@ def test_merged_run_is_written_and_is_no_reduced_run(measured: Any) -> None:
         read_curves(run)
     with pytest.raises(CatalogError, match="wanted a raw run, found a merged one"):
         merge(catalog, run.start["uid"])
+
+
+@pytest.fixture(scope="module")
+def opened(catalog_folder: Path) -> Any:
+    from saxs_bluesky.catalog import open_catalog
+
+    return open_catalog(catalog_folder)
+
+
+def small(shape: tuple[int, int] = (240, 320)) -> Calibration:
+    document = small_document()
+    document["Geometry"]["Imagesize"] = list(shape)
+    return Calibration.from_dict(document)
+
+
+def blobs(folder: Path, name: str = "det") -> SimBlobDetector:
+    folder.mkdir(exist_ok=True)
+    with init_devices():
+        return SimBlobDetector(StaticPathProvider(UUIDFilenameProvider(), folder), name=name)
+
+
+def test_images_of_ophyd_async_in_a_step_scan(opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ion = SimIonChamber("ion", period=0.03)
+    with measuring(opened, small()) as measurement:
+        detector = blobs(tmp_path)
+        uid = measurement(bpp.monitor_during_wrapper(count([detector], 3), [ion.current]))
+    merged = merge(opened, uid)
+    times = [doc["time"] for name, doc in measurement.documents if name == "event" and doc["data"] == {}]
+    assert "the exposure of det is not in the documents" in caplog.text
+    assert merged["time"].to_numpy().astype(np.int64) / 1e9 == pytest.approx(times, abs=1e-6)
+    entries = measurement.entries("ion_current")
+    assert merged["ion_current"].to_numpy().tolist() == [previous(entries, time) for time in times]
+    assert np.isnan(merged["exposure_time"].to_numpy()).all()
+    assert merged["det-sum"].to_numpy().tolist() == sums(measurement)
+    assert merged.sizes["R0_q"] > 5
+
+
+def sums(measurement: Measurement) -> list[float]:
+    """What the detector wrote beside its images."""
+    uris = {doc["uri"] for name, doc in measurement.documents if name == "stream_resource"}
+    found: list[float] = []
+    for uri in sorted(uris):
+        with h5py.File(uri.removeprefix("file://localhost")) as file:
+            found += np.ravel(file["/entry/sum"][:]).tolist()
+    return found
+
+
+def test_images_of_a_flight_have_times_though_there_are_no_events(
+    opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ion = SimIonChamber("ion", period=0.03)
+
+    def fly(detector: SimBlobDetector) -> Any:
+        yield from bps.monitor(ion.current, name="ion_current_monitor")
+        yield from bps.prepare(detector, TriggerInfo(number_of_events=4, livetime=0.2), wait=True)
+        yield from bps.declare_stream(detector, name="main", collect=True)
+        yield from bps.kickoff_all(detector, wait=True)
+        yield from bps.collect_while_completing([detector], [detector], flush_period=0.05, stream_name="main")
+        yield from bps.unmonitor(ion.current)
+
+    with measuring(opened, small()) as measurement:
+        detector = blobs(tmp_path)
+        uid = measurement(bpp.stage_wrapper(bpp.run_wrapper(fly(detector)), [detector]))
+    merged = merge(opened, uid, write=True)
+    assert "stream main has no events: the times of its 4 images follow from" in caplog.text
+    times = merged["time"].to_numpy().astype(np.int64) / 1e9
+    begin, end = (doc["time"] for name, doc in measurement.documents if name in ("start", "stop"))
+    assert (np.diff(times) > 0.05).all()
+    assert begin < times[0] < times[-1] <= end
+    entries = measurement.entries("ion_current")
+    assert merged["ion_current"].to_numpy().tolist() == [previous(entries, time) for time in times]
+    (run,) = merged_runs(opened, uid)
+    assert run["primary"].read()["ion_current"].to_numpy().tolist() == merged["ion_current"].to_numpy().tolist()
+    assert run.start["original_stream"] == "main"
+
+
+def test_each_of_several_detectors_has_its_own_exposures(opened: Any, tmp_path: Path) -> None:
+    saxs = SimPilatus("saxs", tmp_path, detector="100K", real_time=True)
+    waxs = SimPilatus("waxs", tmp_path, detector="100K", real_time=True)
+    ion = SimIonChamber("ion", period=0.03)
+    waxs.exposure_time.put(0.1)
+    saxs.exposure_time.put(0.3)
+    with measuring(opened, {"saxs": saxs.calibration(), "waxs": waxs.calibration()}) as measurement:
+        uid = measurement(bpp.monitor_during_wrapper(count([saxs, waxs], 2), [ion.current]))
+    both = merge(opened, uid, write=True)
+    entries = measurement.entries("ion_current")
+    for name, exposure in (("saxs", 0.3), ("waxs", 0.1)):
+        key = f"{name}_total"
+        at = [doc["timestamps"][key] for kind, doc in measurement.documents if kind == "event" and key in doc["data"]]
+        wanted = [held_mean(entries, end - exposure, end) for end in at]
+        assert both[f"{name}_ion_current"].to_numpy() == pytest.approx(wanted, rel=1e-6)
+        assert both[f"{name}_R0_intensity"].dims == (f"{name}_frame", f"{name}_R0_q")
+        one = merge(opened, uid, detector=name)
+        assert one["ion_current"].to_numpy().tolist() == both[f"{name}_ion_current"].to_numpy().tolist()
+        assert one["R0_intensity"].dims == ("frame", "R0_q")
+    assert {run.start["detector"] for run in merged_runs(opened, uid)} == {"saxs", "waxs"}
+    with pytest.raises(CatalogError, match="wanted images of maxs in stream primary, found those of saxs, waxs"):
+        merge(opened, uid, detector="maxs")
+
+
+def test_loggers_may_be_another_run_or_a_table_of_files(opened: Any, tmp_path: Path) -> None:
+    """A table's column of the same name as a stream's keeps its own."""
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K", real_time=True)
+    thermometer = SimThermometer("thermometer")
+    with measuring(opened, pilatus.calibration()) as measurement:
+        logger = measurement(count([thermometer], 3, delay=0.1))
+        uid = measurement(count([pilatus], 2))
+    end = [
+        doc["timestamps"]["pilatus_total"]
+        for name, doc in measurement.documents
+        if "pilatus_total" in doc.get("data", {})
+    ]
+    times = np.round((np.arange(100.0) - 50 + end[0]) * 1e9).astype(np.int64)
+    columns = pd.DataFrame({"Ioni": np.arange(100.0), "Note": ["a"] * 100})
+    table = LogTable("Dlogger", times, columns, units={"Ioni": "nA"}, offset=0.0)
+    merged = merge(opened, uid, [logger, table], tolerance={"primary": 600.0}, method={"Dlogger": "linear"})
+    seen = [
+        doc["data"]["thermometer_temperature"]
+        for name, doc in measurement.documents
+        if "thermometer_temperature" in doc.get("data", {})
+    ]
+    # Later than the last entry by more than the time between two.
+    assert np.isnan(merged["thermometer_temperature"].to_numpy()).all()
+    assert len(seen) == 3
+    middles = merged["time"].to_numpy().astype(np.int64)
+    assert merged["Ioni_Dlogger"].to_numpy() == pytest.approx((middles - times[0]) / 1e9, abs=1e-6)
+    assert merged["Ioni_Dlogger"].attrs["long_name"] == "Ioni (Dlogger)"
+    assert merged["Note_Dlogger"].to_numpy().tolist() == ["a", "a"]
+    with pytest.raises(CatalogError, match="wanted a logger nobody, found neither a run of that uid"):
+        merge(opened, uid, ["nobody"])
+
+
+def test_images_that_were_not_reduced_are_merged_all_the_same(
+    opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K", real_time=True)
+    ion = SimIonChamber("ion", period=0.05)
+    with measuring(opened, {"another": pilatus.calibration()}) as measurement:
+        plan = saxs_time_series([pilatus], duration=0.4, period=0.2, exposure_time=0.1, monitors=[ion])
+        uid = measurement(plan)
+    merged = merge(opened, uid)
+    assert "were not reduced" in caplog.text
+    wanted = [held_mean(measurement.entries("ion_current"), end - 0.1, end) for end in ends(measurement)]
+    assert merged["ion_current"].to_numpy() == pytest.approx(wanted, rel=1e-6)
+    with pytest.raises(CatalogError, match="wanted images in stream other, found streams with images: primary"):
+        merge(opened, uid, stream="other")
