@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +29,7 @@ Sink: TypeAlias = Callable[[str, dict[str, Any]], Any]
 _CLOSE = object()
 _MOST_DOCUMENTS = 200_000  # that wait, without arrays
 _AT_ONCE = 1000  # documents that are taken in before rows are merged
+_TOGETHER = 0.1  # seconds in which documents are collected
 _LOOK = 0.05  # seconds between looks at images that wait
 _STOPPED_RUNS = 20  # of which nothing was reduced, and something may still be
 
@@ -200,18 +203,19 @@ class LiveMerge:
     def _take_some(self) -> tuple[bool, int]:
         """Take documents in that have come; whether it is the end, and how many."""
         count = 0
-        try:
-            item = self._documents.get(timeout=_LOOK if self._waiting else None)
-            while True:
+        timeout = _LOOK if self._waiting else None
+        until = math.inf
+        with suppress(queue.Empty):
+            while count < _AT_ONCE:
+                item = self._documents.get(timeout=timeout)
                 if item is _CLOSE:
                     return True, count
                 count += 1
                 self._take(*item)
-                if count == _AT_ONCE:
-                    return False, count
-                item = self._documents.get_nowait()
-        except queue.Empty:
-            return False, count
+                # Rows that are merged together take hardly longer than one.
+                until = min(until, time.monotonic() + _TOGETHER)
+                timeout = max(0.0, until - time.monotonic())
+        return False, count
 
     def _take(self, name: str, doc: Document) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from saxs_bluesky.documents._data_keys import ImageKey
 from saxs_bluesky.documents._types import Document
 
-Seconds = NDArray[np.float64]
+Seconds: TypeAlias = NDArray[np.float64]
+"""Times in seconds since 1970, or durations in seconds."""
 
 # The names that bluesky's, ophyd's and areaDetector's devices and ours give it, the most telling first.
 _EXPOSURE = ("exposure_time", "acquire_time", "livetime", "exposure", "count_time", "acquisition_time")
