@@ -2,6 +2,7 @@
 
 from saxs_bluesky.merge._clocks import Epoch
 from saxs_bluesky.merge._estimate import OffsetEstimate, assess_offset, estimate_offset
+from saxs_bluesky.merge._exposure_events import shutter_openings
 from saxs_bluesky.merge._folder import FolderFiles, curve_files, find_files
 from saxs_bluesky.merge._images import read_images
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
@@ -44,6 +45,7 @@ __all__ = [
     "read_log",
     "read_logs",
     "remote_parts",
+    "shutter_openings",
     "synchronised",
     "wall_times",
     "write_outputs",

@@ -111,6 +111,26 @@ def is_opening(table: LogTable) -> BoolArray:
     return np.asarray(_durations(table) > 0, dtype=np.bool_)
 
 
+def shutter_openings(table: LogTable) -> tuple[Times, FloatArray]:
+    """When the shutter opened and for how long: what pictures of a merge show.
+
+    Parameters
+    ----------
+    table
+        The shutter's table.
+
+    Returns
+    -------
+    times
+        ns by the images' clock, with the offset and the drift of the table, shape ``(m,)``.
+    durations
+        Seconds, shape ``(m,)``; NaN in a table without a column ``Duration``, of which all entries count.
+    """
+    opening = is_opening(table)
+    durations = _durations(table) if DURATION in table.columns else np.full(len(table.times), np.nan)
+    return table.image_times[opening], durations[opening]
+
+
 def _durations(table: LogTable) -> FloatArray:
     if DURATION not in table.columns:
         return np.zeros(len(table.times))

@@ -7,6 +7,7 @@ thread: these functions serve worker threads and machines without a display.
 from saxs_bluesky.plotting._comparison import compare_curves
 from saxs_bluesky.plotting._curves import plot_curve, plot_curves
 from saxs_bluesky.plotting._images import INVALID_COLOR, plot_frame, plot_image, plot_summary
+from saxs_bluesky.plotting._merge import plot_synchronisation
 from saxs_bluesky.plotting._saving import figure_bytes, save_figure
 from saxs_bluesky.plotting._style import DEVIATION_COLOR, SIGMA_COLOR, Scale, finish, plain, set_scale
 from saxs_bluesky.plotting._toolkit import avoid_broken_qt, can_open_windows, has_windows
@@ -28,6 +29,7 @@ __all__ = [
     "plot_frame",
     "plot_image",
     "plot_summary",
+    "plot_synchronisation",
     "save_figure",
     "set_scale",
 ]
