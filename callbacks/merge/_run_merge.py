@@ -21,6 +21,7 @@ from saxs_bluesky.documents import (
     MergedRunComposer,
     NamedDocument,
     clean_names,
+    exposure_keys,
     is_text,
     loggable,
     logged_columns,
@@ -30,6 +31,7 @@ from saxs_bluesky.merge import ImageValues, Lack, image_values
 _NS = 1e9
 _MOST_AT_ONCE = 200  # images that are joined together
 _MOST_LISTED = 100
+_EVENT_LATE = 1.0  # seconds by which the event of an image may come later than its curves
 _IMAGES = "images"
 _HINTS = ("_I0", "_I1", "_I2", "_correlation_length")
 _EXPOSURE = "exposure_time"
@@ -133,7 +135,9 @@ class RunMerge:
             return
         remarks = []
         if self._lost:
-            remarks.append(f"{self._lost} images have no event that tells their exposure: their own times are used")
+            remarks.append(
+                f"{self._lost} images have no event: their exposures are taken to end when they are there to be reduced"
+            )
         if self._unknown:
             remarks.append(
                 f"the exposure of {self._unknown} images is not in the documents, so their values are those at the "
@@ -150,9 +154,11 @@ class RunMerge:
         yield self._run.stop(counts, exit_status=exit_status, reason=reason)
 
     def _is_ready(self, row: _Row, now: float) -> bool:
+        waited = now - row.since
         if row.times is None:
             row.times = self._times(row)
-        waited = now - row.since
+        if row.times is None and waited >= _EVENT_LATE:
+            row.times = self._assumed(row)  # as in the flights of ophyd-async, which have no events
         if waited >= self._patience:
             return True
         times = row.times
@@ -164,10 +170,15 @@ class RunMerge:
         stream = self._raw.streams.get(self._stream)
         return None if stream is None else stream.take(self._detector, row.frame_index)
 
+    def _assumed(self, row: _Row) -> ImageTimes:
+        """When an image was exposed that has no event: by the time at which it was there to be reduced."""
+        self._lost += 1
+        stream = self._raw.streams.get(self._stream)
+        exposure = np.nan if stream is None else exposure_keys(stream.descriptor, self._detector).configured_exposure
+        return ImageTimes(row.fallback, float(np.nan_to_num(exposure)), {})
+
     def _merge(self, rows: list[_Row]) -> Iterator[NamedDocument]:
-        times = [row.times or self._times(row) for row in rows]
-        self._lost += times.count(None)
-        exposed = [one or ImageTimes(row.fallback, 0.0, {}) for one, row in zip(times, rows, strict=True)]
+        exposed = [row.times or self._times(row) or self._assumed(row) for row in rows]
         self._unknown += sum(not one.exposure for one in exposed)
         if self._run is None:
             self._run = self._begin()

@@ -272,3 +272,17 @@ def test_images_that_were_not_reduced_are_merged_all_the_same(
     assert merged["ion_current"].to_numpy() == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(CatalogError, match="wanted images in stream other, found streams with images: primary"):
         merge(opened, uid, stream="other")
+
+
+def test_run_that_goes_on_is_merged_as_far_as_it_is(opened: Any, tmp_path: Path) -> None:
+    """The catalog knows no stop of it, and its reduction has none either."""
+    pilatus = SimPilatus("pilatus", tmp_path, detector="100K", real_time=True)
+    ion = SimIonChamber("ion", period=0.05)
+    with measuring(opened, pilatus.calibration()) as measurement:
+        plan = saxs_time_series([pilatus], duration=0.4, period=0.2, exposure_time=0.1, monitors=[ion])
+        uid = measurement(plan)
+    whole = merge(opened, uid)
+    for run in (opened[uid], *reduced_runs(opened, uid)):
+        run.replace_metadata(metadata={"start": dict(run.start)}, drop_revision=True)
+    assert "stop" not in opened[uid].metadata
+    assert merge(opened, uid)["ion_current"].to_numpy().tolist() == whole["ion_current"].to_numpy().tolist()

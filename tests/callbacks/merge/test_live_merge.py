@@ -10,18 +10,24 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 import matplotlib.pyplot as plt
 import pytest
 from bluesky import RunEngine
 from bluesky.callbacks import LivePlot, LiveTable
 from event_model import DocumentNames, compose_run, schema_validators
+from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
+from ophyd_async.sim import SimBlobDetector
 
 from saxs_bluesky.callbacks import CatalogWriter, LiveMerge, Reduction
 from saxs_bluesky.catalog import merge, merged_runs, open_catalog
 from saxs_bluesky.devices import SimDiode, SimIonChamber, SimPilatus, SimShutter, SimThermometer
 from saxs_bluesky.errors import OutputError
 from saxs_bluesky.plans import saxs_count, saxs_time_series
-from tests.helpers.measuring import held_mean
+from saxs_bluesky.reduction import Calibration
+from tests.helpers.calibrations import small_document
+from tests.helpers.measuring import held_mean, previous
 from tests.helpers.waiting import PATIENCE
 
 EXPOSURE = 0.2
@@ -157,6 +163,50 @@ def test_without_a_reduction_rows_are_made_of_the_raw_images(beamline: Beamline)
     assert [event["data"]["ion_current"] for event in events] == pytest.approx(wanted)
     assert rows[-1][0] == "stop"
     assert rows[-1][1]["exit_status"] == "success"
+
+
+def test_flight_without_events_is_merged_by_the_times_at_which_its_images_came(tmp_path: Path) -> None:
+    document = small_document()
+    document["Geometry"]["Imagesize"] = [240, 320]
+    rows: list[tuple[str, dict[str, Any]]] = []
+    live = LiveMerge([lambda name, doc: rows.append((name, doc))], patience=30.0)
+    reduction = Reduction(Calibration.from_dict(document), [live])
+    engine = RunEngine({}, call_returns_result=False)
+    raw: list[tuple[str, dict[str, Any]]] = []
+    for callback in (lambda name, doc: raw.append((name, doc)), live, reduction):
+        engine.subscribe(callback)
+    ion = SimIonChamber("ion", period=0.03)
+    with init_devices():
+        detector = SimBlobDetector(StaticPathProvider(UUIDFilenameProvider(), tmp_path), name="det")
+
+    def fly() -> Any:
+        yield from bps.monitor(ion.current, name="ion_current_monitor")
+        yield from bps.prepare(detector, TriggerInfo(number_of_events=3, livetime=0.2), wait=True)
+        yield from bps.declare_stream(detector, name="main", collect=True)
+        yield from bps.kickoff_all(detector, wait=True)
+        yield from bps.collect_while_completing([detector], [detector], flush_period=0.05, stream_name="main")
+        yield from bps.unmonitor(ion.current)
+
+    engine(bpp.stage_wrapper(bpp.run_wrapper(fly()), [detector]))
+    assert reduction.wait(PATIENCE)
+    reduction.close()
+    live.close()
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
+    events = [doc for name, doc in rows if name == "event"]
+    assert len(events) == 3
+    begin, end = (doc["time"] for name, doc in raw if name in ("start", "stop"))
+    entries = [
+        (doc["timestamps"]["ion_current"], doc["data"]["ion_current"])
+        for name, doc in raw
+        if name == "event" and "ion_current" in doc["data"]
+    ]
+    for event in events:
+        assert begin < event["time"] <= end
+        assert event["data"]["ion_current"] == previous(entries, event["time"])
+    (remark, _) = rows[-1][1]["merge"]["remarks"]
+    assert remark.startswith("3 images have no event")
 
 
 def test_bad_sinks_and_documents_cost_nothing_else(beamline: Beamline, caplog: pytest.LogCaptureFixture) -> None:
