@@ -24,6 +24,7 @@ from saxs_bluesky.documents import (
 _NO_NUMBERS = "the exposure of {} is not in the documents, so values are those at the ends of its exposures"
 _EPICS_EPOCH = 631_152_000.0  # 1990-01-01, seconds since 1970: areaDetector counts from there
 _DAY = 86_400.0
+_LATE = 60.0  # seconds that the last images of a run may be reduced after its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,29 +103,26 @@ def _with_events(stream: Stream, image: ImageKey, begin: float) -> Exposures:
 
 
 def _without_events(stream: Stream, image: ImageKey, begin: float, end: float, arrivals: Seconds | None) -> Exposures:
-    count = stream.length(image.key) if arrivals is None else max(len(arrivals), stream.length(image.key))
+    came = np.empty(0) if arrivals is None else arrivals
+    count = max(len(came), stream.length(image.key))
     since = float(stream.descriptor["time"])
     since = since if np.isfinite(since) else begin
     ends, remark = _written(stream, image, count, begin, end)
     if ends is None:
-        last = end if np.isfinite(end) else since
-        is_live = (
-            arrivals is not None
-            and len(arrivals) == count
-            and bool(((arrivals >= begin) & (arrivals <= last + 60)).all())
-        )
-        known = np.maximum.accumulate(arrivals) if is_live and arrivals is not None else np.full(count, last)
-        ends = spread_evenly(known, since)
-        how = "when each was there to be reduced" if is_live else "begin and end of the run"
+        last = end if np.isfinite(end) else max([since, *came.tolist()])
+        # Those of a later reduction tell nothing of when the images were taken.
+        in_run = len(came) == count and bool(((came >= begin) & (came <= last + _LATE)).all())
+        ends = spread_evenly(np.maximum.accumulate(came) if in_run else np.full(count, last), since)
+        how = "when each was there to be reduced" if in_run else "begin and end of the run"
         remark += (
             f"stream {stream.name} has no events: the times of its {count} images follow from {how}, and lie evenly "
             "between"
         )
     exposure, _ = _told(stream, image.detector, ends)
-    remarks = [remark] if remark else []
+    remarks = [remark]
     if not (exposure > 0).any() and count:
         remarks.append(_NO_NUMBERS.format(image.detector))
-    return Exposures(image, np.arange(count), ends, exposure, np.full(count, -1), tuple(remarks))
+    return Exposures(image, np.arange(count), ends, exposure, np.full(count, -1), tuple(filter(None, remarks)))
 
 
 def _written(stream: Stream, image: ImageKey, count: int, begin: float, end: float) -> tuple[Seconds | None, str]:
@@ -137,12 +135,10 @@ def _written(stream: Stream, image: ImageKey, count: int, begin: float, end: flo
     # Of readers of files of any kind: it costs the times, not the merge.
     except Exception as error:  # noqa: BLE001
         return None, f"{key}, the times of images in stream {stream.name}, cannot be read ({words(error)}); "
-    per_image = len(values) // count if count else 0
-    values = np.repeat(values, image.frames) if len(values) * image.frames == count else values
     last = end if np.isfinite(end) else begin + _DAY
     for epoch in (0.0, _EPICS_EPOCH):
-        times = values[:count] + epoch
-        if len(times) == count and per_image <= 1 and bool(((times >= begin - _DAY) & (times <= last + _DAY)).all()):
+        times = values + epoch
+        if len(times) == count and bool(((times >= begin - _DAY) & (times <= last + _DAY)).all()):
             return times, ""
     return None, f"{key}, the times of images in stream {stream.name}, has no times of this run; "
 
