@@ -6,8 +6,9 @@ beamstop with an arm, a few dead pixels, and Poisson noise on everything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +37,8 @@ COUNT_CUTOFF = 1_048_575
 
 SILVER_BEHENATE_PERIOD = 5.838
 """Lamellar period of silver behenate in nm (Huang et al. 1993, J. Appl. Cryst. 26, 180)."""
+
+_MAC_EPOCH = datetime(1904, 1, 1, tzinfo=UTC)  # what the loggers of old beamline computers count from
 
 
 class Sample(Protocol):
@@ -177,8 +180,8 @@ def render_frame(
     return detector.expose(detector.rate(sample), exposure_time, rng)
 
 
-def simulated_header(geometry: Geometry, exposure_time: float) -> PilatusHeader:
-    """Header that a Pilatus would write for a frame taken now; times in s."""
+def simulated_header(geometry: Geometry, exposure_time: float, end: datetime | None = None) -> PilatusHeader:
+    """Header that a Pilatus would write for a frame whose exposure ends now, or at ``end``; times in s."""
     wavelength = geometry.wavelength * 10
     energy = 12398.4198 / wavelength  # h c in eV angstrom
     height, width = geometry.pixel_size
@@ -193,9 +196,8 @@ def simulated_header(geometry: Geometry, exposure_time: float) -> PilatusHeader:
         "Image_path": "/simulated/",
         "Wavelength": f"{wavelength:.6g} A",
     }
-    now = datetime.now(UTC)
     return PilatusHeader(
-        date_time=now.strftime("%Y:%m:%d %H:%M:%S"),
+        date_time=(end or datetime.now(UTC)).strftime("%Y:%m:%d %H:%M:%S"),
         model="PILATUS3 simulated, S/N 00-0000",
         software="saxs-bluesky simulation",
         entries=entries,
@@ -203,11 +205,74 @@ def simulated_header(geometry: Geometry, exposure_time: float) -> PilatusHeader:
 
 
 def write_simulated_frame(
-    path: Path, detector: SimulatedPilatus, rate: FloatImage, exposure_time: float, rng: np.random.Generator
+    path: Path,
+    detector: SimulatedPilatus,
+    rate: FloatImage,
+    exposure_time: float,
+    rng: np.random.Generator,
+    end: datetime | None = None,
 ) -> None:
-    """Expose the simulated detector and write what it counts as a Pilatus TIFF."""
+    """Expose the simulated detector, now or until ``end``, and write what it counts as a Pilatus TIFF."""
     image = detector.expose(rate, exposure_time, rng)
-    write_frame(path, image, simulated_header(detector.geometry, exposure_time))
+    write_frame(path, image, simulated_header(detector.geometry, exposure_time, end))
+
+
+@dataclass(frozen=True)
+class SimulatedLoggers:
+    """What a beamline writes down beside the images: the detector's log, the shutter's, and a data logger's.
+
+    Parameters
+    ----------
+    begin
+        Of the first exposure, by the detector's clock.
+    exposure_time
+        Of each image, s.
+    clock_offset
+        The loggers' clock minus the detector's, s.
+    seed
+        Of the pauses between the exposures, which differ.
+    """
+
+    begin: datetime
+    exposure_time: float
+    clock_offset: float = 37.25
+    seed: int = 1
+
+    def ends(self, frames: int) -> list[datetime]:
+        """When the exposures of so many images end, by the detector's clock, to the millisecond."""
+        pauses = np.random.default_rng(self.seed).uniform(1.0, 8.0, frames).round(3)
+        ends = np.cumsum(self.exposure_time + pauses) - pauses[0]
+        return [self.begin + timedelta(milliseconds=round(1000 * float(end))) for end in ends]
+
+    def write(self, folder: Path, images: Sequence[Path], ends: Sequence[datetime]) -> list[Path]:
+        """Write the detector's log beside the images, and ``peakinteg.log`` and ``datalogger.log`` into a folder.
+
+        The loggers count seconds since 1904. The shutter has a row at each opening, with its duration, and one at each
+        closing; the data logger has one each second, of a current that decays and a temperature that rises.
+        """
+        rule = "-" * 60
+        detector = [f"Image acquisition log of {images[0].parent.name}", rule]
+        shutter, seconds = ["Time\tDuration"], self.exposure_time
+        for image, end in zip(images, ends, strict=True):
+            stamp = end.isoformat(timespec="milliseconds")[:23]
+            detector.append(f"{seconds:10.4f} {seconds:10.4f} {stamp} /simulated/{image.name}")
+            closing = self._logger_seconds(end)
+            shutter += [f"{closing - seconds:.3f}\t{seconds:.4f}", f"{closing:.3f}\t0.0000"]
+        first, last = (self._logger_seconds(end) for end in (ends[0], ends[-1]))
+        times = np.arange(first - seconds - 30, last + 30)
+        logged = zip(times, 120 * np.exp(-(times - first) / 36000), 25 + 0.01 * (times - first), strict=True)
+        logger = ["Time\tIoni\tTemp", *(f"{time:.3f}\t{ioni:.4f}\t{temp:.3f}" for time, ioni, temp in logged)]
+        texts = {
+            images[0].with_name("detector.log"): detector,
+            folder / "peakinteg.log": shutter,
+            folder / "datalogger.log": logger,
+        }
+        for path, lines in texts.items():
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return list(texts)
+
+    def _logger_seconds(self, time: datetime) -> float:
+        return (time - _MAC_EPOCH).total_seconds() + self.clock_offset
 
 
 def write_mask(path: Path, mask: BoolImage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from saxs_bluesky.cli._command import Exit, make_parser, print_status, run
 from saxs_bluesky.cli._demo import demo
 from saxs_bluesky.cli._journal import add_journal
 from saxs_bluesky.cli._options import positive
-from saxs_bluesky.errors import OutputError
+from saxs_bluesky.errors import OutputError, system_reason
 from saxs_bluesky.reduction import Calibration
 from saxs_bluesky.simulation import (
     DETECTOR_SHAPES,
     Sample,
     SilverBehenate,
+    SimulatedLoggers,
     SimulatedPilatus,
     Spheres,
     simulated_calibration,
@@ -48,6 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     simulate.add_argument(
         "--sample", choices=sorted(SAMPLES), default="behenate", help="sample in the beam; default: behenate"
+    )
+    simulate.add_argument(
+        "--logs",
+        action="store_true",
+        help="write logs of the detector, the shutter and a data logger too, whose clock is 37.25 s ahead: "
+        "what saxsdmerge merges",
     )
 
     profile = commands.add_parser("init-profile", help="copy the IPython start-up files to where you can edit them")
@@ -81,8 +89,15 @@ def _init_profile(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     calibration = _write_beamline(options)
-    for image in _write_frames(options, calibration):
+    took = timedelta(seconds=(options.exposure + 8) * options.frames)
+    loggers = SimulatedLoggers(datetime.now(UTC).replace(microsecond=0) - took, options.exposure, seed=options.seed)
+    ends = loggers.ends(options.frames) if options.logs else [None] * options.frames
+    images = []
+    for image in _write_frames(options, calibration, ends):
         print_status(f"{image}")
+        images.append(image)
+    if options.logs:
+        _write_logs(options.directory, loggers, images, ends)
     print_status(f"calibration: {options.directory / 'cal.json'}")
     return Exit.DONE
 
@@ -101,11 +116,24 @@ def _write_beamline(options: argparse.Namespace) -> Calibration:
     return calibration
 
 
-def _write_frames(options: argparse.Namespace, calibration: Calibration) -> Iterator[Path]:
+def _write_logs(
+    directory: Path, loggers: SimulatedLoggers, images: Sequence[Path], ends: Sequence[datetime | None]
+) -> None:
+    try:
+        (directory / "logs").mkdir(exist_ok=True)
+        for path in loggers.write(directory / "logs", images, [end for end in ends if end is not None]):
+            print_status(f"{path}")
+    except OSError as error:
+        raise OutputError(f"{directory}: the logs cannot be written ({system_reason(error)})") from error
+
+
+def _write_frames(
+    options: argparse.Namespace, calibration: Calibration, ends: Sequence[datetime | None]
+) -> Iterator[Path]:
     detector = SimulatedPilatus(calibration.geometry)
     rate = detector.rate(SAMPLES[options.sample]())
     rng = np.random.default_rng(options.seed)
-    for number in range(options.frames):
+    for number, end in enumerate(ends):
         image = options.directory / "images" / f"{options.sample}_{number:05d}.tif"
-        write_simulated_frame(image, detector, rate, options.exposure, rng)
+        write_simulated_frame(image, detector, rate, options.exposure, rng, end)
         yield image
