@@ -63,7 +63,7 @@ from saxs_bluesky.support.former_names import former_names
 
 if TYPE_CHECKING:
     from saxs_bluesky.documents._logger_tables import LoggerTable, log_column, logged_columns
-    from saxs_bluesky.documents._merged_run import merged_run
+    from saxs_bluesky.documents._merged_run import merged_run, merged_run_of_files
 
 __all__ = [
     "ASSETS",
@@ -129,6 +129,7 @@ __all__ = [
     "loggable",
     "logged_columns",
     "merged_run",
+    "merged_run_of_files",
     "moved_to",
     "new_uid",
     "page_of",
@@ -148,5 +149,6 @@ __getattr__ = former_names(
         "log_column": f"{__name__}._logger_tables.log_column",
         "logged_columns": f"{__name__}._logger_tables.logged_columns",
         "merged_run": f"{__name__}._merged_run.merged_run",
+        "merged_run_of_files": f"{__name__}._merged_run.merged_run_of_files",
     },
 )

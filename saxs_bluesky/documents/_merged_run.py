@@ -18,7 +18,7 @@ from saxs_bluesky.documents._merged_run_composer import (
     MergedRunComposer,
 )
 from saxs_bluesky.documents._types import Document, NamedDocument
-from saxs_bluesky.merge import Images, Lack, LogTable, Merged
+from saxs_bluesky.merge import Images, Lack, LogTable, Merged, MergeResult
 
 _NS = 1_000_000_000
 _UNITS = re.compile(r"\[([^\[\]]+)\]")  # Exposure_time [s] (Img)
@@ -83,6 +83,28 @@ def merged_run(
             beyond_tolerance=_beyond_tolerance(merged),
             remarks=found,
         )
+    )
+
+
+def merged_run_of_files(result: MergeResult) -> Iterator[NamedDocument]:
+    """Compose the documents of the merged run of images and logs in files.
+
+    Parameters
+    ----------
+    result
+        Of the merge; one without its table becomes no run.
+    """
+    if result.joined is None:
+        return
+    joined, settings = result.joined, result.job.settings
+    files = {table.name: [file.name for file in table.files] for table in settings.tables}
+    yield from merged_run(
+        joined.merged,
+        joined.images,
+        joined.tables,
+        configuration=result.job.document,
+        sources=[{"files": files[table.name]} for table in joined.tables],
+        logs_without_image=joined.images.missing,
     )
 
 

@@ -7,8 +7,10 @@ from saxs_bluesky.merge._folder import FolderFiles, curve_files, find_files
 from saxs_bluesky.merge._images import read_images
 from saxs_bluesky.merge._join import Merged, TableReport, join, wall_times
 from saxs_bluesky.merge._log_files import Logs, LogSource, read_log, read_logs
+from saxs_bluesky.merge._merge import Joined, MergeJob, MergeResult, carry_out, output_place
 from saxs_bluesky.merge._offsets import first_image_offset, offset_table, synchronised, zero_image_offset
 from saxs_bluesky.merge._outputs import Outputs, OutputSettings, write_outputs
+from saxs_bluesky.merge._process import MergeProcess
 from saxs_bluesky.merge._settings import FileSettings, MergeSettings, TableSettings, remote_parts
 from saxs_bluesky.merge._tables import LONG_EXPOSURE, Images, LogTable, Method, Times
 from saxs_bluesky.merge._values import ImageValues, Lack, image_values
@@ -20,10 +22,14 @@ __all__ = [
     "FolderFiles",
     "ImageValues",
     "Images",
+    "Joined",
     "Lack",
     "LogSource",
     "LogTable",
     "Logs",
+    "MergeJob",
+    "MergeProcess",
+    "MergeResult",
     "MergeSettings",
     "Merged",
     "Method",
@@ -34,6 +40,7 @@ __all__ = [
     "TableSettings",
     "Times",
     "assess_offset",
+    "carry_out",
     "curve_files",
     "estimate_offset",
     "find_files",
@@ -41,6 +48,7 @@ __all__ = [
     "image_values",
     "join",
     "offset_table",
+    "output_place",
     "read_images",
     "read_log",
     "read_logs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def read_images(
     settings: MergeSettings | None = None,
     progress: Callable[[str], None] | None = None,
     files: FolderFiles | None = None,
+    on_image: Callable[[], object] = lambda: None,
 ) -> Images:
     """Read times and headers of all images below a folder, without their pixels.
 
@@ -60,6 +61,8 @@ def read_images(
         Called with sentences on what is done; it may raise an error to end the reading.
     files
         What `find_files` found in the folder; None: it is asked.
+    on_image
+        Called for each file.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def read_images(
     say = progress or (lambda _: None)
     files = find_files(folder, progress) if files is None else files
     log = read_detector_logs(files.detector_logs, settings.image_zone)
-    found = _read_headers(files.images, say)
+    found = _read_headers(files.images, say, on_image)
     # Of all images: the name that the detector gave, its line in the log, when it was taken.
     names = [_detector_name(path, header) for path, header in zip(found.paths, found.headers, strict=True)]
     lines = _lines(names, log)
@@ -99,17 +102,19 @@ def read_images(
         settings,
         remarks,
     )
-    unused = len(log.files) - len(np.unique(lines[kept][lines[kept] >= 0]))
-    if unused:
-        remarks.append(f"{_count(unused, 'line')} of the detector's logs without image.")
-    return Images(images.end, images.exposure, images.columns, images.logged, tuple(remarks))
+    used = set(lines[kept].tolist())
+    missing = [file for number, file in enumerate(log.files) if number not in used and OTHER_DETECTOR not in file]
+    if missing:
+        remarks.append(f"{_count(len(missing), 'line')} of the detector's logs without image: {_some(missing)}.")
+    return replace(images, missing=missing, remarks=tuple(remarks))
 
 
-def _read_headers(paths: Sequence[str], say: Callable[[str], None]) -> _Found:
+def _read_headers(paths: Sequence[str], say: Callable[[str], None], on_image: Callable[[], object]) -> _Found:
     found = _Found()
     for number, path in enumerate(paths):
         if number and number % _STEP == 0:
             say(f"{number} of {len(paths)} images read")
+        on_image()
         try:
             header = read_image_header(path)
         except MergeError as error:
@@ -220,6 +225,10 @@ def _time_remarks(end: Times, by_header: Times, logged: NDArray[np.bool_], usabl
             f"{_count(int(far.sum()), 'image')} with times in header and detector's log that are far apart, the median "
             f"by {np.median(apart[far]) / NS:.0f} s: the log's is used."
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _count(number: int, what: str) -> str:

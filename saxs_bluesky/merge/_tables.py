@@ -1,7 +1,7 @@
 """What a merge is made of: the images, the tables of loggers, and the merged table.
 
 All times are whole nanoseconds since 1970-01-01 00:00 UTC (``int64``): seconds since 1904 in ``float64`` are off by up
-to 128 ns. The images' clock is the one that counts; a table has an offset to it.
+to 0.4 us. The images' clock is the one that counts; a table has an offset to it.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ class Images:
         ``n`` rows: what is known of each image, named as in the merged table (``Exposure_time [s] (Img)``).
     logged
         True where the detector's log has the image, shape ``(n,)``.
+    missing
+        Images that the detector's log has and that are not there, by their names on the detector's computer.
     remarks
         What was found while they were read, each one sentence.
     """
@@ -122,6 +124,7 @@ class Images:
     exposure: Times
     columns: pd.DataFrame
     logged: NDArray[np.bool_]
+    missing: Sequence[str] = ()
     remarks: Sequence[str] = ()
 
     @property
