@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saxs_bluesky.documents import merged_run_of_files
 from saxs_bluesky.errors import SaxsError, reason_of
 from saxs_bluesky.file_pipeline import SharedResources, Statistics
 from saxs_bluesky.leash.protocol import COMMANDS, Command, Kind, LeashError, Limits, confined, listing
 from saxs_bluesky.leash.server._arguments import check_argument
+from saxs_bluesky.leash.server._data_merge import DataMerge
 from saxs_bluesky.leash.server._plot_cache_file import PlotCacheFile
 from saxs_bluesky.leash.server._queue import Queue
 from saxs_bluesky.leash.server._queue_settings import QueueSettings
 from saxs_bluesky.leash.server._request_validator import Request
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
+from saxs_bluesky.merge import MergeResult
 from saxs_bluesky.reduction import Calibration, Reducer
 
 _log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class CommandHandler:
         self._limits = limits or Limits()
         self._save_lock = threading.Lock()
         self._queue: Queue | None = None
+        self._merge = DataMerge(settings.base, self._record_merge)
 
     def resume(self) -> None:
         """Load the queue from the state folder, and continue it if it was open."""
@@ -101,7 +105,8 @@ class CommandHandler:
         return None if queue is None or queue.state is QueueState.ABORTED else queue
 
     def suspend(self) -> None:
-        """Finish the images in hand, and save the queue; there must be no command after this."""
+        """Finish the images in hand, end a merge, and save the queue; there must be no command after this."""
+        self._merge.cancel()
         if self._queue is not None:
             self._queue.suspend()
             self._queue.wait()
@@ -110,8 +115,15 @@ class CommandHandler:
 
     # Commands that are answered at once
 
-    def immediate_answer(self, command: Command) -> bytes:
+    def immediate_answer(self, command: Command, protocol: int = 1) -> bytes:
         """Answer one of `IMMEDIATE_COMMANDS`.
+
+        Parameters
+        ----------
+        command
+            The command.
+        protocol
+            The client's: what is told only once, is told to clients of either protocol.
 
         Returns
         -------
@@ -119,7 +131,7 @@ class CommandHandler:
         """
         result = COMMANDS[command].result
         if command is Command.MERGESTAT:  # deployed windows need the key, also without a text
-            return _answer_text(result, b'"mergeinfo": ""')
+            return _answer_text(result, b'"mergeinfo": ' + json.dumps(self._merge.text(protocol)).encode("ascii"))
         queue = self._visible_queue
         if queue is None:
             return _answer_text("stat", b'"stat": {}') if command is Command.STAT else _answer_text(_NO_QUEUE, b"")
@@ -130,7 +142,10 @@ class CommandHandler:
         has_curves = command is Command.PLOT and not queue.plot_cache.is_empty
         graphs = queue.plot_cache.plot() if has_curves else b""
         # After the history, whose times are relative to that of `stat`.
-        stat = b'"stat": ' + json.dumps(queue.stat()).encode("ascii")
+        numbers = queue.stat()
+        if command is Command.STAT and (merges := self._merge.count(protocol)) is not None:
+            numbers["mergecount"] = merges
+        stat = b'"stat": ' + json.dumps(numbers).encode("ascii")
         if command is Command.STAT:
             return _answer_text(result, stat)
         return _answer_text(result, stat, b", ", graphs) if has_curves else _answer_text("Empty", stat)
@@ -152,9 +167,10 @@ class CommandHandler:
                 parts = request.argument["directory"]
                 names = listing(self._settings.base, parts, self._limits.listing_entries)
                 return COMMANDS[Command.LISTDIR].result, {"dircontent": names, "directory": list(parts)}
-            case Command.MERGEDATA | Command.GETMERGEDATA:
-                # Deployed windows take any other result for a merge that has started.
-                raise LeashError(Kind.ERROR, f"{request.command}: this server does not join curves and logs yet.")
+            case Command.MERGEDATA:
+                return self._start_merge(request)
+            case Command.GETMERGEDATA:
+                return COMMANDS[Command.GETMERGEDATA].result, self._merge.answer()
             case _:
                 return self._queue_answer(request.command)
 
@@ -172,6 +188,7 @@ class CommandHandler:
         if command is Command.CLOSE:
             queue.close()
         elif command is Command.ABORT:
+            self._merge.cancel()
             queue.abort()
         elif not queue.restart(_STOP_SECONDS):
             raise _busy_error()
@@ -200,6 +217,30 @@ class CommandHandler:
         self._open(record, calibration, directory, reducer)
         self._save()
         return COMMANDS[Command.NEW].result, {"cal": document}
+
+    def _start_merge(self, request: Request) -> Answer:
+        # Deployed windows take any result but Error and ServerError for a merge that has started.
+        queue = self._visible_queue
+        if queue is None:
+            raise LeashError(Kind.ERROR, "mergedata: there is no queue, whose folder has the images; open one: new.")
+        try:
+            self._merge.start(
+                request.argument["mergeconf"],
+                request.attachments,
+                queue.directory,
+                keep_table=self._resources.writer is not None,
+            )
+        except SaxsError as error:
+            raise LeashError(Kind.ERROR, reason_of(error)) from error
+        result = COMMANDS[Command.MERGEDATA].result
+        return (f"{result}mergedata" if request.reply_context.protocol == 1 else result), {}
+
+    def _record_merge(self, result: MergeResult) -> None:
+        """Hand the merged run to the catalog; in a thread of the merge."""
+        writer = self._resources.writer
+        if writer is not None:
+            for name, document in merged_run_of_files(result):
+                writer(name, document)
 
     def _folder(self, calibration: Calibration) -> Path:
         return confined(self._settings.base, calibration.document["Directory"])

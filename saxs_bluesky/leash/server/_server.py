@@ -240,7 +240,8 @@ class LeashServer:
 
     def _answer(self, request: Request) -> list[bytes]:
         if request.command in IMMEDIATE_COMMANDS:
-            answer = self._validator.sign(request.reply_context, self._handler.immediate_answer(request.command))
+            context = request.reply_context
+            answer = self._validator.sign(context, self._handler.immediate_answer(request.command, context.protocol))
         else:
             answer = self._validator.reply(request, *self._handler.answer(request))
         self._served += 1
