@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from saxs_bluesky.cli._command import Exit, make_parser, print_error, print_status, run
+from saxs_bluesky.cli._figure import figure_in_window
 from saxs_bluesky.cli._options import add_shared
 from saxs_bluesky.cli._service import open_writer
 from saxs_bluesky.errors import MergeError, system_reason
+from saxs_bluesky.plotting import can_open_windows, plot_synchronisation, save_figure
 from saxs_bluesky.schemas import parse_json
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ def _saxsdmerge(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     for path in result.files:
         print_status(f"{path}: written")
     catalogued = _record(options, result)
+    _draw(options, result)
     for problem in result.problems:
         print_error(f"saxsdmerge: not done: {problem}")
     return Exit.SOME_FAILED if result.problems or not catalogued else Exit.DONE
@@ -220,3 +223,29 @@ def _record(options: argparse.Namespace, result: MergeResult) -> bool:
         for document in merged_run_of_files(result):
             writer(*document)
         return writer.close(_CATALOG_SECONDS)
+
+
+def _draw(options: argparse.Namespace, result: MergeResult) -> None:
+    """Draw exposures and openings, into a file or a window."""
+    if options.batch and options.plot is None:
+        return
+    joined = result.joined
+    if joined is None or joined.shutter is None:
+        print_status("no picture: there is no table with the shutter's openings (a column Duration)")
+        return
+    if options.plot is None and not can_open_windows():
+        print_status("no picture: no display to open a window on; --plot FILE draws it into a file, -b goes without")
+        return
+    figure = plot_synchronisation(
+        joined.images,
+        *joined.shutter,
+        zone=result.job.settings.image_zone.key,
+        title=str(result.job.images),
+        figure=None if options.plot else figure_in_window("saxsdmerge", example="--plot clocks.png"),
+    )
+    if options.plot:
+        print_status(f"{save_figure(figure, options.plot)}: written")
+        return
+    import matplotlib.pyplot as plt
+
+    plt.show()

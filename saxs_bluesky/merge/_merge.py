@@ -74,11 +74,15 @@ class Joined:
         The images.
     tables
         Of the loggers, with the offsets that they were joined with.
+    shutter
+        The shutter's table, with the offset that it had by hand and with the one that it was joined with; None where
+        there is none.
     """
 
     merged: Merged
     images: Images
     tables: Sequence[LogTable]
+    shutter: tuple[LogTable, LogTable] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,8 +176,10 @@ def carry_out(
     if not len(images.end):
         raise MergeError(f"{job.images}: wanted images to merge, found none that can be read: {_first(problems)}")
     tell("Now merging imagedata with logfiles..")
-    tables, shift, estimate = _synchronised(images, tables, settings, tell)
+    as_read = tables
+    tables, shift, estimate = _synchronised(images, as_read, settings, tell)
     tell(offset_table(tables, {chosen.name: estimate} if estimate and (chosen := settings.synchronising) else None))
+    shutter = _shutter(tables, settings)
     merged = join(images, tables, settings.image_zone.key)
     for line in _lacking(merged):
         tell(line)
@@ -201,12 +207,12 @@ def carry_out(
     problems += [f"{path} is not written: {reason}" for path, reason in outputs.failures.items()]
     return MergeResult(
         job=job,
-        joined=Joined(merged, images, tables) if job.keep_table else None,
+        joined=Joined(merged, images, tables, _both(as_read, shutter)) if job.keep_table else None,
         images=len(images.end),
         shift=shift,
         estimate=estimate,
         exposures=_exposures(images, settings),
-        openings=_openings(tables, settings),
+        openings={} if shutter is None else _openings(shutter, settings),
         curves=files.curves,
         files=outputs.files,
         problems=problems,
@@ -302,16 +308,25 @@ def _points(times: pd.DatetimeIndex, name: str, values: np.ndarray) -> dict[str,
     return {str(key): {name: value} for key, value in zip(ms.tolist(), values.tolist(), strict=True)}
 
 
-def _openings(tables: Sequence[LogTable], settings: MergeSettings) -> dict[str, dict[str, float]]:
-    """All entries of the shutter's table, closings too."""
+def _shutter(tables: Sequence[LogTable], settings: MergeSettings) -> LogTable | None:
+    """The table that has the shutter's openings."""
     chosen = settings.synchronising
     shutters = [table for table in tables if DURATION in table.columns]
     preferred = [table for table in shutters if table.name == (chosen.name if chosen else SHUTTER_TABLE)]
-    for table in (preferred or shutters)[:1]:
-        values = pd.to_numeric(table.columns[DURATION], errors="coerce").to_numpy(dtype=np.float64)
-        times = wall_times(table.image_times, settings.image_zone.key)
-        return _points(times, column_name(table, DURATION), values)
-    return {}
+    return next(iter(preferred or shutters), None)
+
+
+def _both(as_read: Sequence[LogTable], shutter: LogTable | None) -> tuple[LogTable, LogTable] | None:
+    """The shutter's table before and after the synchronisation."""
+    if shutter is None:
+        return None
+    return next(table for table in as_read if table.name == shutter.name), shutter
+
+
+def _openings(shutter: LogTable, settings: MergeSettings) -> dict[str, dict[str, float]]:
+    """All entries of the shutter's table, closings too."""
+    values = pd.to_numeric(shutter.columns[DURATION], errors="coerce").to_numpy(dtype=np.float64)
+    return _points(wall_times(shutter.image_times, settings.image_zone.key), column_name(shutter, DURATION), values)
 
 
 def _lacking(merged: Merged) -> Iterator[str]:
