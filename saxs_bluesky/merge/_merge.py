@@ -167,7 +167,7 @@ def carry_out(
 
     tell(f"Base-directory of merge is: {job.images}")
     tell("Merging datalogger files: ")
-    tables = [*_tables(job, tell, complain)]
+    tables: Sequence[LogTable] = [*_tables(job, tell, complain)]
     on_logs()
     files = find_files(job.images, tell)
     images = read_images(job.images, settings, tell, files, on_image)
