@@ -15,12 +15,14 @@ from bluesky.plans import count
 from ophyd_async.core import StaticPathProvider, TriggerInfo, UUIDFilenameProvider, init_devices
 from ophyd_async.sim import SimBlobDetector
 
+from saxs_bluesky.callbacks import CatalogWriter, Reduction
 from saxs_bluesky.catalog import merge, merged_runs, read_curves, reduced_runs
 from saxs_bluesky.devices import SimDiode, SimIonChamber, SimPilatus, SimShutter, SimThermometer
 from saxs_bluesky.errors import CatalogError
-from saxs_bluesky.merge import LogTable
+from saxs_bluesky.merge import LogTable, Method
 from saxs_bluesky.plans import saxs_time_series
 from saxs_bluesky.reduction import Calibration
+from saxs_bluesky.sources import DirectorySource
 from tests.helpers.calibrations import small_document
 from tests.helpers.measuring import Measurement, held_mean, measuring, previous
 
@@ -286,3 +288,29 @@ def test_run_that_goes_on_is_merged_as_far_as_it_is(opened: Any, tmp_path: Path)
         run.replace_metadata(metadata={"start": dict(run.start)}, drop_revision=True)
     assert "stop" not in opened[uid].metadata
     assert merge(opened, uid)["ion_current"].to_numpy().tolist() == whole["ion_current"].to_numpy().tolist()
+
+
+def test_images_of_files_have_the_times_of_their_headers(opened: Any, beamtime: Path) -> None:
+    """Three files of 1 s each; a logger that counts the seconds up to the first image's end."""
+    calibration = Calibration.from_file(beamtime / "cal.json")
+    documents: list[Any] = []
+    writer = CatalogWriter(opened)
+    reduction = Reduction(calibration, [writer])
+    for name, doc in DirectorySource(beamtime / "data").documents():
+        documents.append((name, doc))
+        writer(name, doc)
+        reduction(name, doc)
+    reduction.close()
+    writer.close()
+    rows = [doc["data"] for name, doc in documents if name == "event"]
+    end = rows[0]["image_time"]
+    times = np.round((np.arange(101.0) - 50 + end) * 1e9).astype(np.int64)
+    table = LogTable("Clock", times, pd.DataFrame({"s": np.arange(101.0) - 50}), method=Method.LINEAR)
+    merged = merge(opened, documents[0][1]["uid"], [table])
+    assert merged.sizes["frame"] == 3
+    exposures = np.array([row["exposure_time"] for row in rows])
+    assert (exposures > 0).all()
+    wanted = np.array([row["image_time"] for row in rows]) - end - exposures / 2
+    assert merged["s_Clock"].to_numpy() == pytest.approx(wanted, abs=2e-6)
+    assert merged["exposure_time"].to_numpy().tolist() == exposures.tolist()
+    assert merged["image_path"].to_numpy().tolist() == [row["image_path"] for row in rows]
