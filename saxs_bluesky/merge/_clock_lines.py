@@ -17,7 +17,7 @@ _FEW = 3000  # images for which the exact likelihood is worth its time
 _LEAST_SPREAD = 5e-4  # seconds: times are written to ms
 _MOST_TOLERANCE = 0.3  # seconds between exposure and opening
 _LEAST_ABSENCE = 0.03  # share of images without opening that is never a surprise
-_STRANGE = 0.03  # how likely an opening without image stands just where a series would go on
+STRANGE = 0.03  # share of openings that belong to images which are not there: never less
 _MOST_GAIN = 50.0  # what one pair counts at most against chance: no pair decides alone
 
 
@@ -151,10 +151,11 @@ def _gains(exposures: Exposures, openings: Openings, found: Matching, spread: fl
     return gains
 
 
-def lead(exposures: Exposures, openings: Openings, one: Matching, other: Matching) -> float:
+def lead(exposures: Exposures, openings: Openings, one: Matching, other: Matching, strange: float = STRANGE) -> float:
     """By how many nats the evidence for one matching exceeds that for another.
 
-    Against a matching tell images without opening, openings without image, and a larger scatter.
+    Against a matching tell images without opening, openings without image, and a larger scatter. ``strange`` is how
+    likely an opening without image stands just where a series would go on.
     """
     spread = max(one.spread, other.spread)
     evidence = [_evidence(np.minimum(_gains(exposures, openings, found, spread), _MOST_GAIN)) for found in (one, other)]
@@ -162,7 +163,7 @@ def lead(exposures: Exposures, openings: Openings, one: Matching, other: Matchin
     tighter = pairs * np.log(max(other.spread, 1e-3) / max(one.spread, 1e-3))
     # Of equal scatters, one is found larger than the other by chance.
     tighter = np.sign(tighter) * max(abs(tighter) - 3 * np.sqrt(pairs), 0)
-    return float(evidence[0] - evidence[1] - np.log(_STRANGE) * (one.count - other.count) + tighter)
+    return float(evidence[0] - evidence[1] - np.log(strange) * (one.count - other.count) + tighter)
 
 
 def sharpened(exposures: Exposures, openings: Openings, found: Matching) -> Matching:

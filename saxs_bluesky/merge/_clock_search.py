@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from saxs_bluesky.merge._clock_lines import Line, Matching, lead, match, settle
+from saxs_bluesky.merge._clock_lines import STRANGE, Line, Matching, lead, match, settle
 from saxs_bluesky.merge._exposure_events import BoolArray, Exposures, FloatArray, IntArray, Openings, keys
 
 MOST_DRIFT = 2e-4  # s/s: beyond the worst quartz
@@ -22,6 +22,7 @@ _HOPEFUL = 24  # candidates that are followed over all images
 _HOPELESS = 60.0  # nats below the best: not followed
 _NEIGHBOURS = 30  # openings before and after that may be the right ones instead
 _RIVALS = 40  # offsets at which the log looks most like itself
+_CHANCE = 20.0  # nats: two standard deviations of the difference of two counts, at some 7 nats a pair
 _CLIMBS = 10  # from a line to a better one
 _PROMISING = 10  # of these, looked at closely
 _MOST_COUNTED = 20_000  # images
@@ -38,7 +39,7 @@ class Search:
     lead: float
 
 
-def search(exposures: Exposures, openings: Openings, limit: float) -> Search | None:
+def search(exposures: Exposures, openings: Openings, limit: float, strange: float = STRANGE) -> Search | None:
     """The best and the second best line between images and openings; None where no pair is alike."""
     starts = list(_beginnings(exposures, openings, limit))
     if not starts:
@@ -46,19 +47,31 @@ def search(exposures: Exposures, openings: Openings, limit: float) -> Search | N
     starts.sort(key=lambda found: -found.evidence)
     grown = [_grown(exposures, openings, found) for found in starts[:_HOPEFUL] if _hopeful(found, starts[0])]
     best = max(grown, key=lambda found: found.evidence)
-    rival, least = None, best.evidence
+    others: list[Matching] = []
     for _ in range(_CLIMBS):
         others = [*grown, *_alternatives(exposures, openings, best, limit)]
         others = [found for found in others if differs(exposures, found, best)]
-        if not others:
-            return Search(best, None, best.evidence)
-        leads = [lead(exposures, openings, best, found) for found in others]
-        least, rival = min(leads), others[int(np.argmin(leads))]
-        if least >= 0:
+        leads = [lead(exposures, openings, best, found, strange) for found in others]
+        better = [(ahead, place) for place, ahead in enumerate(leads) if ahead < 0]
+        if not better:
             break
         grown.append(best)
-        best, rival, least = rival, best, -least
-    return Search(best, rival, least)
+        best = others[min(better)[1]]
+    if not others:
+        return Search(best, None, best.evidence)
+    leads = [_sure_lead(exposures, openings, best, found, strange) for found in others]
+    return Search(best, others[int(np.argmin(leads))], min(leads))
+
+
+def _sure_lead(exposures: Exposures, openings: Openings, best: Matching, other: Matching, strange: float) -> float:
+    """The lead of the best over another, less what chance makes of pairs that only the other one has.
+
+    A line that is right leaves openings alone where images are missing, and images where rows of the log are. Where
+    both are missing, a wrong line matches some of these, and the numbers of pairs differ by the square root by chance.
+    """
+    images = np.count_nonzero(other.matched & ~best.matched)
+    opened = len(np.setdiff1d(other.opening[other.matched], best.opening))
+    return lead(exposures, openings, best, other, strange) - _CHANCE * float(np.sqrt(min(int(images), opened)))
 
 
 def _hopeful(found: Matching, best: Matching) -> bool:

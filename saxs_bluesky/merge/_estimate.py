@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from saxs_bluesky.errors import MergeError
-from saxs_bluesky.merge._clock_lines import Line, Matching, match, settle, sharpened
+from saxs_bluesky.merge._clock_lines import STRANGE, Line, Matching, match, settle, sharpened
 from saxs_bluesky.merge._clock_search import MOST_DRIFT, Search, covered, search
 from saxs_bluesky.merge._exposure_events import (
     DURATION,
@@ -172,7 +172,7 @@ def _by(exposures: Exposures, openings: Openings, limit: float) -> OffsetEstimat
 
 def _compared(exposures: Exposures, openings: Openings, limit: float, spacing: float) -> OffsetEstimate:
     compared, against = distinct(exposures, openings, spacing)
-    found = search(compared, against, limit)
+    found = search(compared, against, limit, _strange(exposures, compared))
     if found is None:
         return OffsetEstimate(
             images=len(exposures),
@@ -187,6 +187,13 @@ def _compared(exposures: Exposures, openings: Openings, limit: float, spacing: f
     return replace(
         _described(exposures, openings, best), confidence=confidence, sure=not reason, reason=reason, error=error
     )
+
+
+def _strange(exposures: Exposures, compared: Exposures) -> float:
+    """Share of openings whose images are not compared, though others of their kind are."""
+    left_out = ~np.isin(exposures.index, compared.index) & np.isin(exposures.kinds, compared.kinds)
+    count = int(np.count_nonzero(left_out))
+    return float(np.clip(count / max(count + len(compared), 1), STRANGE, 0.5))
 
 
 def _described(exposures: Exposures, openings: Openings, best: Matching) -> OffsetEstimate:

@@ -149,7 +149,7 @@ def test_500_random_beam_times():
     print(f"right {right}, sure {sure}, wrong but sure {len(wrong)}")  # noqa: T201 (figures of the soak)
     assert not wrong, wrong
     assert right >= 490
-    assert sure >= 450
+    assert sure >= 430
 
 
 MIXED = [Series(8, 1.0, 0.3, 7.0), Series(5, 10.0, 2.5, 12.0), Series(12, 1.0, 0.1, 31.0), Series(3, 5.0, 0.5)]
