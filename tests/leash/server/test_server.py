@@ -203,7 +203,7 @@ def test_deployed_windows_see_that_no_merge_begins(client: Client, conf: Any, lo
     answer = client.raw(Command.MERGEDATA, {"mergeconf": conf}, *logs) if conf else signed_merge(client, conf, logs)
     assert (answer["result"], set(answer["data"])) == ("Error", {"Error"})
     if conf:
-        assert answer["data"]["Error"] == "mergedata: this server does not join curves and logs yet."
+        assert answer["data"]["Error"].startswith("mergedata: there is no queue")
     assert client.raw(Command.MERGESTAT) == {"result": "stat", "data": {"mergeinfo": ""}}
 
 
@@ -683,7 +683,7 @@ def test_answers_fit_what_clients_take(live: Live, client: Client) -> None:
     until(lambda: client.stat()["images processed"] == 1)
     for spec in COMMANDS.values():
         if spec.command in (Command.MERGEDATA, Command.MERGESTAT, Command.GETMERGEDATA):
-            continue
+            continue  # test_data_merge.py has them
         answer = client.ask(spec.command, *ARGUMENTS.get(spec.command, ()), protocol=2)
         assert answer.result in (spec.result, *spec.otherwise)
         assert set(answer.data) <= spec.data
