@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Times: TypeAlias = NDArray[np.int64]  # ns since 1970-01-01 00:00 UTC
+Times: TypeAlias = NDArray[np.int64]
+"""Nanoseconds since 1970-01-01 00:00 UTC."""
 
 NS = 1_000_000_000  # nanoseconds in a second
 
@@ -36,7 +37,8 @@ class Method(StrEnum):
     MEAN = "mean"
 
 
-LONG_EXPOSURE = 5.0  # seconds
+LONG_EXPOSURE = 5.0
+"""Seconds from which on `Method.AUTO` takes the mean over the exposure."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,10 +57,10 @@ def test_clocks_that_are_not_synchronised_are_not_guessed(beam_time: Path) -> No
 @pytest.mark.parametrize(
     ("suffix", "read"),
     [
-        (".json", lambda path: pd.read_json(path)),
+        (".json", pd.read_json),
         (".hdf", lambda path: pd.read_hdf(path, "LogData")),
         (".xlsx", lambda path: pd.read_excel(path, index_col=0)),
-        (".parquet", lambda path: pd.read_parquet(path)),
+        (".parquet", pd.read_parquet),
     ],
 )
 def test_suffix_chooses_the_format(beam_time: Path, suffix: str, read: object) -> None:

@@ -20,7 +20,8 @@ from tests.helpers.catalog_writing import data_of
 from tests.helpers.repository import ROOT
 from tests.helpers.tiled_servers import TiledOnPostgres
 
-pytestmark = pytest.mark.soak
+# A process that is killed in the midst of an answer leaves its client with a connection that nobody closes.
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 SECONDS = float(os.environ.get("SAXS_SOAK_SECONDS", "150"))
 
@@ -97,6 +98,7 @@ def postgresql(tiled_on_postgres: TiledOnPostgres, postgres: Any, monkeypatch: p
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_each_run_holds_every_event_with_its_own_values(kind, tmp_path, request):
     store: Store = request.getfixturevalue(kind)
+    elsewhere = set() if kind == "sqlite" else set(open_catalog(store.where))  # runs of other tests on the server
     seed = int(os.environ.get("SAXS_SOAK_SEED", str(time.time_ns() % 10**6)))
     chance = random.Random(seed)
     end = time.monotonic() + SECONDS
@@ -116,7 +118,7 @@ def test_each_run_holds_every_event_with_its_own_values(kind, tmp_path, request)
     assert not (tmp_path / "journal" / "rejected").exists()
     assert not list((tmp_path / "journal").glob("*.jsonl"))
     catalog = open_catalog(store.where)
-    ends = [assert_right(run) for run in catalog.values()]
+    ends = [assert_right(run) for key, run in catalog.items() if key not in elsewhere]
     assert ends.count("success") > killed  # or the test has tested little
     assert set(ends) == {"success", "abort"}
     if kind == "sqlite":
