@@ -34,15 +34,31 @@ _CATALOG_SECONDS = 30.0  # for a catalog that is slow or away when the command e
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = build_parser()
+    if arguments is None:
+        sys.argv[1:] = _without_digit_option(sys.argv[1:])
+    else:
+        arguments = _without_digit_option(arguments)
     return run(parser, lambda options: _saxsdmerge(parser, options), arguments)
+
+
+def _without_digit_option(arguments: Sequence[str]) -> list[str]:
+    """Arguments with ``--syncfirst`` for ``-1``, its spelling in SAXSdog.
+
+    As an option of the parser it would make negative numbers options too: ``-t -37.25``.
+    """
+    before = ["", *arguments]
+    return [
+        "--syncfirst" if word == "-1" and last not in ("-t", "--timeoffset") else word
+        for last, word in zip(before, arguments, strict=False)
+    ]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's arguments; the reference is generated from it."""
     parser = make_parser(
         "saxsdmerge",
-        "Merge the images of a beam time with the logs of the beamline: one table with a row for each image, and what "
-        "its header, the detector's log and every logger say at it.",
+        "Merge the images of a beam time with the logs of the beamline: one table with a row for each\n"
+        "image, and what its header, the detector's log and every logger say at it.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
@@ -77,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     clocks = parser.add_mutually_exclusive_group()
     clocks.add_argument(
-        "-l", "--syncfirst", "-1", action="store_true", help="the shutter's first opening belongs to the first image"
+        "-l", "--syncfirst", action="store_true", help="the shutter's first opening belongs to the first image"
     )
     clocks.add_argument(
         "-z", "--synczero", action="store_true", help="the shutter's first opening belongs to the zero image"

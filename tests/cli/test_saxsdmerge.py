@@ -41,6 +41,14 @@ def test_clocks_are_synchronised(beam_time: Path, clocks: list[str], capsys: pyt
     assert "merged.csv: written" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("seconds", "offset"), [("-37.25", -37.25), ("-1", -1.0), ("1e1", 10.0)])
+def test_offset_by_hand_may_be_negative(
+    beam_time: Path, seconds: str, offset: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-t", seconds, "-b", "images", *LOGS]) == 0
+    assert f"{offset:.3f}" in capsys.readouterr().err  # in the table of clocks
+
+
 def test_zero_image_is_called_as_one_says(beam_time: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-z", "-b", "images", *LOGS]) == 2
     assert "zero_1M_00000.tif" in capsys.readouterr().err
