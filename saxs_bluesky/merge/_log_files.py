@@ -74,6 +74,7 @@ class _Entries:
     times: Times
     columns: dict[str, NDArray[Any]]
     remarks: list[str]
+    left_out: list[str]  # those of the remarks that tell of a loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +169,7 @@ def read_log(
         raise MergeError(f"table {settings.name}: " + ("; ".join(errors) or "wanted at least one file, found none"))
     times, columns, remarks = _joined(parts)
     steps = settings.are_steps(columns.columns)
+    left_out = [*errors, *(remark for part in parts for remark in part.left_out)]
     all_remarks = [*errors, *(remark for part in parts for remark in part.remarks), *remarks]
     if not steps:
         all_remarks += _gaps(times)
@@ -181,6 +183,7 @@ def read_log(
         steps=steps,
         units={name: match[1] for name in columns.columns if (match := _UNIT.search(name))},
         remarks=tuple(f"{settings.name}: {printable(remark)}" for remark in all_remarks),
+        left_out=tuple(f"{settings.name}: {printable(remark)}" for remark in left_out),
     )
 
 
@@ -195,16 +198,17 @@ def _read_file(source: LogSource, settings: TableSettings) -> _Entries:
     read = _times(cells.times, layout, settings)
     good = read.valid & ~_strays(read)
     bad = sorted([*cells.bad_lines, *_bad_times(cells, read, layout, good)])
-    remarks += [*half, *layout.remarks, *_cell_remarks(cells), *_clock_remarks(read, good, settings)]
-    if bad:
-        remarks.append(_left_out(bad))
+    lost = [*_bad_cell_remarks(cells), *([_left_out(bad)] if bad else [])]
+    remarks += [*half, *layout.remarks, *_header_remarks(cells), *_clock_remarks(read, good, settings), *lost]
     times, columns = read.times, _without_nameless(cells.columns)
     if not good.all():
         times, columns = times[good], {name: values[good] for name, values in columns.items()}
     if not len(times):
         raise MergeError(f"{source}: the file holds no entry" + (f"; {remarks[-1]}" if bad else ""))
     remarks += _steps_back(times, cells.lines[good])
-    return _Entries(times, columns, [f"{source}: {remark}" for remark in remarks])
+    return _Entries(
+        times, columns, [f"{source}: {remark}" for remark in remarks], [f"{source}: {remark}" for remark in lost]
+    )
 
 
 def _plain_text(content: bytes) -> tuple[bytes, list[str]]:
@@ -440,9 +444,12 @@ def _numbers(
     return values, [_BadCells(name, int(wrong.sum()), int(lines[first]), texts[first].as_py())]
 
 
-def _cell_remarks(cells: _Cells) -> Iterator[str]:
+def _header_remarks(cells: _Cells) -> Iterator[str]:
     if cells.repeated_headers:
         yield f"the header stands again in {_line_numbers(cells.repeated_headers)}"
+
+
+def _bad_cell_remarks(cells: _Cells) -> Iterator[str]:
     for name in dict.fromkeys(bad.column for bad in cells.bad_cells):
         bad = [part for part in cells.bad_cells if part.column == name]
         yield (

@@ -260,7 +260,7 @@ def _tables(job: MergeJob, tell: Callable[[str], None], complain: Callable[[str]
             complain(f"The table {settings.name} is left out: {error}")
             continue
         for remark in table.remarks:
-            tell(remark)
+            (complain if remark in table.left_out else tell)(remark)
         yield table
 
 

@@ -71,6 +71,8 @@ class LogTable:
         Of columns, where they are known.
     remarks
         What was found while it was read, each one sentence.
+    left_out
+        Those of the remarks that tell of entries or cells that could not be read.
     """
 
     name: str
@@ -84,6 +86,7 @@ class LogTable:
     steps: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def image_times(self) -> Times:

@@ -126,13 +126,24 @@ def test_configuration_names_the_logs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_is_left_out_is_said_and_the_rest_is_merged(beam_time: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("images/behenate_00003.tif").write_bytes(b"no image at all")
-    with Path("logs/datalogger.log").open("a") as log:
-        log.write("no time\t1\t2\n")
     assert main(["-l", "-b", "images", *LOGS]) == 1
     error = capsys.readouterr().err
     assert "saxsdmerge: not done:" in error
     assert "behenate_00003.tif" in error
     assert len(table("merged.csv")) == 7
+
+
+def test_bad_line_of_a_log_is_named(beam_time: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("logs/datalogger.log")
+    lines = path.read_text().splitlines()
+    lines[3] = "noon" + lines[3][lines[3].index("\t") :]
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["-l", "-b", "images", *LOGS]) == 1
+    not_done = [line for line in capsys.readouterr().err.splitlines() if "not done" in line]
+    assert len(not_done) == 1
+    assert "datalogger.log" in not_done[0]
+    assert "line 4" in not_done[0]
+    assert len(table("merged.csv")) == 8
 
 
 @pytest.mark.parametrize(
