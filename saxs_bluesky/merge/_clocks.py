@@ -103,14 +103,6 @@ def from_wall(wall: Times, zone: ZoneInfo, *, in_order: bool = True) -> Localise
     return Localised(np.where(repeated, second, first), int(ambiguous.sum()), one.absent)
 
 
-def to_wall(times: Times, zone: ZoneInfo) -> Times:
-    """What a wall clock shows at times, ns from 1970-01-01 00:00 on it, shape ``(n,)``."""
-    if zone.key == "UTC" or not len(times):
-        return times
-    aware = pd.DatetimeIndex(times.view("M8[ns]")).tz_localize("UTC").tz_convert(zone)
-    return _ns(aware.tz_localize(None))
-
-
 def _localised(naive: pd.DatetimeIndex, zone: ZoneInfo, first: bool) -> Localised:
     # A skipped time is shifted to the last one before the gap, and as much is added again.
     aware = naive.tz_localize(zone, ambiguous=np.full(len(naive), first), nonexistent="shift_backward")

@@ -97,7 +97,11 @@ def _read(path: Path, zone: ZoneInfo, remarks: list[str]) -> DetectorLog | None:
     lines = _LINE.findall(content)
     texts = [end.decode() for _, end, _ in lines]
     read = read_dates(pa.array(texts), UTC)
-    remarks += _bad_lines(name, content, [text for text, valid in zip(texts, read.valid, strict=True) if not valid])
+    # Beside the entries a log has a title and rules.
+    others = content.count(b"\n") + (not content.endswith(b"\n")) - len(lines)
+    if others > 1 + content.count(b"\n----") or not read.valid.all():
+        bad_dates = [text for text, valid in zip(texts, read.valid, strict=True) if not valid]
+        remarks += _bad_lines(name, content, bad_dates)
     local = from_wall(read.times[read.valid], zone)
     if local.ambiguous:
         remarks.append(

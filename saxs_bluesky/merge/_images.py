@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from saxs_bluesky.merge._time_texts import read_dates
 _EXPOSURE = "Exposure_time [s]"
 _MICROSECOND = 1000  # ns by which images with the same end are set apart
 _FAR_APART = 60 * NS  # ns between log and header from which on a clock is suspected
-_STEP = 5000  # images between two messages
+_BATCH, _READERS = 250, 4  # images in a row, threads
+_SAID_BATCHES = 20  # between two messages
 _SHOWN = 3
 
 
@@ -110,19 +112,34 @@ def read_images(
 
 
 def _read_headers(paths: Sequence[str], say: Callable[[str], None], on_image: Callable[[], object]) -> _Found:
+    """Headers of all images; several are read at once, since a file server takes its time for each."""
     found = _Found()
-    for number, path in enumerate(paths):
-        if number and number % _STEP == 0:
-            say(f"{number} of {len(paths)} images read")
-        on_image()
-        try:
-            header = read_image_header(path)
-        except MergeError as error:
-            found.errors.append(printable(str(error)))
-        else:
-            found.paths.append(path)
-            found.headers.append(header)
+    batches = [paths[begin : begin + _BATCH] for begin in range(0, len(paths), _BATCH)]
+    pool = ThreadPoolExecutor(_READERS, "merge-headers")
+    try:
+        for number, results in enumerate(pool.map(_headers_or_errors, batches)):
+            if number and number % _SAID_BATCHES == 0:
+                say(f"{number * _BATCH} of {len(paths)} images read")
+            for path, result in zip(batches[number], results, strict=True):
+                on_image()
+                if isinstance(result, MergeError):
+                    found.errors.append(printable(str(result)))
+                else:
+                    found.paths.append(path)
+                    found.headers.append(result)
+    finally:
+        pool.shutdown(cancel_futures=True)
     return found
+
+
+def _headers_or_errors(paths: Sequence[str]) -> list[ImageHeader | MergeError]:
+    results: list[ImageHeader | MergeError] = []
+    for path in paths:
+        try:
+            results.append(read_image_header(path))
+        except MergeError as error:
+            results.append(error)
+    return results
 
 
 def _detector_name(path: str, header: ImageHeader) -> str:
