@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import files, pipeline, reduction
+from benchmarks import files, merge, pipeline, reduction
 
 if __name__ == "__main__":
     reduction.main()
     files.main()
     pipeline.main()
+    merge.main()

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from saxs_bluesky.errors import printable
+from saxs_bluesky.reduction.formats.short_decimals import short_decimals
 
 Texts: TypeAlias = Any  # a pyarrow array of strings, null where a cell is empty
 
-# Arrow writes numbers as Python does inside of these; beyond, it has other exponents.
+# Between these, Arrow writes numbers with many digits as Python does; beyond, it has other exponents.
 _SMALLEST, _LARGEST = 1e-4, 1e10
 
 
@@ -34,15 +35,21 @@ def cell_texts(column: pd.Series[Any]) -> Texts:
 
 def float_texts(values: NDArray[np.float64]) -> Texts:
     """Numbers as Python writes them; null for NaN, shape ``(n,)``."""
-    size = np.abs(values)
-    with np.errstate(invalid="ignore"):
-        odd = (size != 0) & ((size < _SMALLEST) | (size >= _LARGEST)) & np.isfinite(values)
-        whole = (np.trunc(values) == values) & np.isfinite(values) & ~odd
+    short = short_decimals(values)
+    texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(short.offsets), pa.py_buffer(short.data))
+    if not short.others.any():
+        return texts
+    return pc.replace_with_mask(texts, pa.array(short.others), _long_texts(values[short.others]))
+
+
+def _long_texts(values: NDArray[np.float64]) -> Texts:
     texts = pc.cast(pa.array(values, from_pandas=True), pa.string())
-    texts = pc.if_else(pa.array(whole), pc.binary_join_element_wise(texts, ".0", ""), texts)
-    if odd.any():
-        texts = pc.replace_with_mask(texts, pa.array(odd), pa.array(map(repr, values[odd].tolist()), pa.string()))
-    return texts
+    with np.errstate(invalid="ignore"):
+        size = np.abs(values)
+        odd = ((size < _SMALLEST) | (size >= _LARGEST)) & np.isfinite(values)
+    if not odd.any():
+        return texts
+    return pc.replace_with_mask(texts, pa.array(odd), pa.array(map(repr, values[odd].tolist()), pa.string()))
 
 
 def plain_texts(column: pd.Series[Any]) -> list[str | None]:

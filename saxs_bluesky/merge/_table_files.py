@@ -44,7 +44,9 @@ def csv_rows(table: pd.DataFrame) -> Iterator[Texts]:
     for start in range(0, len(table), _CHUNK):
         rows = table.iloc[start : start + _CHUNK]
         columns = [_csv_cells(column) for _, column in rows.items()]
-        yield joined([joined([pa.repeat("", len(rows)), *columns], ","), "\n"])
+        cells = [pa.repeat("", len(rows)), *columns]
+        cells[-1] = joined([cells[-1], "\n"])
+        yield joined(cells, ",")
 
 
 def write_csv(file: BinaryIO, columns: Iterable[Hashable], index: Texts, rows: Iterable[Texts], name: str = "") -> None:

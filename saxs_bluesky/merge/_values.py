@@ -74,26 +74,36 @@ def image_values(table: LogTable, start: Times, end: Times) -> ImageValues:
     """
     images = _Exposures(start, end)
     times = table.image_times
-    known: dict[tuple[bytes, bool], _Places] = {}
-    filled = np.zeros(len(times), dtype=bool)
+    groups, filled = _alike(table.columns)
+    any_number = any(number for number, _ in groups)
+    whole = _places(_entries(times, filled), images, table, number=any_number)
     averaged = np.zeros(len(start), dtype=bool)
     values: dict[int, pd.Series[Any]] = {}
-    any_number = False
-    for position, (_, column) in enumerate(table.columns.items()):
-        number = bool(pd.api.types.is_numeric_dtype(column.dtype))
-        present = column.notna().to_numpy()
-        key = (b"" if present.all() else np.packbits(present).tobytes(), number)
-        if key not in known:
-            known[key] = _places(_entries(times, present), images, table, number=number)
-        places = known[key]
-        values[position] = _at_images(column, places, number=number)
+    for (number, _), positions in groups.items():
+        present = table.columns.iloc[:, positions[0]].notna().to_numpy()
+        is_whole = number == any_number and np.array_equal(present, filled)
+        places = whole if is_whole else _places(_entries(times, present), images, table, number=number)
         averaged |= places.averaged
-        filled |= present
-        any_number |= number
-    whole = known.get((b"", any_number)) or _places(_entries(times, filled), images, table, number=any_number)
-    columns = pd.DataFrame(values, index=pd.RangeIndex(len(start)))
+        for position in positions:
+            values[position] = _at_images(table.columns.iloc[:, position], places, number=number)
+    columns = pd.DataFrame({position: values[position] for position in sorted(values)}, pd.RangeIndex(len(start)))
     columns.columns = table.columns.columns
     return ImageValues(columns, whole.lacks, averaged)
+
+
+def _alike(columns: pd.DataFrame) -> tuple[dict[tuple[bool, bytes], list[int]], _Mask]:
+    """Positions of columns that are of one kind and have empty cells in the same rows; rows with any value.
+
+    Where in the log an image is needs to be looked up but once for such columns.
+    """
+    groups: dict[tuple[bool, bytes], list[int]] = {}
+    filled = np.zeros(len(columns), dtype=bool)
+    for position, (_, column) in enumerate(columns.items()):
+        present = column.notna().to_numpy()
+        filled |= present
+        number = bool(pd.api.types.is_numeric_dtype(column.dtype))
+        groups.setdefault((number, np.packbits(present).tobytes()), []).append(position)
+    return groups, filled
 
 
 def _at_images(column: pd.Series[Any], places: _Places, *, number: bool) -> pd.Series[Any]:
