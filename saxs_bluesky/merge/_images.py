@@ -93,7 +93,8 @@ def read_images(
         for i in np.flatnonzero(~taken.valid).tolist()
     ]
     say(f"Done going through all subfolders... A total of {len(kept)} images were found.")
-    remarks = [*files.remarks, *log.remarks, *_left_out(found.errors, int(other.sum()))]
+    left_out = [*files.remarks, *log.remarks, *_left_out(found.errors)]
+    remarks = [*left_out, *_of_other_detector(int(other.sum()))]
     images = _images(
         [found.paths[i] for i in kept.tolist()],
         [found.headers[i] for i in kept.tolist()],
@@ -108,7 +109,7 @@ def read_images(
     missing = [file for number, file in enumerate(log.files) if number not in used and OTHER_DETECTOR not in file]
     if missing:
         remarks.append(f"{_count(len(missing), 'line')} of the detector's logs without image: {_some(missing)}.")
-    return replace(images, missing=missing, remarks=tuple(remarks))
+    return replace(images, missing=missing, remarks=tuple(remarks), left_out=tuple(left_out))
 
 
 def _read_headers(paths: Sequence[str], say: Callable[[str], None], on_image: Callable[[], object]) -> _Found:
@@ -223,12 +224,15 @@ def _typed(values: Sequence[Any]) -> pd.Series[Any]:
     return pd.Series([None if value is None else str(value) for value in values], dtype=object)
 
 
-def _left_out(errors: Sequence[str], of_other_detector: int) -> Iterable[str]:
+def _left_out(errors: Sequence[str]) -> Iterable[str]:
     if errors:
         more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         yield f"{_count(len(errors), 'image')} left out: {'; '.join(errors[:_SHOWN])}{more}."
-    if of_other_detector:
-        yield f"{_count(of_other_detector, 'image')} of {OTHER_DETECTOR} left out."
+
+
+def _of_other_detector(count: int) -> Iterable[str]:
+    if count:
+        yield f"{_count(count, 'image')} of {OTHER_DETECTOR} left out."
 
 
 def _time_remarks(end: Times, by_header: Times, logged: NDArray[np.bool_], usable: NDArray[np.bool_]) -> Iterable[str]:

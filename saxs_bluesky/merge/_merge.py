@@ -172,7 +172,7 @@ def carry_out(
     files = find_files(job.images, tell)
     images = read_images(job.images, settings, tell, files, on_image)
     for remark in images.remarks:
-        complain(remark)
+        (complain if remark in images.left_out else tell)(remark)
     if not len(images.end):
         raise MergeError(f"{job.images}: wanted images to merge, found none that can be read: {_first(problems)}")
     tell("Now merging imagedata with logfiles..")

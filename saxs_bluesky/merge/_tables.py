@@ -123,6 +123,8 @@ class Images:
         Images that the detector's log has and that are not there, by their names on the detector's computer.
     remarks
         What was found while they were read, each one sentence.
+    left_out
+        Those of the remarks that tell of images, or lines of the detector's log, that could not be read.
     """
 
     end: Times
@@ -131,6 +133,7 @@ class Images:
     logged: NDArray[np.bool_]
     missing: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def start(self) -> Times:

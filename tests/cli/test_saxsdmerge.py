@@ -120,7 +120,7 @@ def test_configuration_names_the_logs(tmp_path: Path, monkeypatch: pytest.Monkey
     document = configuration("first")
     document["LogDataTables"][0]["Files"] = [{"LocalPath": "base/logs/peakinteg.log"}]
     Path("mergeconf.json").write_text(json.dumps(document))
-    assert main(["-b", "-C", "mergeconf.json", "--base", "base", "base/user1/run"]) == 1  # lines without image
+    assert main(["-b", "-C", "mergeconf.json", "--base", "base", "base/user1/run"]) == 0
     assert len(table("base/user1/run/results/logs/run.csv")) == 20
 
 

@@ -99,7 +99,7 @@ def test_times_of_log_and_header(folder: Path) -> None:
     assert images.logged.tolist() == [True, False, True]
     assert images.remarks == (
         "1 image without line in the detector's logs: the header's time is used.",
-        "1 line of the detector's logs without image.",
+        "1 line of the detector's logs without image: /home/det/Pil1M/run1/gone.tif.",
     )
 
 
