@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -107,6 +109,8 @@ class MergeProcess:
 
 def _merge(job: MergeJob, pipe: Connection) -> None:
     """Carry out a job; in the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the program that asked, which ends this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a file that is being written goes
     with suppress(OSError):  # not where niceness does not exist
         os.nice(_NICENESS)
 

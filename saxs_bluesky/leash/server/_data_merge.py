@@ -15,7 +15,7 @@ from saxs_bluesky.merge import LogSource, MergeJob, MergeProcess, MergeResult, M
 
 _log = logging.getLogger(__name__)
 
-_LOGS_SECONDS = 60.0  # for the logs to be read before the answer; clients wait for 100 s
+_LOGS_SECONDS = 30.0  # for the logs to be read before the answer; clients wait for 100 s
 _MOST_TEXT = 1_000_000  # characters that are kept for a reader who does not come
 _MOST_POINTS = 20_000  # of a picture that a client draws
 
@@ -67,9 +67,11 @@ class DataMerge:
         SaxsError
             A log cannot be read.
         """
-        with self._starting:
+        if not self._starting.acquire(blocking=False):
+            raise _busy_error()
+        try:
             if self._process is not None and self._process.is_running:
-                raise LeashError(Kind.ERROR, "Merge already started please wait")
+                raise _busy_error()
             settings = MergeSettings.from_dict(document, "mergeconf")
             folder, name = output_place(directory, settings.output_name)
             scratch = tempfile.TemporaryDirectory(prefix="saxs-merge-")  # of this user, and of nobody else
@@ -92,6 +94,8 @@ class DataMerge:
                 scratch.cleanup()
                 raise
             failure = self._process.wait_for_logs(_LOGS_SECONDS)
+        finally:
+            self._starting.release()
         if failure is not None:
             raise LeashError(Kind.ERROR, str(failure))
 
@@ -189,7 +193,14 @@ class DataMerge:
             self._result = outcome
             self._count += 1
             self._is_announced = False
-        self._on_result(outcome)
+        try:
+            self._on_result(outcome)
+        except Exception:  # noqa: BLE001 - the files are written, and the server goes on
+            _log.warning("the merged run is not in the catalog", exc_info=True)
+
+
+def _busy_error() -> LeashError:
+    return LeashError(Kind.ERROR, "Merge already started please wait")
 
 
 def _thinned(points: Mapping[str, Any]) -> dict[str, Any]:
