@@ -116,27 +116,18 @@ def test_file_of_the_client_is_not_looked_for_on_the_server(server: Server, clie
     assert "as an attachment, found none" in answer["data"]["Error"]
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"OutputFileBaseName": "../outside"}, "leads out of its folder"),
-        ({"OutputFileBaseName": "/etc/outside"}, "absolute"),
-        ({"ImageTimeZone": "Vienna"}, "time zone"),
-        (
-            {"LogDataTables": [{"Name": "Peak", "Files": [{"RemotePath": ["logs", "absent.log"]}]}]},
-            "absent.log",
-        ),
-    ],
-)
-def test_merge_that_cannot_be_made_is_an_error_at_once(client: Client, change: dict[str, Any], reason: str) -> None:
-    document = configuration("hand")
-    if "OutputFileBaseName" not in change:
-        document |= change
-    else:
-        document["OutputFileBaseName"] = change["OutputFileBaseName"]
-    answer = merge(client, document)
-    assert answer["result"] == "Error"
-    assert reason in answer["data"]["Error"]
+def test_merge_that_cannot_be_made_is_an_error_at_once(client: Client) -> None:
+    absent = {"Name": "Peak", "Files": [{"RemotePath": ["logs", "absent.log"]}]}
+    changes: dict[str, dict[str, Any]] = {
+        "leads out of its folder": {"OutputFileBaseName": "../outside"},
+        "absolute": {"OutputFileBaseName": "/etc/outside"},
+        "time zone": {"ImageTimeZone": "Vienna"},
+        "absent.log": {"LogDataTables": [absent]},
+    }
+    for reason, change in changes.items():
+        answer = merge(client, configuration("hand") | change)
+        assert answer["result"] == "Error"
+        assert reason in answer["data"]["Error"]
 
 
 def test_failure_in_the_middle_shows_in_the_text_and_windows_go_on(server: Server, client: Client) -> None:
