@@ -30,6 +30,8 @@ def cell_texts(column: pd.Series[Any]) -> Texts:
         return pc.if_else(pa.array(column.to_numpy(dtype=bool)), "True", "False")
     if pd.api.types.is_integer_dtype(column.dtype):
         return pc.cast(pa.array(column.to_numpy(dtype=np.int64)), pa.string())
+    if column.dtype.kind == "M":
+        return _date_texts(column)
     return pa.array(plain_texts(column), pa.string())
 
 
@@ -67,10 +69,10 @@ def plain_texts(column: pd.Series[Any]) -> list[str | None]:
 
 
 def with_plain_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with nothing but numbers and texts."""
+    """The table with nothing but numbers, times and texts."""
     columns = {
         number: column
-        if column.dtype.kind in "fiub"
+        if column.dtype.kind in "fiubM"
         else pd.Series(plain_texts(column), index=table.index, dtype=object)
         for number, (_, column) in enumerate(table.items())
     }
@@ -85,6 +87,15 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError:
         return printable(text)
     return text
+
+
+def _date_texts(column: pd.Series[Any]) -> Texts:
+    """Times of a column, without decimals where all are whole seconds."""
+    dates = column.to_numpy(dtype="datetime64[ns]")
+    missing = np.isnat(dates)
+    seconds = dates.astype("datetime64[s]")
+    unit = "s" if (missing | (seconds == dates)).all() else "us"
+    return pc.cast(pa.array(dates.astype(f"datetime64[{unit}]"), mask=missing), pa.string())
 
 
 def time_texts(index: pd.DatetimeIndex) -> Texts:

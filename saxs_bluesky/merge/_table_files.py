@@ -33,6 +33,7 @@ _MAC_SECONDS = 2_082_844_800  # from 1904-01-01 to 1970-01-01
 _EXCEL_ROWS, _EXCEL_COLUMNS = 1_048_576, 16_384  # ECMA-376, and Microsoft's limits of Excel
 _EXCEL_TEXT = 32_767  # characters in a cell
 _NOT_IN_XML = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x{fffe}\\x{ffff}]"
+_NETCDF_TIMES = {"units": "nanoseconds since 1970-01-01", "dtype": "int64", "calendar": "proleptic_gregorian"}
 _EXCEL_DAY_0 = 25_569  # Excel's number of 1970-01-01
 
 
@@ -124,6 +125,10 @@ def _json_values(column: pd.Series[Any]) -> Texts:
         return float_texts(np.where(np.isfinite(values), values, np.nan))
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_integer_dtype(column.dtype):
         return pa.array(map(json.dumps, column.tolist()), pa.string())
+    if column.dtype.kind == "M":
+        dates = column.to_numpy(dtype="datetime64[ns]")
+        milliseconds = dates.view(np.int64) // 1_000_000
+        return pc.cast(pa.array(milliseconds, mask=np.isnat(dates)), pa.string())
     return pa.array([None if text is None else json.dumps(text) for text in plain_texts(column)], pa.string())
 
 
@@ -183,11 +188,20 @@ def _sheet(table: pd.DataFrame, time_style: int) -> Iterator[Any]:
     yield f"<row><c/>{''.join(header.to_pylist())}</row>".encode()
     for start in range(0, len(table), _CHUNK):
         rows = table.iloc[start : start + _CHUNK]
-        days = float_texts(rows.index.as_unit("ns").asi8 / (86_400 * NS) + _EXCEL_DAY_0)
-        cells = [joined([f'<c s="{time_style}"><v>', days, "</v></c>"])]
-        cells += [_excel_cells(column) for _, column in rows.items()]
+        cells = [_excel_times(rows.index.to_series(), time_style)]
+        cells += [
+            _excel_times(column, time_style) if column.dtype.kind == "M" else _excel_cells(column)
+            for _, column in rows.items()
+        ]
         yield content(joined(["<row>", *cells, "</row>"]))
     yield b"</sheetData></worksheet>"
+
+
+def _excel_times(column: pd.Series[Any], style: int) -> Texts:
+    times = column.to_numpy(dtype="datetime64[ns]")
+    days = np.where(np.isnat(times), np.nan, times.view(np.int64) / (86_400 * NS) + _EXCEL_DAY_0)
+    cells = pc.binary_join_element_wise(f'<c s="{style}"><v>', float_texts(days), "</v></c>", "")
+    return pc.fill_null(cells, "<c/>")
 
 
 def _excel_cells(column: pd.Series[Any]) -> Texts:
@@ -235,14 +249,12 @@ def write_netcdf(file: BinaryIO, table: pd.DataFrame, units: Mapping[str, str]) 
     plain = with_plain_texts(table)
     variables: dict[str, xr.Variable] = {}
     for name, column in plain.items():
-        values = column.to_numpy() if column.dtype.kind in "fiub" else column.fillna("").to_numpy(dtype=object)
+        values = column.fillna("").to_numpy(dtype=object) if column.dtype.kind == "O" else column.to_numpy()
         attributes = {"long_name": printable(str(name))} | ({"units": units[name]} if name in units else {})
-        variables[_netcdf_name(str(name), variables)] = xr.Variable("time", values, attributes)
-    times = xr.Variable(
-        "time",
-        plain.index.to_numpy(),
-        encoding={"units": "nanoseconds since 1970-01-01", "dtype": "int64", "calendar": "proleptic_gregorian"},
-    )
+        variables[_netcdf_name(str(name), variables)] = xr.Variable(
+            "time", values, attributes, _NETCDF_TIMES if column.dtype.kind == "M" else {}
+        )
+    times = xr.Variable("time", plain.index.to_numpy(), encoding=_NETCDF_TIMES)
     dataset = xr.Dataset(variables, coords={"time": times})
     dataset.to_netcdf(path_of_open(file), engine="h5netcdf")
 

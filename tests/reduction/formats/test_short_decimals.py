@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saxs_bluesky.reduction.formats.short_decimals import short_decimals
@@ -41,6 +41,7 @@ def test_no_numbers() -> None:
     assert texts([]) == []
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(
         st.floats() | st.tuples(st.integers(-(10**15), 10**15), st.integers(0, 19)).map(lambda x: x[0] / 10 ** x[1])
@@ -51,6 +52,7 @@ def test_texts_are_those_of_repr(numbers: list[float]) -> None:
     assert all(text is None or text == repr(number) for text, number in zip(found, numbers, strict=True))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 15))
 def test_all_with_15_digits_and_no_exponent_have_a_text(digits: int, decimals: int) -> None:
     number = digits / 10**decimals
