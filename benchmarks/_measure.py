@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -42,3 +43,8 @@ def report(title: str, works: dict[str, Work], repeats: int, *, memory: bool = F
     for name, seconds in found.items():
         peak = f"  peak {peak_memory(works[name]):6.0f} MB" if memory else ""
         print(f"  {name:58s} {seconds * 1000:9.2f} ms  x {seconds / first:5.2f}{peak}")
+
+
+def ram_disk() -> str | None:
+    """Folder that is in memory; None: there is none, and files lie on a disk."""
+    return "/dev/shm" if sys.platform == "linux" else None

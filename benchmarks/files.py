@@ -6,12 +6,12 @@ import multiprocessing
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks._measure import ram_disk
+from benchmarks.merge import merge_job
 from saxs_bluesky.callbacks import CurveList, Reduction
 from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
+from saxs_bluesky.merge import MergeJob, MergeProcess, MergeResult
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.simulation import (
     SilverBehenate,
@@ -43,9 +46,10 @@ MEMORY_FILES = 20_000
 
 def main() -> None:
     """Print all figures."""
-    with tempfile.TemporaryDirectory(dir=_ram_disk()) as ram, tempfile.TemporaryDirectory() as disk:
+    with tempfile.TemporaryDirectory(dir=ram_disk()) as ram, tempfile.TemporaryDirectory() as disk:
         calibration = _write_frames(Path(ram))
         throughput(calibration, Path(ram), Path(disk))
+        beside_a_merge(calibration, Path(ram), Path(disk))
         latency(calibration, Path(ram), Path(disk))
         memory(calibration, Path(ram), Path(disk))
 
@@ -79,6 +83,47 @@ def throughput(calibration: Calibration, ram: Path, disk: Path) -> None:
         f"  two workers: {two / deployed:.2f} times the deployed path, {two / alone:.2f} times one process, "
         f"{two / one:.2f} times one worker, {two / on_one_core:.2f} times one core"
     )
+
+
+def beside_a_merge(calibration: Calibration, ram: Path, disk: Path) -> None:
+    """Reduce a folder with and without merges that go on at the same time, in turn."""
+    folder = _named(ram, FILES, "beside")
+    (ram / "merge").mkdir()
+    job = replace(merge_job(ram / "merge", 20_000, 86_400), keep_table=False)
+    rates: dict[str, list[float]] = {"alone": [], "while merges go on": []}
+    merges = 0
+    for number in range(ROUNDS):
+        rates["alone"].append(_ours(calibration, folder, disk / f"alone{number}", WORKERS))
+        with _merging(job) as count:
+            rates["while merges go on"].append(_ours(calibration, folder, disk / f"beside{number}", WORKERS))
+        merges += count()
+    print(f"\n{FILES} frames, two worker processes, {ROUNDS} rounds in turn; {merges} merges of 20000 images meanwhile")
+    alone = statistics.median(rates["alone"])
+    for name, values in rates.items():
+        rate = statistics.median(values)
+        print(f"  {name:62s} {rate:7.0f} files/s  x {rate / alone:.2f}")
+
+
+@contextmanager
+def _merging(job: MergeJob) -> Iterator[Callable[[], int]]:
+    """Merge again and again, as a server does for its clients; the function says how many were done."""
+    ended = threading.Event()
+    done: list[object] = []
+
+    def work() -> None:
+        while not ended.is_set():
+            process = MergeProcess(job, lambda _: None, done.append)
+            while not process.join(0.1):
+                if ended.is_set():
+                    process.cancel()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield lambda: sum(isinstance(one, MergeResult) for one in done)
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _on_one_core(work: Callable[[], float]) -> float:
@@ -282,10 +327,6 @@ def _named(ram: Path, files: int, name: str) -> Path:
     for number in range(files):
         os.link(frames[number % len(frames)], folder / f"f_{number:06d}.tif")
     return folder
-
-
-def _ram_disk() -> str | None:
-    return "/dev/shm" if sys.platform == "linux" else None
 
 
 if __name__ == "__main__":

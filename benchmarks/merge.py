@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -12,8 +13,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 
-from saxs_bluesky.merge import Images, LogTable, Method, OutputSettings, join, write_outputs
+from benchmarks._measure import ram_disk
+from saxs_bluesky.merge import (
+    Images,
+    LogSource,
+    LogTable,
+    MergeJob,
+    MergeSettings,
+    Method,
+    OutputSettings,
+    carry_out,
+    join,
+    write_outputs,
+)
+from saxs_bluesky.reduction import PilatusHeader, write_frame
 
 IMAGES = 100_000
 DAYS = 10
@@ -22,6 +38,7 @@ FORMATS = ("csv", "json", "exel", "hdf", "parquet", "netcdf")
 
 _NS = 1_000_000_000
 _BEGIN = 1_405_936_800 * _NS  # 2014-07-21 10:00:00
+_MAC_SECONDS = 2_082_844_800  # from 1904 to 1970
 
 
 def main() -> None:
@@ -32,6 +49,11 @@ def main() -> None:
     _measured("join with empty cells in each column", _join, Method.AUTO, 0.001)
     for output in FORMATS:
         _measured(f"join and all files, the merged table as {output}", _outputs, output)
+    with tempfile.TemporaryDirectory(dir=ram_disk()) as folder:
+        job = merge_job(Path(folder), IMAGES, DAYS * 86_400)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, peak = pool.apply(_whole, (job,))
+    print(f"  {'all: headers of images and a log file in, csv files out':58s} {seconds:7.2f} s  peak {peak:6.0f} MB")
 
 
 def _measured(name: str, work: Callable[..., float], *arguments: Any) -> None:
@@ -39,6 +61,59 @@ def _measured(name: str, work: Callable[..., float], *arguments: Any) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         seconds, peak, before = pool.apply(_with_memory, (work, *arguments))
     print(f"  {name:58s} {seconds:7.2f} s  peak {peak:6.0f} MB, of which {before:5.0f} MB are images and logs")
+
+
+def merge_job(folder: Path, images: int, rows: int) -> MergeJob:
+    """A merge of image files, all with one header, and of a log of 40 columns once a second, on a file system.
+
+    Parameters
+    ----------
+    folder
+        Where the files are written.
+    images
+        How many images; the detector's log tells when each was taken.
+    rows
+        How many entries the log has.
+    """
+    run = folder / "run"
+    run.mkdir()
+    header = PilatusHeader(date_time="2014:07:21 10:00:00", entries={"Exposure_time": "1.0 s", "Image_path": "/det/"})
+    write_frame(folder / "frame.tif", np.zeros((16, 24), np.int32), header)
+    begin = np.datetime64(_BEGIN, "ns")
+    times = begin + np.sort(np.random.default_rng(1).choice(rows * 1000, images, replace=False)) * np.timedelta64(
+        1, "ms"
+    )
+    lines = ["Log of run", "----"]
+    for number, time_ in enumerate(np.datetime_as_string(times, unit="ms").tolist()):
+        name = f"a_{number:06d}.tif"
+        os.link(folder / "frame.tif", run / name)
+        lines.append(f"1.0000 0.9990 {time_} /det/{name}")
+    (run / "run.log").write_text("\n".join(lines) + "\n")
+    values = np.round(np.random.default_rng(2).normal(1000.0, 1.0, (rows, COLUMNS)), 3)
+    logged = pa.table(
+        {"Time": _BEGIN // _NS + _MAC_SECONDS + np.arange(rows)}
+        | {f"Counter {number}": values[:, number] for number in range(COLUMNS)}
+    )
+    options = arrow_csv.WriteOptions(delimiter="\t", quoting_style="none")
+    arrow_csv.write_csv(logged, folder / "datalogger.log", options)
+    document = {"LogDataTables": [{"Name": "Dlogger", "Files": [{"LocalPath": "datalogger.log"}]}]}
+    return MergeJob(
+        document=document,
+        settings=MergeSettings.from_dict(document),
+        images=run,
+        logs=[[LogSource(folder / "datalogger.log")]],
+        folder=folder / "results",
+        name="run",
+    )
+
+
+def _whole(job: MergeJob) -> tuple[float, float]:
+    start = time.perf_counter()
+    result = carry_out(job)
+    seconds = time.perf_counter() - start
+    if result.problems or result.images != IMAGES:
+        raise RuntimeError(result.problems)
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def _with_memory(work: Callable[..., float], *arguments: Any) -> tuple[float, float, float]:
