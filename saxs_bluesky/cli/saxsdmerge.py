@@ -16,7 +16,7 @@ from saxs_bluesky.cli._figure import figure_in_window
 from saxs_bluesky.cli._options import add_shared
 from saxs_bluesky.cli._service import open_writer
 from saxs_bluesky.errors import MergeError, system_reason
-from saxs_bluesky.plotting import can_open_windows, plot_synchronisation, save_figure
+from saxs_bluesky.plotting import can_open_windows, save_figure
 from saxs_bluesky.schemas import parse_json
 
 if TYPE_CHECKING:
@@ -245,6 +245,8 @@ def _draw(options: argparse.Namespace, result: MergeResult) -> None:
     """Draw exposures and openings, into a file or a window."""
     if options.batch and options.plot is None:
         return
+    from saxs_bluesky.plotting import plot_synchronisation
+
     joined = result.joined
     if joined is None or joined.shutter is None:
         print_status("no picture: there is no table with the shutter's openings (a column Duration)")

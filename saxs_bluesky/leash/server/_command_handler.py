@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from saxs_bluesky.documents import merged_run_of_files
 from saxs_bluesky.errors import SaxsError, reason_of
 from saxs_bluesky.file_pipeline import SharedResources, Statistics
 from saxs_bluesky.leash.protocol import COMMANDS, Command, Kind, LeashError, Limits, confined, listing
@@ -21,8 +20,10 @@ from saxs_bluesky.leash.server._queue import Queue
 from saxs_bluesky.leash.server._queue_settings import QueueSettings
 from saxs_bluesky.leash.server._request_validator import Request
 from saxs_bluesky.leash.server._state import QueueRecord, QueueState, StateFolder
-from saxs_bluesky.merge import MergeResult
 from saxs_bluesky.reduction import Calibration, Reducer
+
+if TYPE_CHECKING:
+    from saxs_bluesky.merge import MergeResult
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +238,8 @@ class CommandHandler:
 
     def _record_merge(self, result: MergeResult) -> None:
         """Hand the merged run to the catalog; in a thread of the merge."""
+        from saxs_bluesky.documents import merged_run_of_files  # pandas takes a while, and is there after a merge
+
         writer = self._resources.writer
         if writer is not None:
             for name, document in merged_run_of_files(result):

@@ -7,11 +7,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saxs_bluesky.errors import SaxsError
 from saxs_bluesky.leash.protocol import Attachment, Kind, LeashError, checked_parts, confined
-from saxs_bluesky.merge import LogSource, MergeJob, MergeProcess, MergeResult, MergeSettings, output_place
+
+if TYPE_CHECKING:  # pandas takes a while: only a server that merges loads it
+    from saxs_bluesky.merge import LogSource, MergeProcess, MergeResult, MergeSettings
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class DataMerge:
         SaxsError
             A log cannot be read.
         """
+        from saxs_bluesky.merge import MergeJob, MergeProcess, MergeSettings, output_place
+
         if not self._starting.acquire(blocking=False):
             raise _busy_error()
         try:
@@ -151,6 +155,8 @@ class DataMerge:
         self, settings: MergeSettings, attachments: Sequence[Attachment], scratch: Path
     ) -> tuple[tuple[LogSource, ...], ...]:
         """Find the files of each table: below the base directory, or among the attachments."""
+        from saxs_bluesky.merge import LogSource
+
         remaining = list(attachments)
         tables = []
         for i, table in enumerate(settings.tables):
