@@ -72,7 +72,7 @@ def parse_image_header(head: bytes) -> ImageHeader:
     begin = first_line.start() if first_line else len(head)
     end = head.find(b"\0", begin)
     text = head[begin:] if end < 0 else head[begin:end]
-    match = _DATE.search(head, 0, begin) or _DATE.search(text)
+    match = _DATE.search(head, 0, begin) or _DATE.search(text) or _DATE.search(head)
     return ImageHeader(_iso(match) if match else "", _entries(text))
 
 

@@ -293,3 +293,12 @@ def test_header_longer_than_its_usual_space(folder: Path) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_have_a_header_or_none(content: bytes) -> None:
     assert parse_image_header(content).date == "" or b":" in content
+
+
+def test_header_that_our_own_detectors_write_is_found_in_the_first_bytes(tmp_path: Path) -> None:
+    """Or each image takes seven times as long: its tags are looked for."""
+    header = PilatusHeader(date_time="2014:07:21 10:00:21", entries={"Exposure_time": "1.0 s"})
+    write_frame(tmp_path / "a.tif", np.zeros((16, 24), np.int32), header)
+    found = parse_image_header((tmp_path / "a.tif").read_bytes()[:4096])
+    assert found.date == "2014-07-21T10:00:21"
+    assert found.entries["Exposure_time [s]"] == 1.0
