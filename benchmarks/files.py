@@ -24,7 +24,7 @@ from benchmarks.merge import merge_job
 from saxs_bluesky.callbacks import CurveList, Reduction
 from saxs_bluesky.file_pipeline import FilePipeline, ProgressJournal
 from saxs_bluesky.frame_job import CurveFiles, OutputNames
-from saxs_bluesky.merge import MergeJob, MergeProcess, MergeResult
+from saxs_bluesky.merge import MergeJob, MergeProcess
 from saxs_bluesky.reduction import Calibration, Reducer
 from saxs_bluesky.simulation import (
     SilverBehenate,
@@ -91,13 +91,11 @@ def beside_a_merge(calibration: Calibration, ram: Path, disk: Path) -> None:
     (ram / "merge").mkdir()
     job = replace(merge_job(ram / "merge", 20_000, 86_400), keep_table=False)
     rates: dict[str, list[float]] = {"alone": [], "while merges go on": []}
-    merges = 0
     for number in range(ROUNDS):
         rates["alone"].append(_ours(calibration, folder, disk / f"alone{number}", WORKERS))
-        with _merging(job) as count:
+        with _merging(job):
             rates["while merges go on"].append(_ours(calibration, folder, disk / f"beside{number}", WORKERS))
-        merges += count()
-    print(f"\n{FILES} frames, two worker processes, {ROUNDS} rounds in turn; {merges} merges of 20000 images meanwhile")
+    print(f"\n{FILES} frames, two worker processes, {ROUNDS} rounds in turn, beside a merge of 20000 images")
     alone = statistics.median(rates["alone"])
     for name, values in rates.items():
         rate = statistics.median(values)
@@ -105,14 +103,13 @@ def beside_a_merge(calibration: Calibration, ram: Path, disk: Path) -> None:
 
 
 @contextmanager
-def _merging(job: MergeJob) -> Iterator[Callable[[], int]]:
-    """Merge again and again, as a server does for its clients; the function says how many were done."""
+def _merging(job: MergeJob) -> Iterator[None]:
+    """Merge again and again, as a server does for its clients."""
     ended = threading.Event()
-    done: list[object] = []
 
     def work() -> None:
         while not ended.is_set():
-            process = MergeProcess(job, lambda _: None, done.append)
+            process = MergeProcess(job, lambda _: None, lambda _: None)
             while not process.join(0.1):
                 if ended.is_set():
                     process.cancel()
@@ -120,7 +117,7 @@ def _merging(job: MergeJob) -> Iterator[Callable[[], int]]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield lambda: sum(isinstance(one, MergeResult) for one in done)
+        yield
     finally:
         ended.set()
         thread.join()

@@ -119,21 +119,21 @@ class Images:
         ``n`` rows: what is known of each image, named as in the merged table (``Exposure_time [s] (Img)``).
     logged
         True where the detector's log has the image, shape ``(n,)``.
-    missing
-        Images that the detector's log has and that are not there, by their names on the detector's computer.
     remarks
         What was found while they were read, each one sentence.
     left_out
         Those of the remarks that tell of images, or lines of the detector's log, that could not be read.
+    missing
+        Images that the detector's log has and that are not there, by their names on the detector's computer.
     """
 
     end: Times
     exposure: Times
     columns: pd.DataFrame
     logged: NDArray[np.bool_]
-    missing: Sequence[str] = ()
     remarks: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
     @property
     def start(self) -> Times:
