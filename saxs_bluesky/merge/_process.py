@@ -15,7 +15,7 @@ from typing import Any
 from saxs_bluesky.errors import MergeError, SaxsError, reason_of
 from saxs_bluesky.merge._merge import MergeJob, MergeResult, carry_out
 
-_NICENESS = 10  # images that are reduced at the same time come first
+_NICENESS = 19  # images that are reduced at the same time come first
 _END_SECONDS = 5.0  # for a process that is told to end
 
 
