@@ -108,7 +108,7 @@ def is_opening(table: LogTable) -> BoolArray:
     """Which entries of a shutter's table are openings; all of a table without a column ``Duration``, shape (n,)."""
     if DURATION not in table.columns:
         return np.ones(len(table.times), dtype=np.bool_)
-    return np.asarray(_durations(table) > 0, dtype=np.bool_)
+    return np.asarray(logged_durations(table) > 0, dtype=np.bool_)
 
 
 def shutter_openings(table: LogTable) -> tuple[Times, FloatArray]:
@@ -127,11 +127,11 @@ def shutter_openings(table: LogTable) -> tuple[Times, FloatArray]:
         Seconds, shape ``(m,)``; NaN in a table without a column ``Duration``, of which all entries count.
     """
     opening = is_opening(table)
-    durations = _durations(table) if DURATION in table.columns else np.full(len(table.times), np.nan)
+    durations = logged_durations(table) if DURATION in table.columns else np.full(len(table.times), np.nan)
     return table.image_times[opening], durations[opening]
 
 
-def _durations(table: LogTable) -> FloatArray:
+def logged_durations(table: LogTable) -> FloatArray:
     if DURATION not in table.columns:
         return np.zeros(len(table.times))
     return np.asarray(pd.to_numeric(table.columns[DURATION], errors="coerce"), dtype=np.float64)
@@ -141,7 +141,7 @@ def events(images: Images, table: LogTable, limit: float) -> tuple[Exposures, Op
     """The exposures of images, and the openings that may belong to them with an offset of up to ``limit`` seconds."""
     exposures = images.exposure / NS
     rows = np.flatnonzero(is_opening(table))
-    durations = _durations(table)[rows]
+    durations = logged_durations(table)[rows]
     epoch = int(images.start.min())
     opened = (table.times[rows] - epoch) / NS
     last = float((int(images.start.max()) - epoch) / NS)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from saxs_bluesky.errors import MergeError
 from saxs_bluesky.merge._estimate import OffsetEstimate, estimate_offset
-from saxs_bluesky.merge._exposure_events import DURATION
+from saxs_bluesky.merge._exposure_events import DURATION, logged_durations
 from saxs_bluesky.merge._folder import find_files
 from saxs_bluesky.merge._images import read_images
 from saxs_bluesky.merge._join import Merged, column_name, join, wall_times
@@ -325,8 +325,8 @@ def _both(as_read: Sequence[LogTable], shutter: LogTable | None) -> tuple[LogTab
 
 def _openings(shutter: LogTable, settings: MergeSettings) -> dict[str, dict[str, float]]:
     """All entries of the shutter's table, closings too."""
-    values = pd.to_numeric(shutter.columns[DURATION], errors="coerce").to_numpy(dtype=np.float64)
-    return _points(wall_times(shutter.image_times, settings.image_zone.key), column_name(shutter, DURATION), values)
+    times = wall_times(shutter.image_times, settings.image_zone.key)
+    return _points(times, column_name(shutter, DURATION), logged_durations(shutter))
 
 
 def _lacking(merged: Merged) -> Iterator[str]:
